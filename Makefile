@@ -1,0 +1,43 @@
+# make demo and make test do all set-up alone; a second run goes straight to work.
+
+PYTHON := .venv/bin/python
+
+# Which ONNX Runtime: gpu where an NVIDIA driver answers, else cpu. Override: make ORT=cpu
+ifndef ORT
+ORT := $(shell if [ "$$(uname -m)" = x86_64 ] && nvidia-smi -L >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
+endif
+STAMP := .venv/.stamp-$(ORT)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format clean
+
+help: ## Show these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## System packages, virtual environment, Python packages
+
+demo: $(STAMP) ## Play a phrase through the shipped model; writes sound and picture to build/demo
+	$(PYTHON) -m benchmarks.demo
+
+test: lint ## Linter, types, all tests
+	$(PYTHON) -m pytest
+
+lint: $(STAMP) ## Linter, formatting, types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+format: $(STAMP) ## Format the code and apply the linter's safe fixes
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+clean: ## Remove what set-up, tests and the demo made
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+
+# The stamp is written last, so an interrupted set-up is taken up again.
+$(STAMP): pyproject.toml constraints.txt $(wildcard .ci/*.sh)
+	@rm -f .venv/.stamp-*
+	@bash .ci/system-packages.sh
+	@BASE_PYTHON="$(BASE_PYTHON)" bash .ci/virtual-environment.sh $(ORT)
+	@touch $@

@@ -1,0 +1,1 @@
+"""Measurements and the demo: one file per question."""

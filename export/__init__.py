@@ -1,0 +1,1 @@
+"""The bridge: checkpoints in, bundles out. The only package that knows training and realtime."""

@@ -1,0 +1,89 @@
+"""Real sounds to refit, verify and measure on: the checkpoint's data set, a folder the user names, or the small set that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from training.checkpoint import Checkpoint
+from training.data.manifest import DataError, SoundStore, read_dataset
+
+SHIPPED = Path(__file__).with_name("calibration.ogg")
+NOTE_SECONDS = 1.0  # the shipped set is a row of notes of this length
+FORMATS = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".mp3"}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """audio : (sounds, samples), float32, at the model's rate;  source : where it came from."""
+
+    audio: Tensor
+    source: str
+
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """Sounds to fit on and sounds held out: three quarters and the rest, interleaved."""
+        held_out = torch.arange(len(self.audio)) % 4 == 3
+        return self.audio[~held_out], self.audio[held_out]
+
+
+def calibration_sounds(checkpoint: Checkpoint, folder: Path | None, *, seconds: float = 1.5, limit: int = 600) -> Calibration:
+    """The sounds to use, best source first.
+
+    Raises
+    ------
+    DataError
+        If the named folder holds no sound, or a data set at another rate.
+    """
+    rate = checkpoint.features.sample_rate
+    if folder is not None:
+        if (folder / "dataset.json").is_file():
+            return _from_dataset(folder, rate, checkpoint.info, seconds, limit)
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS) if folder.is_dir() else [folder]
+        return Calibration(_pieces((_read(path, rate) for path in files), round(seconds * rate), limit, folder), str(folder))
+    data = checkpoint.info.get("data")
+    if isinstance(data, str) and (Path(data) / "dataset.json").is_file():
+        return _from_dataset(Path(data), rate, checkpoint.info, seconds, limit)
+    return Calibration(_pieces([_read(SHIPPED, rate)], round(NOTE_SECONDS * rate), limit, SHIPPED), "the shipped calibration notes")
+
+
+def _from_dataset(folder: Path, rate: int, info: dict[str, Any], seconds: float, limit: int) -> Calibration:
+    selection = {key: value for key, value in (info.get("selection") or {}).items() if value}
+    sounds = read_dataset(folder).select(split="train", **selection)
+    if sounds.sample_rate != rate:
+        raise DataError(f"{folder} is at {sounds.sample_rate} Hz, the model at {rate} Hz; name other sounds with --calibration")
+    sounds = sounds.take(np.random.default_rng(0).permutation(len(sounds))[:limit])
+    store = SoundStore(sounds)
+    samples = round(seconds * rate)
+    return Calibration(_pieces((store.read(row, 0, samples) for row in range(len(sounds))), samples, limit, folder), str(folder))
+
+
+def _read(path: Path, rate: int) -> np.ndarray:
+    try:
+        audio, found = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise DataError(f"{path} is not a readable sound ({' '.join(str(error).split())}); name a folder of recordings with --calibration") from None
+    mono = np.nan_to_num(audio.mean(1))
+    return mono if found == rate else soxr.resample(mono, found, rate)
+
+
+def _pieces(sounds: Iterable[np.ndarray], samples: int, limit: int, source: Path) -> Tensor:
+    """Sounds cut into pieces of one length; the last piece of each is padded unless it is nearly nothing."""
+    pieces: list[np.ndarray] = []
+    for sound in sounds:
+        for start in range(0, len(sound), samples):
+            piece = sound[start : start + samples]
+            if len(piece) >= samples // 4 and np.abs(piece).max() > 1e-4:
+                pieces.append(np.pad(piece, (0, samples - len(piece))))
+        if len(pieces) >= limit:
+            break
+    if len(pieces) < 4:
+        raise DataError(f"{source} holds {len(pieces)} usable sounds, calibration needs at least 4; name more with --calibration")
+    return torch.from_numpy(np.stack(pieces[:limit]).astype(np.float32))

@@ -1,0 +1,133 @@
+"""python -m export.onnx ckpt.pt [--output DIR]: a checkpoint becomes a bundle that streams, with the proof of what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.bundle_writer import building, write_manifest, write_offline, write_streaming
+from export.calibration import Calibration, calibration_sounds
+from export.causal import fold
+from export.graphs import OfflineDecoder, OfflineEncoder
+from export.report import as_markdown, live_features, machine, measure
+from export.verify import ExportError, verify_offline, verify_streaming
+from realtime.bundle import BundleError, load_bundle
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from training.data.manifest import DataError, read_dataset
+from training.evaluate import subset
+from training.features import FeatureExtractor
+from training.knobs import measure_knobs, raw_axes
+from training.models.perturbation import Latents, PerturbationVAE
+
+TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default
+VERIFY_SECONDS = 12.0  # of real sound, hop by hop
+CALIBRATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Options:
+    precision: str = "fp32"
+    streaming_only: bool = False
+    calibration: Path | None = None
+
+
+def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
+    """Write the bundle; return its report.
+
+    Raises
+    ------
+    CheckpointError, DataError, ExportError
+        With one sentence; `target` is then as it was before.
+    """
+    checkpoint = load_checkpoint(source)
+    calibration = calibration_sounds(checkpoint, options.calibration)
+    fit_on, held_out = calibration.halves()
+    causal = causal_form(checkpoint, calibration)
+    long = live_features(checkpoint.features)(held_out.reshape(1, -1)[:, : round(VERIFY_SECONDS * checkpoint.features.sample_rate)])
+    rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
+    knobs = checkpoint.knobs or _knobs(checkpoint, fit_on)
+    with building(target) as folder:
+        graphs = write_streaming(folder, causal, options.precision)
+        differences, run = verify_streaming(folder, causal, long, rate, options.precision)
+        if not options.streaming_only:
+            graphs |= write_offline(folder, checkpoint.model)
+            whole = FeatureExtractor(checkpoint.features)(held_out[:1])
+            differences |= verify_offline(folder, OfflineEncoder(checkpoint.model), OfflineDecoder(checkpoint.model), whole)
+        figures = measure(checkpoint.model, causal, checkpoint.features, held_out, run, long)
+        report = {
+            "model": _name(checkpoint.model),
+            "precision": options.precision,
+            "calibration": calibration.source if options.calibration or "shipped" in calibration.source else "the checkpoint's data set",
+            "verified_hops": len(run.hop_ms),
+            "figures": figures,
+            "differences": differences,
+            "environment": machine(),
+        }
+        lasting = {key: round(value, 6) for key, value in figures.items() if key.startswith("mse")}  # timings would differ every time
+        write_manifest(folder, features=checkpoint.features, model=causal, precision=options.precision, graphs=graphs, knobs=knobs, fidelity=lasting)
+        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (folder / "report.md").write_text(as_markdown(target.stem, report), encoding="utf-8")
+    load_bundle(target)
+    return report
+
+
+def causal_form(checkpoint: Checkpoint, calibration: Calibration) -> PerturbationVAE:
+    """The model itself if it is causal, else its folded form."""
+    if not checkpoint.model.config.bidirectional:
+        return checkpoint.model
+    features = FeatureExtractor(checkpoint.features)
+    return fold(checkpoint.model, [features(audio) for audio in calibration.halves()[0].split(CALIBRATION_BATCH)])
+
+
+def _knobs(checkpoint: Checkpoint, audio: Any) -> dict[str, Any]:
+    """Knobs of a checkpoint that does not carry any: measured on its data set, or without one the plain dimensions."""
+    features = FeatureExtractor(checkpoint.features)
+    data = checkpoint.info.get("data")
+    if isinstance(data, str) and (Path(data) / "dataset.json").is_file():
+        import numpy as np
+
+        selection = {key: value for key, value in (checkpoint.info.get("selection") or {}).items() if value}
+        rng = np.random.default_rng(0)
+        train, held_out = (subset(read_dataset(data).select(split=split, **selection), 2000, rng) for split in ("train", "validation"))
+        if len(train) > 10 and len(held_out) > 1:
+            return measure_knobs(checkpoint.model, features, train, held_out, float(checkpoint.info.get("segment_seconds", 1.0)))
+    print("export.onnx: no data set at hand, so the bundle has the plain timbre dimensions and no presets", file=sys.stderr)
+    spectra = features(audio[:24])
+    z: Latents = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
+    return {"axes": raw_axes(checkpoint.model, z), "presets": []}
+
+
+def _name(model: PerturbationVAE) -> str:
+    c = model.config
+    return f"random-perturbation VAE, {'bidirectional' if c.bidirectional else 'causal'}, {c.layers}×{c.hidden}, {c.pitch_encoder} pitch encoder"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m export.onnx", description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--output", type=Path, help="bundle folder to write; default: the checkpoint's name with .bundle")
+    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of the streaming graphs")
+    parser.add_argument("--streaming-only", action="store_true", help="leave out the whole-sound graphs")
+    parser.add_argument("--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to fit and measure on")
+    chosen = parser.parse_args(arguments)
+    target = chosen.output or Path(chosen.checkpoint.with_suffix(".bundle").name)
+    try:
+        report = export(chosen.checkpoint, target, Options(chosen.precision, chosen.streaming_only, chosen.calibration))
+    except (CheckpointError, DataError, ExportError, BundleError) as error:
+        print(f"export.onnx: {error}", file=sys.stderr)
+        return 2
+    figures = report["figures"]
+    print(f"{target}: {report['model']}, {report['precision']}, verified over {report['verified_hops']} hops")
+    print(
+        f"reconstruction MSE {figures['mse_original']:.3f} original, {figures['mse_streaming']:.3f} streaming; "
+        f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop; play it with: python -m realtime.run --bundle {target} --device 0"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What the streaming form costs against the original: the numbers of report.json, and the same as report.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from export.causal import drop
+from export.verify import StreamingRun
+from training.features import FeatureConfig, FeatureExtractor, Spectra
+from training.models.perturbation import PerturbationVAE
+
+
+@torch.no_grad()
+def reconstruction_mse(model: PerturbationVAE, spectra: Spectra) -> float:
+    """Mean squared error of the log-amplitude on the frames that count, whole sounds."""
+    decoded = model.decode(model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents)
+    return float((decoded - spectra.log_amplitude).square().mean(-1)[spectra.sounding].mean())
+
+
+def streaming_mse(run: StreamingRun, spectra: Spectra) -> float:
+    """The same for what the streaming graphs gave for one long sound."""
+    error = np.square(run.log_amplitude - spectra.log_amplitude[0].numpy()).mean(-1)
+    return float(error[spectra.sounding[0].numpy()].mean())
+
+
+def live_features(config: FeatureConfig) -> FeatureExtractor:
+    """The frames the runtime makes: with the running level, whatever the model was trained with."""
+    return FeatureExtractor(dataclasses.replace(config, normalisation="running"))
+
+
+def measure(original: PerturbationVAE, causal: PerturbationVAE, features: FeatureConfig, held_out: Tensor, run: StreamingRun, long: Spectra) -> dict[str, Any]:
+    """Fidelity on held-out sounds, and speed."""
+    spectra = FeatureExtractor(features)(held_out)
+    hop_ms = 1000 * features.hop_samples / features.sample_rate
+    result: dict[str, Any] = {"mse_original": reconstruction_mse(original, spectra)}
+    if original.config.bidirectional:
+        result |= {"mse_dropped": reconstruction_mse(drop(original), spectra), "mse_folded": reconstruction_mse(causal, spectra)}
+    result |= {
+        "mse_streaming": streaming_mse(run, long),
+        "hop_ms_budget": hop_ms,
+        "hop_ms_median": float(np.median(run.hop_ms)),
+        "hop_ms_p99": float(np.percentile(run.hop_ms, 99)),
+        "real_time_factor_streaming": hop_ms / float(np.mean(run.hop_ms)),
+        "real_time_factor_offline_torch": _real_time_factor(lambda: reconstruction_mse(original, spectra), held_out, features),
+        "algorithmic_latency_samples": 0,
+        "parameters": sum(parameter.numel() for parameter in causal.parameters()),
+    }
+    return result
+
+
+def _real_time_factor(action: Callable[[], object], audio: Tensor, features: FeatureConfig) -> float:
+    start = time.perf_counter()
+    action()
+    return audio.numel() / features.sample_rate / (time.perf_counter() - start)
+
+
+def machine() -> dict[str, str]:
+    return {"machine": platform.machine(), "system": platform.system(), "torch": str(torch.__version__), "onnxruntime": onnxruntime.__version__}
+
+
+ROWS = {
+    "mse_original": "reconstruction MSE, original on whole sounds (log-amplitude)",
+    "mse_dropped": "… its forward half alone",
+    "mse_folded": "… folded",
+    "mse_streaming": "… streaming graphs, hop by hop with running level and timbre",
+    "hop_ms_budget": "a hop lasts, ms",
+    "hop_ms_median": "both streaming graphs take, median, ms",
+    "hop_ms_p99": "… 99th percentile, ms",
+    "real_time_factor_streaming": "streaming graphs, times real time, one core",
+    "real_time_factor_offline_torch": "original on whole sounds in torch, times real time",
+    "algorithmic_latency_samples": "algorithmic latency, samples",
+    "parameters": "parameters of the streaming model",
+}
+
+
+def as_markdown(name: str, report: dict[str, Any]) -> str:
+    lines = [f"# {name}", "", f"Model: {report['model']}. Precision: {report['precision']}. Measured on: {report['calibration']}, held-out part.", ""]
+    lines += ["| figure | value |", "|---|---|"]
+    lines += [f"| {label} | {report['figures'][key]:.4g} |" for key, label in ROWS.items() if key in report["figures"]]
+    kind = "greatest difference" if report["precision"] == "fp32" else "relative RMS difference"
+    lines += ["", f"Verified against torch over {report['verified_hops']} hops; {kind} of each output:", ""]
+    lines += [f"- {port}: {difference:.2e}" for port, difference in report["differences"].items()]
+    lines += ["", ", ".join(f"{key} {value}" for key, value in report["environment"].items()), ""]
+    return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""Proof that the graphs do what the model does: hop by hop, on real sound. Export refuses what it cannot reproduce."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from export.graphs import StreamingDecoder, StreamingEncoder
+from training.features import Spectra
+from training.models.perturbation import LATENTS, Latents, PerturbationVAE
+
+TOLERANCE_FP32 = 1e-3  # greatest absolute difference of any output, latents near 1, log-amplitudes near 5
+TOLERANCE_INT8 = 0.08  # root-mean-square difference over root-mean-square value
+
+
+class ExportError(Exception):
+    """An export that cannot be made or trusted; the message says why."""
+
+
+@dataclass(frozen=True)
+class StreamingRun:
+    """What the graphs gave, hop by hop: latents (hops, D), log_amplitude (hops, bins), times of both graphs together."""
+
+    latents: dict[str, np.ndarray]
+    log_amplitude: np.ndarray
+    hop_ms: np.ndarray
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class _Stepper:
+    """A streaming graph and its state."""
+
+    def __init__(self, path: Path) -> None:
+        self.session = open_session(path)
+        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.state = {i.name: np.zeros(i.shape, np.float32) for i in self.session.get_inputs() if i.name.startswith("state.")}
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        result = dict(zip(self.outputs, self.session.run(None, inputs | self.state), strict=True))
+        self.state = {name: result.pop(name.replace("state.", "next.", 1)) for name in self.state}
+        return result
+
+
+def run_streaming(folder: Path, spectra: Spectra, rate: float, *, shift: float = 0.0) -> StreamingRun:
+    """Play one sound's spectra (1, frames, bins) through the streaming graphs as the runtime does.
+
+    shift : added to the timbre of the decoder's second row, which is otherwise thrown away: the rows must not mix
+    """
+    encoder, decoder = _Stepper(folder / "streaming/encoder.onnx"), _Stepper(folder / "streaming/decoder.onnx")
+    latents: dict[str, list[np.ndarray]] = {name: [] for name in LATENTS}
+    decoded, times = [], []
+    smallest = np.array([rate], np.float32)
+    for envelope, fine in zip(spectra.envelope[0].numpy(), spectra.fine[0].numpy(), strict=True):
+        start = time.perf_counter()
+        z = encoder(envelope=envelope[None], fine=fine[None], rate=smallest)
+        rows = {name: np.repeat(z[name], 2, axis=0) for name in LATENTS}
+        rows["timbre"][1] += shift
+        log_amplitude = decoder(**rows)["log_amplitude"]
+        times.append(1000 * (time.perf_counter() - start))
+        for name in LATENTS:
+            latents[name].append(z[name][0])
+        decoded.append(log_amplitude[0])
+    return StreamingRun({name: np.stack(rows) for name, rows in latents.items()}, np.stack(decoded), np.array(times))
+
+
+@torch.no_grad()
+def torch_streaming(model: PerturbationVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tensor]:
+    """The same from torch: latents (1, frames, D) and decoded log-amplitude (1, frames, bins)."""
+    z, _ = model.stream_encode(spectra.envelope, spectra.fine, torch.tensor(rate), model.encoder_state(1))
+    return z, model.stream_decode(z, model.decoder_state(1))[0]
+
+
+def verify_streaming(folder: Path, model: PerturbationVAE, spectra: Spectra, rate: float, precision: str) -> tuple[dict[str, float], StreamingRun]:
+    """Compare every hop with torch.
+
+    Returns
+    -------
+    the difference of each output (absolute worst for fp32, relative RMS for int8), and the run itself
+
+    Raises
+    ------
+    ExportError
+        If an output differs by more than the tolerance.
+    """
+    reference, decoded = torch_streaming(model, spectra, rate)
+    run = run_streaming(folder, spectra, rate, shift=1.0)
+    wanted = {name: getattr(reference, name)[0].numpy() for name in LATENTS} | {"log_amplitude": decoded[0].numpy()}
+    found = run.latents | {"log_amplitude": run.log_amplitude}
+    differences = {}
+    for name, value in found.items():
+        worst, relative = _difference(value, wanted[name])
+        figure, limit = (worst, TOLERANCE_FP32) if precision == "fp32" else (relative, TOLERANCE_INT8)
+        if not figure <= limit:
+            raise ExportError(f"{name}: {precision} ONNX differs from torch by {figure:.1e} over {len(value)} hops (limit {limit:.0e}); nothing was written")
+        differences[name] = figure
+    return differences, run
+
+
+def _difference(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+    error = np.abs(found - wanted)
+    if not np.isfinite(error).all():
+        return float("inf"), float("inf")
+    return float(error.max()), float(np.sqrt(np.mean(error**2) / max(1e-12, np.mean(wanted**2))))
+
+
+@torch.no_grad()
+def verify_offline(folder: Path, encoder: nn.Module, decoder: nn.Module, spectra: Spectra) -> dict[str, float]:
+    """Compare the whole-sound graphs with torch; raises ExportError beyond the fp32 tolerance."""
+    inputs = {"envelope": spectra.envelope, "fine": spectra.fine}
+    latents = dict(zip(LATENTS, encoder(*inputs.values()), strict=True))
+    wanted = latents | {"log_amplitude": decoder(*latents.values())}
+    found = dict(zip(LATENTS, open_session(folder / "offline/encoder.onnx").run(None, {k: v.numpy() for k, v in inputs.items()}), strict=True))
+    found["log_amplitude"] = open_session(folder / "offline/decoder.onnx").run(None, {name: latents[name].numpy() for name in LATENTS})[0]
+    differences = {}
+    for name, value in found.items():
+        differences[f"offline {name}"] = worst = _difference(value, wanted[name].numpy())[0]
+        if not worst <= TOLERANCE_FP32:
+            raise ExportError(f"{name}: the offline ONNX graph differs from torch by {worst:.1e} (limit {TOLERANCE_FP32:.0e}); nothing was written")
+    return differences
+
+
+def state_names(graph: StreamingEncoder | StreamingDecoder) -> tuple[list[str], list[str]]:
+    """Port names of a streaming graph's states, in and out."""
+    return [f"state.{name}" for name in graph.state_shapes], [f"next.{name}" for name in graph.state_shapes]

@@ -1,0 +1,1 @@
+"""The stage: microphone or file in, timbre-edited sound out. Never imports torch."""

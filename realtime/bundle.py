@@ -1,0 +1,210 @@
+"""The bundle: everything the runtime knows about a model, in one folder. The reader defines the contract.
+
+    manifest.json                            this file's `Manifest`
+    streaming/encoder.onnx  decoder.onnx     one hop per call, causal, explicit state
+    offline/encoder.onnx    decoder.onnx     the original, whole sounds (absent from a streaming-only bundle)
+    report.md  report.json                   what the streaming form costs against the original
+
+Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
+
+    encoder  in   envelope (1, F), fine (1, F), rate (1,)  [smallest update weight of the running means, 1/frames]
+             out  timbre (1, D), variation (1, D'), pitch (1, D'')
+    decoder  in   timbre, variation, pitch, each (2, dimensions): row 0 as heard, row 1 as edited
+             out  log_amplitude (2, F)
+    both     in   state.<name>   out  next.<name>, of the fixed shapes listed under `states`; reset = zeros
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+FORMAT_VERSION = 1
+STREAMING = ("streaming/encoder", "streaming/decoder")
+OFFLINE = ("offline/encoder", "offline/decoder")
+
+
+class BundleError(Exception):
+    """A bundle that cannot be used; the message says what to do."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Port(_Record):
+    """One input, output or state of a graph. A string in `shape` names a free axis (offline graphs only)."""
+
+    name: str
+    shape: tuple[int | str, ...]
+
+
+class Graph(_Record):
+    file: str
+    sha256: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    states: tuple[Port, ...] = ()
+
+
+class Features(_Record):
+    """How frames are made; the same numbers the model was trained with.
+
+    Frame n holds the last `window_samples` samples up to and including hop n.
+    """
+
+    sample_rate: Annotated[int, Field(ge=4000, le=192000)]
+    window_samples: Annotated[int, Field(ge=64, le=65536)]
+    hop_samples: Annotated[int, Field(ge=1, le=8192)]
+    log_floor: Annotated[float, Field(gt=0)]  # added to the level-normalised amplitude before the logarithm
+    cutoff_quefrency: Annotated[int, Field(ge=1)]  # samples; below it is envelope, from it on fine structure
+    level_seconds: Annotated[float, Field(gt=0)]  # time constant of the running level
+    silence_dbfs: Annotated[float, Field(le=0)]  # frames below this freeze level and latents
+
+    @property
+    def bins(self) -> int:
+        return self.window_samples // 2 + 1
+
+    @property
+    def hop_seconds(self) -> float:
+        return self.hop_samples / self.sample_rate
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Features:
+        if self.window_samples % 2 or self.hop_samples > self.window_samples:
+            raise ValueError("window_samples must be even and at least hop_samples")
+        if self.cutoff_quefrency > self.window_samples // 2:
+            raise ValueError("cutoff_quefrency must be at most window_samples / 2")
+        return self
+
+
+class Axis(_Record):
+    """One knob: moves z^t by `value * direction`. `value` is in standard deviations of the prior."""
+
+    name: str  # the knob's target, e.g. "timbre[3]", "principal[0]", "brightness"
+    label: str
+    direction: tuple[float, ...]
+    low: float = -3.0
+    high: float = 3.0
+    effect_db: float  # measured: RMS change of the decoded log-spectrum, in dB, for value = 1
+    descriptor: str | None = None  # labelled axes: the descriptor regressed on, and ...
+    correlation: float | None = None  # ... its correlation on held-out sounds
+
+
+class Anchor(_Record):
+    """z^t of an instrument near one pitch. `midi_note` is None for unpitched instruments."""
+
+    midi_note: float | None
+    timbre: tuple[float, ...]
+
+
+class Preset(_Record):
+    """A named instrument's timbre, as a function of pitch: anchors in ascending order of `midi_note`."""
+
+    name: str
+    family: str
+    anchors: Annotated[tuple[Anchor, ...], Field(min_length=1)]
+
+
+class Manifest(_Record):
+    format_version: Literal[1]
+    producer: str
+    model_kind: str
+    precision: Literal["fp32", "int8"]
+    features: Features
+    latents: dict[Literal["timbre", "variation", "pitch"], int]  # dimensions
+    graphs: dict[str, Graph]
+    axes: tuple[Axis, ...]
+    presets: tuple[Preset, ...]
+    fidelity: dict[str, float]  # the export's own measurements; the full account is report.json
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        missing = [name for name in STREAMING if name not in self.graphs]
+        if missing:
+            raise ValueError(f"graphs lack {', '.join(missing)}")
+        dimensions = self.latents.get("timbre", 0)
+        for axis in self.axes:
+            if len(axis.direction) != dimensions:
+                raise ValueError(f"axis {axis.name} has {len(axis.direction)} dimensions, timbre has {dimensions}")
+        for preset in self.presets:
+            if any(len(anchor.timbre) != dimensions for anchor in preset.anchors):
+                raise ValueError(f"preset {preset.name} does not have {dimensions} dimensions")
+        return self
+
+
+@dataclass(frozen=True)
+class Bundle:
+    path: Path
+    manifest: Manifest
+
+    def graph_path(self, name: str) -> Path:
+        return self.path / self.manifest.graphs[name].file
+
+
+def embedded_bundle() -> Path:
+    """The streaming-only bundle that ships inside this package."""
+    return Path(__file__).with_name("default.bundle")
+
+
+def find_bundle(working_directory: Path) -> Path:
+    """The newest `*.bundle` folder in the working directory, else the embedded one."""
+    found = [path for path in working_directory.glob("*.bundle") if (path / "manifest.json").is_file()]
+    return max(found, key=lambda path: (path / "manifest.json").stat().st_mtime, default=embedded_bundle())
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Read and check a bundle: the schema, every file's hash, the paths.
+
+    Raises
+    ------
+    BundleError
+        With one sentence: what is wrong and what to do.
+    """
+    path = Path(path)
+    remedy = "make one with: python -m export.onnx ckpt.pt"
+    if not path.is_dir():
+        raise BundleError(f"no bundle at {path}; {remedy}")
+    manifest_path = path / "manifest.json"
+    if not manifest_path.is_file():
+        raise BundleError(f"{path} has no manifest.json, so it is not a bundle; {remedy}")
+    try:
+        content = json.loads(manifest_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{manifest_path} is not readable JSON ({_one_line(error)}); export the bundle again") from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{path} has bundle format {version!r}, this runtime reads {FORMAT_VERSION}; export it again with this version of Neiro")
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(f"{manifest_path}: {where}: {first['msg']}; export the bundle again") from None
+    for name, graph in manifest.graphs.items():
+        _check_file(path, name, graph)
+    return Bundle(path=path, manifest=manifest)
+
+
+def _check_file(path: Path, name: str, graph: Graph) -> None:
+    file = path / graph.file
+    if not file.resolve().is_relative_to(path.resolve()):
+        raise BundleError(f"{path}: {name} points outside the bundle ({graph.file}); do not use it, export it again")
+    if not file.is_file():
+        raise BundleError(f"{path}: {graph.file} is missing; export the bundle again")
+    if file_sha256(file) != graph.sha256:
+        raise BundleError(f"{path}: {graph.file} has been changed since the export (hash differs); export the bundle again")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,77 @@
+"""Cuts the analysis branch into hops at the model's rate, whatever the block size and the device's rate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import soxr
+
+from realtime.bundle import Features
+
+LARGEST_QUANTUM = 64  # native samples fed to the resampler at a time, so that its answers do not depend on the block size
+
+
+class HopSource:
+    """Collects native samples and hands out hops of `hop_samples` at the model's rate.
+
+    hop : (1, hop_samples), float64, the newest hop;  ended : whether the last `take` completed it
+    fade_samples : how long a change of filter may take, native samples: what always lies between two hops
+    most_samples : what at most lies between two hops, native samples
+    """
+
+    def __init__(self, features: Features, device_rate: float) -> None:
+        self._features, self._device_rate = features, device_rate
+        hop = features.hop_samples
+        self._resampling = device_rate != features.sample_rate
+        native = hop * device_rate / features.sample_rate
+        self._quantum_samples = min(LARGEST_QUANTUM, 2 ** max(0, math.floor(math.log2(native)))) if self._resampling else hop
+        self.fade_samples = max(self._quantum_samples, int(native) // self._quantum_samples * self._quantum_samples)
+        self.most_samples = math.ceil(native) + self._quantum_samples if self._resampling else hop
+        self._quantum = np.zeros(self._quantum_samples)
+        made = math.ceil(self._quantum_samples * features.sample_rate / device_rate) + 16
+        self._ready = np.zeros(hop + 4 * made)
+        self.hop = np.zeros((1, hop))
+        self.reset()
+
+    def reset(self) -> None:
+        self._filled = self._waiting = 0
+        self.ended = False
+        if self._resampling:  # variable-rate mode: answers evenly, where the other mode answers in bursts of several hops
+            self._resampler = soxr.ResampleStream(self._device_rate, self._features.sample_rate, 1, dtype="float64", quality="HQ", vr=True)
+
+    def take(self, mono: np.ndarray) -> int:  # audio thread
+        """Take in samples, (n,), up to the end of the next hop.
+
+        Returns
+        -------
+        int : the samples taken, n if no hop ended; see `ended`
+        """
+        taken, hop_samples = 0, self.hop.shape[1]
+        self.ended = False
+        while not self.ended:
+            if self._waiting >= hop_samples:
+                self._give(hop_samples)
+            elif taken == len(mono):
+                break
+            else:
+                n = min(len(mono) - taken, self._quantum_samples - self._filled)
+                self._quantum[self._filled : self._filled + n] = mono[taken : taken + n]
+                self._filled += n
+                taken += n
+                if self._filled == self._quantum_samples:
+                    self._pass_on()
+        return taken
+
+    def _pass_on(self) -> None:  # audio thread
+        samples = self._resampler.resample_chunk(self._quantum) if self._resampling else self._quantum
+        n = min(len(samples), len(self._ready) - self._waiting)
+        self._ready[self._waiting : self._waiting + n] = samples[:n]
+        self._waiting += n
+        self._filled = 0
+
+    def _give(self, hop_samples: int) -> None:  # audio thread
+        self.hop[0] = self._ready[:hop_samples]
+        self._waiting -= hop_samples
+        self.ended = True
+        self._ready[: self._waiting] = self._ready[hop_samples : hop_samples + self._waiting]

@@ -1,0 +1,58 @@
+"""Whole sounds through a session, faster than real time, knob events on the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from realtime.session import Session
+
+LONG_SECONDS = 20.0  # from here on a progress bar is worth its place
+Event = tuple[int, Callable[[], object]]
+
+
+def render(session: Session, audio: np.ndarray, rate: float, events: Sequence[Event] = (), block_size: int = 512) -> np.ndarray:
+    """Pass a sound through the session in blocks, cut where an event is due.
+
+    Parameters
+    ----------
+    audio : (frames, channels), float32
+    rate : Hz, must be the session's
+    events : (sample, action) pairs in any order; an action sets knobs before the sample it is due at
+    block_size : samples
+
+    Returns
+    -------
+    ndarray, (frames, channels), float32; as long as the input, for the session adds no latency
+
+    Raises
+    ------
+    ValueError
+        If the sound is not what the session was made for.
+    """
+    if rate != session.sample_rate or audio.ndim != 2 or audio.shape[1] != session.channels:
+        raise ValueError(f"{audio.shape} samples at {rate:g} Hz, but the session is for {session.channels} channels at {session.sample_rate:g} Hz")
+    if block_size < 1:
+        raise ValueError(f"block_size={block_size} must be at least 1")
+    out = np.empty_like(audio, np.float32)
+    due = sorted(events, key=lambda event: event[0])  # stable: events of one sample stay in order
+    with _progress(len(audio) / rate) as progress:
+        task = progress.add_task("rendering", total=len(audio))
+        done = n = 0
+        while done < len(audio):
+            while n < len(due) and due[n][0] <= done:
+                due[n][1]()
+                n += 1
+            end = min(len(audio), done + block_size, *(sample for sample, _ in due[n : n + 1]))
+            session.process_block(audio[done:end], out[done:end])
+            progress.update(task, completed=end)
+            done = end
+    return out
+
+
+def _progress(seconds: float) -> Progress:
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=seconds < LONG_SECONDS or not console.is_terminal)

@@ -1,0 +1,31 @@
+"""Fixtures shared by the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.data.fluid import embedded_soundfont
+from training.data.soundfont import main
+
+TINY_PROGRAMS = {0: "piano", 12: "marimba", 24: "nylon guitar", 40: "violin", 42: "cello", 56: "trumpet", 71: "clarinet", 73: "flute"}
+TINY_NOTES = range(60, 79, 2)  # C4 … F♯5, which all eight play
+
+
+@pytest.fixture(scope="session")
+def soundfont() -> Path:
+    """The small SoundFont that ships inside pretty_midi: real sampled instruments."""
+    path = embedded_soundfont()
+    assert path is not None, "pretty_midi is installed for the tests, its SoundFont must be there"
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data(soundfont: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of real notes: eight instruments × ten notes × two velocities, 2 s, 44.1 kHz. Do not write into it."""
+    out = tmp_path_factory.mktemp("tiny") / "data"
+    lists = {"programs": TINY_PROGRAMS, "notes": TINY_NOTES, "velocities": (60, 110)}
+    options = [word for name, numbers in lists.items() for word in (f"--{name}", ",".join(map(str, numbers)))]
+    assert main(["--soundfont", str(soundfont), "--out", str(out), "--no-percussion", *options]) == 0
+    return out

@@ -1,0 +1,1 @@
+"""The studio: data, models and training. Knows nothing of export or realtime."""

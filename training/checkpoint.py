@@ -1,0 +1,90 @@
+"""Checkpoints: plain tensors and plain values, always read with `weights_only=True`, so that reading never runs code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.features import FeatureConfig
+from training.models.perturbation import PerturbationConfig, PerturbationVAE
+
+FORMAT = 1
+KIND = "perturbation_vae"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    features: FeatureConfig
+    model: PerturbationVAE  # in eval mode, float32
+    info: dict[str, Any]  # command, data, seed, epoch: whatever the training wrote
+    knobs: dict[str, Any] | None = None  # axes and presets measured by `training.knobs`; None if they were not
+
+
+def describe(features: FeatureConfig, model: PerturbationConfig, info: dict[str, Any]) -> dict[str, Any]:
+    """What every checkpoint carries beside its weights, under the key "neiro"."""
+    return {"format": FORMAT, "kind": KIND, "features": asdict(features), "model": asdict(model), "info": info}
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a training checkpoint, or the slim one that ships.
+
+    Raises
+    ------
+    CheckpointError
+        With one sentence: what is wrong and what to do.
+    """
+    path = Path(path)
+    content = _read(path)
+    described = content.get("neiro") if isinstance(content, dict) else None
+    if not isinstance(described, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{path} is not a Neiro checkpoint; train one with: python -m training.train fit --config training/recipes/live.yaml")
+    if described.get("format") != FORMAT or described.get("kind") != KIND:
+        raise CheckpointError(
+            f"{path} has checkpoint format {described.get('format')!r} of kind {described.get('kind')!r}, "
+            f"this version reads format {FORMAT} of {KIND}; use the version of Neiro that wrote it"
+        )
+    try:
+        features, config = FeatureConfig(**described["features"]), PerturbationConfig(**described["model"])
+        model = PerturbationVAE(config)
+        weights = {key.removeprefix("model."): value for key, value in content["state_dict"].items() if key.startswith("model.")}
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} is damaged or of another version ({reason}); train or copy it again") from None
+    return Checkpoint(features, model.eval(), dict(described.get("info", {})), described.get("knobs"))
+
+
+def save_slim(checkpoint: Checkpoint, path: Path) -> None:
+    """Weights and description only, without optimiser state; atomically."""
+    weights: dict[str, Tensor] = {f"model.{key}": value for key, value in checkpoint.model.state_dict().items()}
+    described = describe(checkpoint.features, checkpoint.model.config, checkpoint.info) | {"knobs": checkpoint.knobs}
+    content = {"neiro": described, "state_dict": weights}
+    temporary = path.with_suffix(path.suffix + f".tmp{os.getpid()}")
+    try:
+        torch.save(content, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; train one with: python -m training.train fit --config training/recipes/live.yaml")
+    if not path.stat().st_size:
+        raise CheckpointError(f"{path} is empty; train or copy it again")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(f"{path} holds something other than tensors and plain values (it may run code), so it was not read") from None
+    except Exception as error:  # torch raises many kinds for truncated or foreign files
+        raise CheckpointError(f"{path} is not a readable checkpoint ({type(error).__name__}); train or copy it again") from None

@@ -1,0 +1,156 @@
+"""Sound to spectra: causal frames, level normalisation, logarithm, cepstral split (Tanaka 2022, section IV-A).
+
+The realtime package makes the same frames one hop at a time; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """How frames are made. The defaults are the paper's."""
+
+    sample_rate: int = 44100
+    window_samples: int = 4096
+    hop_samples: int = 441
+    log_floor: float = 1e-3  # added to the normalised amplitude before the logarithm
+    cutoff_quefrency: int = 100  # samples; below is envelope, from it on fine structure
+    normalisation: Literal["sound", "running"] = "sound"  # average amplitude 1 over the sound, or over what was heard so far
+    level_seconds: float = 2.0  # time constant of the running level
+    silence_dbfs: float = -80.0  # frames below it do not count
+
+    @property
+    def bins(self) -> int:
+        return self.window_samples // 2 + 1
+
+    def frames(self, samples: int) -> int:
+        return samples // self.hop_samples
+
+
+@dataclass(frozen=True)
+class Amplitudes:
+    """amplitude : (batch, frames, bins), 1 = a full-scale sine; sounding : (batch, frames), bool."""
+
+    amplitude: Tensor
+    sounding: Tensor
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """All (batch, frames, bins), natural log of amplitude; sounding : (batch, frames), bool."""
+
+    log_amplitude: Tensor
+    envelope: Tensor
+    fine: Tensor
+    sounding: Tensor
+
+
+class FeatureExtractor(nn.Module):
+    """Works in the type of its input; float64 in, float64 out."""
+
+    window: Tensor
+    analysis: Tensor
+    synthesis: Tensor
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+        analysis, synthesis = cepstral_matrices(config.bins, config.cutoff_quefrency)
+        self.register_buffer("window", torch.hann_window(config.window_samples, dtype=torch.float64), persistent=False)
+        self.register_buffer("analysis", analysis, persistent=False)
+        self.register_buffer("synthesis", synthesis, persistent=False)
+
+    def forward(self, audio: Tensor) -> Spectra:
+        """audio : (batch, samples)."""
+        amplitudes = self.amplitudes(audio)
+        log_amplitude = self.log_amplitude(amplitudes)
+        envelope, fine = self.split(log_amplitude)
+        return Spectra(log_amplitude, envelope, fine, amplitudes.sounding)
+
+    def amplitudes(self, audio: Tensor) -> Amplitudes:
+        """Frame n holds the last `window_samples` samples up to and including hop n."""
+        config, window = self.config, self.window.to(audio.dtype)
+        padded = nn.functional.pad(audio, (config.window_samples - config.hop_samples, 0))
+        stft = torch.stft(padded, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True)
+        amplitude = stft.abs().transpose(1, 2).contiguous() * (2 / window.sum())
+        square = amplitude.square()
+        energy = 2 * square.sum(-1) - square[..., 0] - square[..., -1]  # Parseval, up to the factor below
+        power = energy * (window.sum() / 2).square() / (config.window_samples * window.square().sum())
+        return Amplitudes(amplitude, power >= 10 ** (config.silence_dbfs / 10))
+
+    def log_amplitude(self, amplitudes: Amplitudes) -> Tensor:
+        """Amplitude over its level (section IV-A: the average is one), floored, in natural logarithm."""
+        mean = amplitudes.amplitude.mean(-1)
+        level = self._sound_level(mean, amplitudes.sounding) if self.config.normalisation == "sound" else self._running_level(mean, amplitudes.sounding)
+        scale = torch.where(level > 0, 1 / level.clamp_min(torch.finfo(level.dtype).tiny), torch.zeros_like(level))
+        return torch.log(amplitudes.amplitude * scale[..., None] + self.config.log_floor)
+
+    def _sound_level(self, mean: Tensor, sounding: Tensor) -> Tensor:
+        weight = sounding.to(mean.dtype)
+        level = (mean * weight).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp_min(1)
+        return level.expand_as(mean)
+
+    def _running_level(self, mean: Tensor, sounding: Tensor) -> Tensor:
+        """Mean over the sounding frames so far, forgetting with `level_seconds`; silent frames leave it as it is."""
+        slowest = self.config.hop_samples / (self.config.sample_rate * self.config.level_seconds)
+        level, count = torch.zeros_like(mean[:, 0]), torch.zeros_like(mean[:, 0])
+        levels = []
+        for frame, counts in zip(mean.unbind(1), sounding.to(mean.dtype).unbind(1), strict=True):
+            count = count + counts
+            rate = counts * torch.clamp(1 / count.clamp_min(1), min=slowest)
+            level = level + rate * (frame - level)
+            levels.append(level)
+        return torch.stack(levels, 1)
+
+    def split(self, log_amplitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Envelope (low quefrencies of the real cepstrum) and fine structure (the rest)."""
+        envelope = (log_amplitude @ self.analysis.to(log_amplitude.dtype)) @ self.synthesis.to(log_amplitude.dtype)
+        return envelope, log_amplitude - envelope
+
+
+def cepstral_matrices(bins: int, cutoff: int) -> tuple[Tensor, Tensor]:
+    """The real cepstrum's coefficients below `cutoff`, and the envelope made of them, as matrices (float64).
+
+    Two thin products do what an inverse FFT, a lifter and an FFT would, several times faster on batches.
+
+    Returns
+    -------
+    analysis : (bins, cutoff);  synthesis : (cutoff, bins)
+    """
+    angle = math.pi * torch.outer(torch.arange(bins, dtype=torch.float64), torch.arange(cutoff, dtype=torch.float64)) / (bins - 1)
+    cosine = torch.cos(angle)
+    twice = torch.full((bins, 1), 2.0, dtype=torch.float64)  # each inner bin stands for two of the full spectrum
+    twice[0] = twice[-1] = 1.0
+    mirrored = torch.full((cutoff, 1), 2.0, dtype=torch.float64)  # so does each coefficient, but the first
+    mirrored[0] = 1.0
+    return twice * cosine / (2 * (bins - 1)), mirrored * cosine.T
+
+
+def shift_pitch(amplitude: Tensor, semitones: Tensor) -> Tensor:
+    """Move every partial by `semitones` without touching time: the frequency axis is stretched.
+
+    A phase vocoder followed by resampling (what librosa does to sound) has the same effect on the magnitudes, at a
+    hundred times the price. Bins that would come from beyond the Nyquist frequency are silent.
+
+    amplitude : (batch, frames, bins);  semitones : (batch,)
+    """
+    bins = amplitude.shape[-1]
+    ratio = torch.exp2(-semitones.to(amplitude.dtype) / 12)[:, None]
+    source = torch.arange(bins, device=amplitude.device, dtype=amplitude.dtype) * ratio
+    below = source.floor().clamp(max=bins - 2)
+    weight = (source - below).clamp(max=1)
+    inside = (source <= bins - 1).to(amplitude.dtype)
+    index = below.long()[:, None].expand(-1, amplitude.shape[1], -1)
+    lower, upper = amplitude.gather(-1, index), amplitude.gather(-1, index + 1)
+    return torch.lerp(lower, upper, weight[:, None]) * inside[:, None]
+
+
+def seconds_to_frames(config: FeatureConfig, seconds: float) -> int:
+    return math.ceil(seconds * config.sample_rate / config.hop_samples)

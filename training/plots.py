@@ -1,0 +1,66 @@
+"""Spectrogram pictures and sounds of reconstructions and swaps, for the training log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import librosa
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from training.features import FeatureConfig, FeatureExtractor
+from training.models.perturbation import Latents, PerturbationVAE
+
+GRIFFIN_LIM_ITERATIONS = 32
+
+
+def log_previews(logger: Any, model: PerturbationVAE, features: FeatureExtractor, audio: Tensor, step: int) -> None:
+    """Write input, reconstruction and timbre swap of the first two sounds to TensorBoard; other loggers get nothing."""
+    writer = getattr(logger, "experiment", None)
+    if not hasattr(writer, "add_figure"):
+        return
+    rows = preview(model, features, audio[:2])
+    writer.add_figure("spectrograms", spectrogram_figure(rows, features.config), step)
+    for name, log_amplitude in rows.items():
+        sound = griffin_lim(log_amplitude, features.config)
+        writer.add_audio(name.replace(" ", "_"), sound / max(1e-6, float(np.abs(sound).max())), step, features.config.sample_rate)
+
+
+@torch.no_grad()
+def preview(model: PerturbationVAE, features: FeatureExtractor, audio: Tensor) -> dict[str, np.ndarray]:
+    """Named log-amplitude spectrograms (frames, bins) of two sounds, as they are, reconstructed, and with z^t swapped."""
+    spectra = features(audio)
+    z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
+    plain = model.decode(z)
+    swapped = model.decode(Latents(z.timbre.flip(0), z.variation, z.pitch))
+    rows = {}
+    for i in range(len(audio)):
+        rows[f"{i} input"] = spectra.log_amplitude[i].cpu().float().numpy()
+        rows[f"{i} reconstruction"] = plain[i].cpu().float().numpy()
+        rows[f"{i} timbre of the other"] = swapped[i].cpu().float().numpy()
+    return rows
+
+
+def spectrogram_figure(rows: dict[str, np.ndarray], config: FeatureConfig) -> Figure:
+    matplotlib.use("Agg", force=False)
+    columns = 3
+    figure = Figure(figsize=(4 * columns, 2.8 * -(-len(rows) // columns)), layout="constrained")
+    for i, (name, log_amplitude) in enumerate(rows.items()):
+        axes = figure.add_subplot(-(-len(rows) // columns), columns, i + 1)
+        decibel = log_amplitude.T * (20 / np.log(10))
+        top = max(float(row.max()) for row in rows.values()) * (20 / np.log(10))
+        extent = (0, log_amplitude.shape[0] * config.hop_samples / config.sample_rate, 0, config.sample_rate / 2000)
+        axes.imshow(decibel, origin="lower", aspect="auto", extent=extent, vmin=top - 80, vmax=top, cmap="magma")
+        axes.set(title=name, xlabel="s", ylabel="kHz", ylim=(0, 10))
+    return figure
+
+
+def griffin_lim(log_amplitude: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """Sound of a log-amplitude spectrogram (frames, bins); offline only. The level is arbitrary."""
+    amplitude = np.maximum(np.exp(log_amplitude) - config.log_floor, 0).T
+    return librosa.griffinlim(
+        amplitude, n_iter=GRIFFIN_LIM_ITERATIONS, hop_length=config.hop_samples, n_fft=config.window_samples, window="hann", center=False, random_state=0
+    )

@@ -1,0 +1,70 @@
+"""python -m training.release runs/live/.../best.pt --data DIR --out training/checkpoints/live.pt
+
+Evaluates a checkpoint, measures its knobs, and writes it slim, with a card (JSON) beside it that says how it was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from training.checkpoint import CheckpointError, load_checkpoint, save_slim
+from training.data.manifest import DataError, read_dataset, replace_file
+from training.evaluate import evaluate, subset
+from training.features import FeatureExtractor
+from training.knobs import measure_knobs
+
+
+def release(source: Path, data: Path, out: Path, *, train_sounds: int, test_sounds: int, seconds: float, seed: int) -> dict[str, object]:
+    """Write `out` and its card `out.json`; return the card."""
+    checkpoint = load_checkpoint(source)
+    figures = evaluate(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
+    selection = {key: value for key, value in (checkpoint.info.get("selection") or {}).items() if value}
+    everything = read_dataset(data)
+    rng = np.random.default_rng(seed)
+    train, held_out = (subset(everything.select(split=split, **selection), train_sounds, rng) for split in ("train", "validation"))
+    knobs = measure_knobs(checkpoint.model, FeatureExtractor(checkpoint.features), train, held_out, seconds)
+    about = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
+    about = {key: value for key, value in about.items() if not isinstance(value, list | dict)}
+    info = {key: value for key, value in checkpoint.info.items() if key != "data"} | {"data": about}
+    card: dict[str, object] = {
+        **info,
+        "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+        "model": dataclasses.asdict(checkpoint.model.config),
+        "features": dataclasses.asdict(checkpoint.features),
+        "held_out": {key: round(value, 4) for key, value in figures.items()},
+        "labelled_axes": {axis["name"]: axis["correlation"] for axis in knobs["axes"] if "correlation" in axis},
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_slim(dataclasses.replace(checkpoint, info=info, knobs=knobs), out)
+    replace_file(out.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    return card
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.release", description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="data set directory")
+    parser.add_argument("--out", type=Path, required=True, help="slim checkpoint to write, its card goes beside it")
+    parser.add_argument("--train-sounds", type=int, default=6000)
+    parser.add_argument("--test-sounds", type=int, default=1500)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    sizes = {"train_sounds": options.train_sounds, "test_sounds": options.test_sounds, "seconds": options.seconds, "seed": options.seed}
+    try:
+        card = release(options.checkpoint, options.data, options.out, **sizes)
+    except (CheckpointError, DataError, OSError) as error:
+        print(f"training.release: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(card, indent=2, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""python -m training.train fit --config training/recipes/live.yaml
+
+Lightning's command line: any value of a recipe can be overridden (`--data.directory DIR --trainer.max_epochs 20`),
+`--ckpt_path last` resumes, `--trainer.strategy=ddp --trainer.devices=2` runs on two processes.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from training.checkpoint import CheckpointError, load_checkpoint
+from training.data.manifest import DataError
+from training.data.sounds import SoundData
+from training.task import PerturbationTask
+
+
+class Checkpoints(ModelCheckpoint):
+    """`best.pt` by validation loss and `last.pt`, each replaced in one step."""
+
+    FILE_EXTENSION = ".pt"
+
+    def __init__(self) -> None:
+        super().__init__(monitor="val/loss", filename="best", save_last=True, enable_version_counter=False, auto_insert_metric_name=False)
+
+
+class NeiroCLI(LightningCLI):
+    def before_fit(self) -> None:
+        """Refuse a checkpoint from a stranger before Lightning reads it."""
+        path = self.config.fit.ckpt_path
+        if path and path not in ("last", "best"):
+            load_checkpoint(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; errors a user can cause end in one sentence."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    try:
+        NeiroCLI(
+            PerturbationTask,
+            SoundData,
+            trainer_class=lightning.Trainer,
+            trainer_defaults={"callbacks": [Checkpoints()], "use_distributed_sampler": False, "max_epochs": 200},
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            args=arguments,
+        )
+    except (DataError, CheckpointError, FileNotFoundError, MisconfigurationException) as error:
+        print(f"training.train: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def recipe(name: str) -> Path:
+    """The path of a shipped recipe."""
+    return Path(__file__).with_name("recipes") / f"{name}.yaml"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
