@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from export.bundle_writer import building, write_manifest, write_offline, write_streaming
 from export.calibration import Calibration, calibration_sounds
 from export.causal import fold
 from export.graphs import OfflineDecoder, OfflineEncoder
 from export.report import as_markdown, live_features, machine, measure
-from export.verify import ExportError, verify_offline, verify_streaming
+from export.verify import ExportError, run_streaming, verify_offline, verify_streaming
 from realtime.bundle import BundleError, load_bundle
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from training.data.manifest import DataError, read_dataset
@@ -57,7 +61,7 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
             graphs |= write_offline(folder, checkpoint.model)
             whole = FeatureExtractor(checkpoint.features)(held_out[:1])
             differences |= verify_offline(folder, OfflineEncoder(checkpoint.model), OfflineDecoder(checkpoint.model), whole)
-        figures = measure(checkpoint.model, causal, checkpoint.features, held_out, run, long)
+        figures = measure(checkpoint.model, causal, checkpoint.features, held_out, lambda sound: run_streaming(folder, sound, rate), run, long)
         report = {
             "model": _name(checkpoint.model),
             "precision": options.precision,
@@ -83,13 +87,11 @@ def causal_form(checkpoint: Checkpoint, calibration: Calibration) -> Perturbatio
     return fold(checkpoint.model, [features(audio) for audio in calibration.halves()[0].split(CALIBRATION_BATCH)])
 
 
-def _knobs(checkpoint: Checkpoint, audio: Any) -> dict[str, Any]:
+def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     """Knobs of a checkpoint that does not carry any: measured on its data set, or without one the plain dimensions."""
     features = FeatureExtractor(checkpoint.features)
     data = checkpoint.info.get("data")
     if isinstance(data, str) and (Path(data) / "dataset.json").is_file():
-        import numpy as np
-
         selection = {key: value for key, value in (checkpoint.info.get("selection") or {}).items() if value}
         rng = np.random.default_rng(0)
         train, held_out = (subset(read_dataset(data).select(split=split, **selection), 2000, rng) for split in ("train", "validation"))
@@ -97,8 +99,9 @@ def _knobs(checkpoint: Checkpoint, audio: Any) -> dict[str, Any]:
             return measure_knobs(checkpoint.model, features, train, held_out, float(checkpoint.info.get("segment_seconds", 1.0)))
     print("export.onnx: no data set at hand, so the bundle has the plain timbre dimensions and no presets", file=sys.stderr)
     spectra = features(audio[:24])
-    z: Latents = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-    return {"axes": raw_axes(checkpoint.model, z), "presets": []}
+    with torch.no_grad():
+        z: Latents = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
+    return {"axes": raw_axes(checkpoint.model, z, z.timbre.std(0).numpy()), "presets": []}
 
 
 def _name(model: PerturbationVAE) -> str:

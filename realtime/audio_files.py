@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -15,7 +16,8 @@ SUBTYPES = ("FLOAT", "PCM_24")  # preferred, where the format has them; else the
 FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".wave": "WAV", ".snd": "AU"}  # extensions that are not the format's name
 LARGEST_WAV_BYTES = 2**32 - 2**16
 UNKNOWN_LENGTH = 0x7FFFF000  # what programs that write into a pipe declare
-CLIPPED_RUN = 3  # so many samples in a row at full scale were cut off
+NEAR_FULL_SCALE = 0.99
+CLIPPED_SAMPLES = 8  # within flat tops of three samples and more; fewer can be the crest of a low note
 
 
 class AudioFileError(Exception):
@@ -108,11 +110,11 @@ def _cleaned(path: Path, samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ..
     if bad.any():
         samples = np.where(bad, np.float32(0), samples)
         warnings.append(f"{path}: {int(bad.sum())} of {samples.size} samples are not numbers (NaN or infinite); they became silence")
-    peak = float(np.abs(samples).max())
-    full = np.abs(samples) >= min(1.0, peak) * (1 - 2.0**-15)
-    runs = full[2:] & full[1:-1] & full[:-2]
-    if peak >= 1 - 2.0**-7 and runs.any():
-        warnings.append(f"{path}: clipped, {int(runs.sum()) + CLIPPED_RUN - 1} or more samples at full scale in a row; record at a lower level")
+    loud = np.abs(samples)
+    flat = loud >= float(loud.max()) - 2.0**-15
+    cut_off = int((flat[2:] & flat[1:-1] & flat[:-2]).sum()) if loud.max() >= NEAR_FULL_SCALE else 0
+    if cut_off >= CLIPPED_SAMPLES:
+        warnings.append(f"{path}: clipped, at least {cut_off} samples were cut off at full scale; record at a lower level")
     return samples, tuple(warnings)
 
 
@@ -148,4 +150,5 @@ def _replace(path: Path, content: memoryview) -> None:
     except OSError as error:
         raise AudioFileError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()

@@ -84,7 +84,7 @@ class Features(_Record):
 
 
 class Axis(_Record):
-    """One knob: moves z^t by `value * direction`. `value` is in standard deviations of the prior."""
+    """One knob: moves z^t by `value * direction`. `value` is in standard deviations over the training sounds."""
 
     name: str  # the knob's target, e.g. "timbre[3]", "principal[0]", "brightness"
     label: str

@@ -18,7 +18,7 @@ DB = 20 / math.log(10)  # one neper
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1
 LOWEST_DB, HIGHEST_DB = -60.0, 24.0  # of G
 LEVEL_LIMIT_DB = 18.0
-LEVEL_SECONDS = 0.5
+LEVEL_SECONDS = 0.1  # longer averages lag behind decaying notes: a piano came out 1.8 dB too soft at 0.5 s, 0.6 dB at 0.1 s
 
 
 class MorphGain:
@@ -40,20 +40,20 @@ class MorphGain:
         self._correction = np.zeros(features.cutoff_quefrency)
         self._scaled = np.zeros(features.cutoff_quefrency)
         self._fold = causal_fold(features.window_samples)
-        self._wet_amplitude = np.empty(features.bins)
+        self._power, self._work = np.zeros(features.bins), np.empty(features.bins)
         self.log_gain = np.zeros(features.bins, complex)
         self.reset()
 
     def reset(self) -> None:
         self._correction[:] = 0.0
-        self._dry, self._wet, self._count = 0.0, 0.0, 0
+        self._power[:] = 0.0
+        self._count = 0
         self.beta, self.level, self.phased = 0.0, 1.0, True
 
     def rest(self, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
         """Nothing is edited: what goes in comes out."""
         if sounding:
-            self._follow(energy := float(np.dot(amplitude, amplitude)), energy)
-        self._wet = self._dry
+            self._follow(amplitude)
         self.beta, self.level = 0.0, 1.0
 
     def update(self, decoded: np.ndarray, log_amplitude: np.ndarray, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
@@ -82,20 +82,26 @@ class MorphGain:
         self._keep_level(amplitude, sounding)
 
     def _keep_level(self, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
-        """An edit changes timbre, not loudness: the ratio of slow energies, as far as the sound is edited at all."""
+        """An edit changes timbre, not loudness: undo what the filter does to the energy of the recent spectrum, as far as it edits at all.
+
+        The spectrum's shape is averaged, the gain is not: so the level is right as soon as a knob has moved.
+        """
         if sounding:
-            wet = np.exp(self.log_gain.real, out=self._wet_amplitude)
-            wet *= amplitude
-            self._follow(float(np.dot(amplitude, amplitude)), float(np.dot(wet, wet)))
-        ratio = self._dry / self._wet if self._wet > 0 else 1.0
-        level_db = 10 * math.log10(ratio) if ratio > 0 else 0.0
+            self._follow(amplitude)
+        dry = float(np.add.reduce(self._power))
+        np.exp(self.log_gain.real, out=self._work)
+        self._work *= self._work
+        wet = float(np.dot(self._power, self._work))
+        level_db = 10 * math.log10(dry / wet) if dry > 0 and wet > 0 else 0.0
         self.level = 10 ** (self.beta * min(max(level_db, -LEVEL_LIMIT_DB), LEVEL_LIMIT_DB) / 20)
 
-    def _follow(self, dry: float, wet: float) -> None:  # audio thread
+    def _follow(self, amplitude: np.ndarray) -> None:  # audio thread
         self._count += 1
-        rate = max(1 / self._count, self._slowest)
-        self._dry += rate * (dry - self._dry)
-        self._wet += rate * (wet - self._wet)
+        np.multiply(amplitude, amplitude, out=self._work)
+        self._work /= float(np.add.reduce(self._work))
+        self._work -= self._power
+        self._work *= max(1 / self._count, self._slowest)
+        self._power += self._work
 
 
 class MinimumPhase:

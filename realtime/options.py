@@ -99,6 +99,9 @@ def _check(options: Options) -> None:
         raise UsageError(f"--channels {options.channels} must be at least 1")
     if options.list_devices or options.list_midi or options.list_knobs:
         return
+    for path in (options.output, options.json):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):  # told now, not after an hour of playing
+            raise UsageError(f"cannot write {path}: {'it is a folder' if path.is_dir() else f'there is no folder {path.parent}'}")
     if options.input or options.output or options.midi:
         _check_files(options)
     elif not (options.device or options.input_device or options.output_device):

@@ -39,16 +39,17 @@ def render(session: Session, audio: np.ndarray, rate: float, events: Sequence[Ev
         raise ValueError(f"block_size={block_size} must be at least 1")
     out = np.empty_like(audio, np.float32)
     due = sorted(events, key=lambda event: event[0])  # stable: events of one sample stay in order
+    done = n = 0
     with _progress(len(audio) / rate) as progress:
         task = progress.add_task("rendering", total=len(audio))
-        done = n = 0
         while done < len(audio):
             while n < len(due) and due[n][0] <= done:
                 due[n][1]()
                 n += 1
             end = min(len(audio), done + block_size, *(sample for sample, _ in due[n : n + 1]))
             session.process_block(audio[done:end], out[done:end])
-            progress.update(task, completed=end)
+            if not progress.disable:
+                progress.update(task, completed=end)
             done = end
     return out
 

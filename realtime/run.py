@@ -20,13 +20,13 @@ from realtime.controls import KnobBank, KnobError, parse_assignment
 from realtime.devices import DeviceError, list_devices
 from realtime.knobmap import KnobMap, KnobMapError, load_map
 from realtime.live import Live
+from realtime.meters import Summary
 from realtime.midi import MidiError, list_ports
-from realtime.offline import OfflineError, play_file
 from realtime.options import Options, UsageError, parser, read_options
 from realtime.shared import SharedBlock, StreamRequest
 from realtime.supervise import StreamError
 
-KNOWN_ERRORS = (BundleError, KnobError, KnobMapError, DeviceError, MidiError, StreamError, OfflineError)
+KNOWN_ERRORS = (UsageError, BundleError, KnobError, KnobMapError, DeviceError, MidiError, StreamError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _run(read_options(arguments))
-    except (UsageError, *KNOWN_ERRORS) as error:
+    except KNOWN_ERRORS as error:
         print(error, file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
@@ -71,20 +71,7 @@ def _list_knobs(options: Options) -> None:
 def _play(options: Options) -> None:
     bundle = _bundle(options)
     if options.input and options.output:
-        bank = KnobBank(bundle.manifest)
-        knob_map = _set_up(options, bundle.manifest, bank)
-        summary = play_file(
-            bundle,
-            bank,
-            knob_map,
-            source=options.input,
-            target=options.output,
-            midi=options.midi,
-            block_size=options.block_size,
-            provider=options.provider,
-            seconds=options.seconds,
-            say=terminal.say,
-        )
+        summary = _play_file(options, bundle, options.input, options.output)
         terminal.show_summary(summary)
         _write_json(options.json, summary.as_dict())
         return
@@ -92,6 +79,29 @@ def _play(options: Options) -> None:
     account = live.play(_set_up(options, bundle.manifest, live.bank), options.midi_port, options.seconds)
     terminal.show_summary(account.summary, account.live)
     _write_json(options.json, account.as_dict())
+
+
+def _play_file(options: Options, bundle: Bundle, source: Path, target: Path) -> Summary:
+    # Imported here because they load ONNX Runtime, which the control process of a live performance does not need.
+    from realtime.offline import OfflineError, play_file
+
+    bank = KnobBank(bundle.manifest)
+    knob_map = _set_up(options, bundle.manifest, bank)
+    try:
+        return play_file(
+            bundle,
+            bank,
+            knob_map,
+            source=source,
+            target=target,
+            midi=options.midi,
+            block_size=options.block_size,
+            provider=options.provider,
+            seconds=options.seconds,
+            say=terminal.say,
+        )
+    except OfflineError as error:
+        raise UsageError(str(error)) from None
 
 
 def _bundle(options: Options) -> Bundle:

@@ -22,17 +22,17 @@ class Lifter:
     def __init__(self, window_samples: int, cutoff: int) -> None:
         self._samples = window_samples
         self._high = slice(cutoff, window_samples - cutoff + 1)
-        self._spectrum = np.zeros(window_samples // 2 + 1, complex)
+        self._spectrum = np.zeros(window_samples // 2 + 1, complex)  # its imaginary part stays zero
+        self._smooth = np.empty_like(self._spectrum)
         self._cepstrum = np.empty(window_samples)
 
     def smooth(self, log_spectrum: np.ndarray, out: np.ndarray) -> None:  # audio thread
         """log_spectrum, out : (bins,), natural log; may be the same array."""
         self._spectrum.real = log_spectrum
-        self._spectrum.imag = 0.0
         np.fft.irfft(self._spectrum, self._samples, out=self._cepstrum)
         self._cepstrum[self._high] = 0.0
-        np.fft.rfft(self._cepstrum, out=self._spectrum)
-        np.copyto(out, self._spectrum.real)
+        np.fft.rfft(self._cepstrum, out=self._smooth)
+        np.copyto(out, self._smooth.real)
 
 
 class FrameAnalyser:

@@ -6,6 +6,7 @@ The decoder paints smooth spectral envelopes around a falling slope, so that kno
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,9 @@ class _GraphMaker:
         step = self.node("Mul", [gate, self.node("Sub", [new, state], f"{name}.difference")], f"{name}.step")
         return self.node("Add", [state, step], f"next.{name}")
 
-    def model(self, name: str, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
-        ports = [[helper.make_tensor_value_info(port, TensorProto.FLOAT, shape) for port, shape in group.items()] for group in (inputs, outputs)]
-        graph = helper.make_graph(self.nodes, name, *ports, self.constants)
+    def model(self, name: str, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+        ins, outs = ([helper.make_tensor_value_info(port, TensorProto.FLOAT, shape) for port, shape in group.items()] for group in (inputs, outputs))
+        graph = helper.make_graph(self.nodes, name, ins, outs, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(model)
         return model

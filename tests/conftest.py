@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from training.data.fluid import embedded_soundfont
 from training.data.soundfont import main
+from training.train import recipe
 
 TINY_PROGRAMS = {0: "piano", 12: "marimba", 24: "nylon guitar", 40: "violin", 42: "cello", 56: "trumpet", 71: "clarinet", 73: "flute"}
 TINY_NOTES = range(60, 79, 2)  # C4 … F♯5, which all eight play
@@ -29,3 +32,19 @@ def tiny_data(soundfont: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     options = [word for name, numbers in lists.items() for word in (f"--{name}", ",".join(map(str, numbers)))]
     assert main(["--soundfont", str(soundfont), "--out", str(out), "--no-percussion", *options]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a training run of the smoke recipe on `tiny_data`."""
+    root = tmp_path_factory.mktemp("smoke")
+    arguments = ["fit", f"--config={recipe('smoke')}", f"--data.directory={tiny_data}", f"--trainer.default_root_dir={root}"]
+    done = subprocess.run([sys.executable, "-m", "training.train", *arguments], capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def smoke_checkpoint(smoke_run: Path) -> Path:
+    """Its best checkpoint."""
+    return smoke_run / "lightning_logs/version_0/checkpoints/best.pt"

@@ -162,8 +162,10 @@ def test_it_plays_without_torch(sound: Path, bundle: Path, tmp_path: Path) -> No
         (["--input", "FOLDER", "--output", "OUT"], "is a directory|is a folder|not a file"),
         (["--input", "EMPTY", "--output", "OUT"], "empty"),
         (["--input", "TEXT", "--output", "OUT"], "text.txt"),
-        (["--input", "SOUND", "--output", "FOLDER/none/x.wav"], "none"),
-        (["--input", "SOUND", "--output", "OUT", "--json", "FOLDER/none/x.json"], "cannot write .*x.json"),
+        (["--input", "SOUND", "--output", "FOLDER/none/x.wav"], "cannot write .*x.wav: there is no folder"),
+        (["--input", "SOUND", "--output", "FOLDER"], "cannot write .*folder: it is a folder"),
+        (["--input", "SOUND", "--output", "TEXT"], "end it with .wav or .flac"),
+        (["--input", "SOUND", "--output", "OUT", "--json", "FOLDER/none/x.json"], "cannot write .*x.json: there is no folder"),
         (["--input", "SOUND", "--output", "OUT", "--midi", "none.mid"], "no MIDI file at none.mid"),
         (["--input", "SOUND", "--output", "OUT", "--midi", "TEXT"], "is not a MIDI file"),
         (["--input", "SOUND", "--output", "OUT", "--map", "none.toml"], "cannot read the knob map none.toml"),
@@ -198,8 +200,27 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert re.search(expected, error), error
-    if "--json" not in words or "same file" in expected:
-        assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_samples_that_are_no_numbers_become_silence_and_are_mentioned(
+    sound: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = soundfile.read(sound, dtype="float32")[0]
+    samples[1000:1010] = [np.nan, np.inf] * 5
+    soundfile.write(tmp_path / "broken.wav", samples, RATE, subtype="FLOAT")
+    out = play(tmp_path / "broken.wav", tmp_path / "out.wav", bundle, "--knob", "timbre[0]=2")
+    assert np.isfinite(out).all()
+    assert out[-RATE // 2 :].any()
+    assert "10 of 44100 samples are not numbers" in capsys.readouterr().out
+
+
+def test_a_bundle_with_a_changed_byte_is_refused(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = make_bundle(tmp_path / "changed.bundle")
+    graph = changed / "streaming" / "decoder.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"!")
+    assert main(["--input", str(sound), "--output", str(tmp_path / "out.wav"), "--bundle", str(changed)]) == 2
+    assert re.fullmatch(r".*decoder.onnx has been changed since the export .*; export the bundle again\n", capsys.readouterr().err)
 
 
 def test_a_full_disk_leaves_the_old_output_alone(sound: Path, bundle: Path, tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ import torch
 from torch import Tensor, nn
 
 
+class RecipeError(ValueError):
+    """A value a model cannot be made with; the message says which and what is possible."""
+
+
 @dataclass(frozen=True)
 class FeatureConfig:
     """How frames are made. The defaults are the paper's."""
@@ -26,12 +30,19 @@ class FeatureConfig:
     level_seconds: float = 2.0  # time constant of the running level
     silence_dbfs: float = -80.0  # frames below it do not count
 
+    def __post_init__(self) -> None:
+        if self.window_samples < 64 or self.window_samples % 2:
+            raise RecipeError(f"window_samples={self.window_samples} must be an even number from 64")
+        if not 1 <= self.hop_samples <= self.window_samples:
+            raise RecipeError(f"hop_samples={self.hop_samples} must lie in 1 … {self.window_samples} (the window)")
+        if not 1 <= self.cutoff_quefrency <= self.window_samples // 2:
+            raise RecipeError(f"cutoff_quefrency={self.cutoff_quefrency} must lie in 1 … {self.window_samples // 2} (half the window)")
+        if not (self.log_floor > 0 and self.level_seconds > 0 and self.silence_dbfs <= 0 and 4000 <= self.sample_rate <= 192000):
+            raise RecipeError("log_floor and level_seconds must be above 0, silence_dbfs at most 0, sample_rate 4000 … 192000 Hz")
+
     @property
     def bins(self) -> int:
         return self.window_samples // 2 + 1
-
-    def frames(self, samples: int) -> int:
-        return samples // self.hop_samples
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,3 @@ def shift_pitch(amplitude: Tensor, semitones: Tensor) -> Tensor:
     index = below.long()[:, None].expand(-1, amplitude.shape[1], -1)
     lower, upper = amplitude.gather(-1, index), amplitude.gather(-1, index + 1)
     return torch.lerp(lower, upper, weight[:, None]) * inside[:, None]
-
-
-def seconds_to_frames(config: FeatureConfig, seconds: float) -> int:
-    return math.ceil(seconds * config.sample_rate / config.hop_samples)

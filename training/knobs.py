@@ -36,7 +36,7 @@ def measure_knobs(model: PerturbationVAE, features: FeatureExtractor, train: Sou
     """Axes and presets as plain values: {"axes": [...], "presets": [...]}; fields as in a bundle's manifest."""
     survey, check = (_survey(model, features, sounds, seconds) for sounds in (train, held_out))
     probe = _probe_latents(model, features, held_out, seconds)
-    axes = [*raw_axes(model, probe), *_principal_axes(model, probe, survey), *_labelled_axes(model, probe, survey, train, check, held_out)]
+    axes = [*raw_axes(model, probe, survey.timbre.std(0)), *_principal_axes(model, probe, survey), *_labelled_axes(model, probe, survey, train, check, held_out)]
     return {"axes": axes, "presets": _presets(survey.timbre, train)}
 
 
@@ -47,9 +47,14 @@ def effect_db(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> 
     return float((model.decode(moved) - model.decode(probe)).square().mean().sqrt()) * DB
 
 
-def raw_axes(model: PerturbationVAE, probe: Latents) -> list[dict[str, Any]]:
-    """Every dimension of z^t, the one that changes the sound most first; one unit is a standard deviation of the prior."""
-    basis = np.eye(model.config.timbre_dim)
+def raw_axes(model: PerturbationVAE, probe: Latents, spread: np.ndarray) -> list[dict[str, Any]]:
+    """Every dimension of z^t, the one that changes the sound most first.
+
+    One unit is a standard deviation over real sounds, `spread` (D,). The prior's would be the same if the posteriors filled the
+    prior; where one z^t serves a whole sound its divergence is cheap and they spread wider, and knobs in the prior's units would
+    be dead.
+    """
+    basis = np.diag(spread.astype(float))
     effects = [effect_db(model, probe, row) for row in basis]
     order = np.argsort(effects)[::-1]
     return [_axis(f"timbre[{k}]", f"dimension {i}", basis[i], effects[i]) for k, i in enumerate(order)]
@@ -123,7 +128,7 @@ def _pitch(sounds: SoundSet) -> np.ndarray:
 def _presets(timbre: np.ndarray, sounds: SoundSet) -> list[dict[str, Any]]:
     """Per instrument, in the order of programs: its mean z^t around every few semitones."""
     presets = []
-    names, first = np.unique(sounds.instrument, return_index=True)
+    _, first = np.unique(sounds.instrument, return_index=True)
     for index in first[np.argsort(sounds.program[first], kind="stable")]:
         rows = np.flatnonzero(sounds.instrument == sounds.instrument[index])
         pitch = sounds.pitch[rows]
@@ -132,14 +137,13 @@ def _presets(timbre: np.ndarray, sounds: SoundSet) -> list[dict[str, Any]]:
             anchors = [(float(pitch[zone == k].mean()), timbre[rows[zone == k]].mean(0)) for k in np.unique(zone)]
         else:
             anchors = [(None, timbre[rows].mean(0))]
-        listed = [{"midi_note": note if note is None else round(note, 2), "timbre": _rounded(z)} for note, z in anchors]
+        listed = [{"midi_note": note if note is None else round(float(note), 2), "timbre": _rounded(z)} for note, z in anchors]
         presets.append({"name": str(sounds.instrument[index]), "family": str(sounds.family[index]), "anchors": listed})
-    assert len(presets) == len(names)
     return presets
 
 
 def _axis(name: str, label: str, direction: np.ndarray, effect: float) -> dict[str, Any]:
-    return {"name": name, "label": label, "direction": _rounded(direction), "effect_db": round(effect, 3)}
+    return {"name": name, "label": label, "direction": _rounded(direction), "effect_db": round(float(effect), 3)}
 
 
 def _rounded(values: np.ndarray) -> list[float]:

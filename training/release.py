@@ -42,6 +42,7 @@ def release(source: Path, data: Path, out: Path, *, train_sounds: int, test_soun
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     save_slim(dataclasses.replace(checkpoint, info=info, knobs=knobs), out)
+    load_checkpoint(out)  # it must come back, without running code
     replace_file(out.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
     return card
 

@@ -6,18 +6,21 @@ Lightning's command line: any value of a recipe can be overridden (`--data.direc
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from pathlib import Path
+from typing import Any, NoReturn
 
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.data.manifest import DataError
 from training.data.sounds import SoundData
+from training.features import RecipeError
 from training.task import PerturbationTask
 
 
@@ -30,7 +33,18 @@ class Checkpoints(ModelCheckpoint):
         super().__init__(monitor="val/loss", filename="best", save_last=True, enable_version_counter=False, auto_insert_metric_name=False)
 
 
+def one_sentence(message: str, ex: Exception | None = None) -> NoReturn:
+    """In place of the usage of a hundred options."""
+    print(f"training.train: {' '.join(str(message).split())}; the options are listed by: python -m training.train fit --help", file=sys.stderr)
+    sys.exit(2)
+
+
 class NeiroCLI(LightningCLI):
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        parser = super().init_parser(**kwargs)
+        parser.error = one_sentence  # type: ignore[method-assign]
+        return parser
+
     def before_fit(self) -> None:
         """Refuse a checkpoint from a stranger before Lightning reads it."""
         path = self.config.fit.ckpt_path
@@ -40,6 +54,7 @@ class NeiroCLI(LightningCLI):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors a user can cause end in one sentence."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # advertisements
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     try:
@@ -52,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             seed_everything_default=0,
             args=arguments,
         )
-    except (DataError, CheckpointError, FileNotFoundError, MisconfigurationException) as error:
+    except (DataError, CheckpointError, RecipeError, FileNotFoundError, MisconfigurationException) as error:
         print(f"training.train: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from training.features import cepstral_matrices
+from training.features import RecipeError, cepstral_matrices
 from training.recurrent import RecurrentStack, State, cumulative_mean, running_mean
 
 LATENTS = ("timbre", "variation", "pitch")
@@ -33,6 +33,16 @@ class PerturbationConfig:
     pitch_encoder: Literal["independent", "conditional"] = "independent"
     centred_variation: bool = False  # * subtract z^v's running mean: what is constant must live in z^t
     envelope_coefficients: int = 0  # * read the envelope as that many cepstral coefficients; 0: bin by bin
+
+    def __post_init__(self) -> None:
+        sizes = {"timbre_dim": self.timbre_dim, "variation_dim": self.variation_dim, "pitch_dim": self.pitch_dim, "hidden": self.hidden}
+        for name, size in (sizes | {"decoder_hidden": self.decoder_hidden or 1}).items():
+            if size < 1:
+                raise RecipeError(f"{name}={size} must be at least 1")
+        if self.layers < 2:
+            raise RecipeError(f"layers={self.layers} must be at least 2: the last layer reads the condition")
+        if not 0 <= self.envelope_coefficients < self.bins:
+            raise RecipeError(f"envelope_coefficients={self.envelope_coefficients} must lie in 0 … {self.bins - 1}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""Training as a user runs it: from the command line, on real notes, killed and resumed, on two processes, with bad input."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from training.checkpoint import CheckpointError, load_checkpoint
+from training.train import recipe
+
+FEW_STEPS = ["--data.steps_per_epoch=3", "--trainer.max_epochs=4", "--model.preview_epochs=0", "--trainer.limit_val_batches=1"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def command(data: Path, root: Path, *options: str, config: Path | None = None) -> list[str]:
+    arguments = ["fit", f"--config={config or recipe('smoke')}", f"--data.directory={data}", f"--trainer.default_root_dir={root}", *options]
+    return [sys.executable, "-m", "training.train", *arguments]
+
+
+def train(data: Path, root: Path, *options: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(data, root, *options, config=config), env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def checkpoints(root: Path) -> list[Path]:
+    return sorted(root.glob("lightning_logs/version_*/checkpoints/last.pt"), key=lambda path: path.stat().st_mtime)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_smoke_recipe_learns(smoke_run: Path) -> None:
+    """The whole recipe, on real notes: the loss falls, pictures and sounds reach the log, the checkpoint describes itself."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(smoke_run / "lightning_logs/version_0"))
+    log.Reload()
+    errors = [point.value for point in log.Scalars("val/mse")]
+    assert errors[-1] < 0.8 * errors[0]
+    assert "spectrograms" in log.Tags()["images"]
+    assert "0_timbre_of_the_other" in log.Tags()["audio"]
+    best = load_checkpoint(smoke_run / "lightning_logs/version_0/checkpoints/best.pt")
+    assert best.features.hop_samples == 256 and best.model.config.timbre_dim == 16
+    assert best.info["seed"] == 3 and "training.train fit" in best.info["command"]
+
+
+def test_killed_training_resumes_with_the_same_steps(tiny_data: Path, tmp_path: Path) -> None:
+    """kill -9 after the second checkpoint, resume: the weights end bit for bit as without the kill."""
+    assert train(tiny_data, tmp_path / "whole", *FEW_STEPS).returncode == 0
+    process = subprocess.Popen(command(tiny_data, tmp_path / "killed", *FEW_STEPS), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not _epoch_reached(tmp_path / "killed", 1):
+        assert process.poll() is None and time.monotonic() < deadline, "training ended or hung before its second checkpoint"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    [last] = checkpoints(tmp_path / "killed")
+    reached = torch.load(last, weights_only=True)["global_step"]
+    assert train(tiny_data, tmp_path / "killed", *FEW_STEPS, f"--ckpt_path={last}").returncode == 0
+    whole, resumed = weights(checkpoints(tmp_path / "whole")[-1]), weights(checkpoints(tmp_path / "killed")[-1])
+    assert 3 <= reached <= 12
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def _epoch_reached(root: Path, epoch: int) -> bool:
+    found = checkpoints(root)
+    return bool(found) and torch.load(found[-1], weights_only=True)["epoch"] >= epoch
+
+
+def test_two_processes_do_what_one_does(tiny_data: Path, tmp_path: Path) -> None:
+    """DDP shares out each global batch; after a dozen steps the models agree as far as averaging gradients allows."""
+    one = train(tiny_data, tmp_path / "one", *FEW_STEPS)
+    two = train(tiny_data, tmp_path / "two", *FEW_STEPS, "--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.accelerator=cpu")
+    assert one.returncode == 0, one.stderr
+    assert two.returncode == 0, two.stderr
+    a, b = (weights(checkpoints(tmp_path / name)[-1]) for name in ("one", "two"))
+    difference = sum(float((a[name] - b[name]).square().sum()) for name in a) ** 0.5
+    size = sum(float(a[name].square().sum()) for name in a) ** 0.5
+    assert 0 < difference < 0.05 * size
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("model", "learning_rat", 1e-3, ["learning_rat"]),
+        ("data", "batchsize", 3, ["batchsize"]),
+        ("trainer", "max_epoch", 3, ["max_epoch"]),
+        ("model", "learning_rate", "fast", ["learning_rate", "fast"]),
+    ],
+)
+def test_unknown_or_wrong_keys_are_named(tiny_data: Path, tmp_path: Path, section: str, key: str, value: object, words: list[str]) -> None:
+    content = yaml.safe_load(recipe("smoke").read_text())
+    content[section][key] = value
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(yaml.safe_dump(content))
+    done = train(tiny_data, tmp_path, config=bad)
+    assert_one_sentence(done, *words)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_impossible_values_and_missing_data(tiny_data: Path, tmp_path: Path) -> None:
+    assert_one_sentence(train(tiny_data, tmp_path, "--model.features.hop_samples=0"), "hop_samples=0", "1 …")
+    assert_one_sentence(train(tmp_path / "none", tmp_path), "does not exist", "training.data.soundfont")
+    assert_one_sentence(train(tiny_data, tmp_path, "--data.families=[accordions]"), "accordions")
+    assert_one_sentence(train(tiny_data, tmp_path, f"--ckpt_path={tmp_path / 'none.pt'}"), "no checkpoint at")
+
+
+class _Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.target}",)
+
+
+def test_a_checkpoint_never_runs_code(tmp_path: Path) -> None:
+    bomb, sign = tmp_path / "bomb.pt", tmp_path / "exploded"
+    torch.save({"neiro": _Bomb(sign), "state_dict": {}}, bomb)
+    with pytest.raises(CheckpointError, match="may run code"):
+        load_checkpoint(bomb)
+    bomb.write_bytes(pickle.dumps(_Bomb(sign)))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(bomb)
+    assert not sign.exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "foreign", "newer", "shape", "folder"])
+def test_damaged_checkpoints_are_refused_in_a_sentence(smoke_checkpoint: Path, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "ckpt.pt"
+    good = torch.load(smoke_checkpoint, weights_only=True)
+    if damage == "empty":
+        path.touch()
+    elif damage == "truncated":
+        path.write_bytes(smoke_checkpoint.read_bytes()[:5000])
+    elif damage == "text":
+        path.write_text("not a checkpoint")
+    elif damage == "foreign":
+        torch.save({"weights": torch.zeros(3)}, path)
+    elif damage == "newer":
+        torch.save(good | {"neiro": good["neiro"] | {"format": 99}}, path)
+    elif damage == "shape":
+        torch.save(good | {"state_dict": {name: value[..., :1] for name, value in good["state_dict"].items()}}, path)
+    elif damage == "folder":
+        path.mkdir()
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
