@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import scipy.signal
 import soundfile
 from matplotlib.figure import Figure
 
@@ -23,6 +24,7 @@ MATERIAL = Path(__file__).with_name("demo")
 CHECKPOINT = Path(__file__).parents[1] / "training/checkpoints/live.pt"
 CURVE_HZ = 100
 FFT = 2048
+RANGE_DB = 90.0
 QUIET_DBFS = -40.0
 
 
@@ -64,16 +66,32 @@ def knob_curves(bundle: Path, midi: Path, rate: int, samples: int) -> dict[str, 
     return {target.name: values[:, i] for i, target in enumerate(bank.targets) if np.ptp(values[:, i]) > 0}
 
 
+def level_db(sound: np.ndarray, rate: int) -> np.ndarray:
+    """(bins, frames), dB."""
+    _, _, spectrum = scipy.signal.stft(sound, rate, nperseg=FFT, noverlap=FFT - 512)
+    return 20 * np.log10(np.abs(spectrum) + 1e-7)
+
+
 def draw(before: np.ndarray, after: np.ndarray, rate: int, curves: dict[str, np.ndarray]) -> Figure:
-    """Spectrogram of the input, of the output, and the knobs, over one time axis."""
+    """Spectrogram of the input, of the output, their difference and the knobs, over one time axis."""
     matplotlib.use("Agg", force=False)
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
-    for axes, name, sound in ((top, "in: a cello", before), (middle, "out: its timbre, played with knobs", after)):
-        _, _, _, image = axes.specgram(sound, NFFT=FFT, Fs=rate, noverlap=FFT - 512, scale="dB", vmin=-140, vmax=-40, cmap="magma")
-        axes.set(ylabel="Hz", ylim=(0, 10000), title=name)
+    figure = Figure(figsize=(11, 10), layout="constrained")
+    top, middle, lower, bottom = figure.subplots(4, 1, sharex=True, height_ratios=[3, 3, 3, 2])
+    levels = [level_db(sound, rate) for sound in (before, after)]
+    loudest = max(level.max() for level in levels)
+    heard = np.maximum(*levels) > loudest - RANGE_DB
+    pictures = [
+        (top, "in: a cello", levels[0], loudest - RANGE_DB, loudest, "magma"),
+        (middle, "out: its timbre, played with knobs", levels[1], loudest - RANGE_DB, loudest, "magma"),
+        (lower, "out − in", np.where(heard, levels[1] - levels[0], 0.0), -24, 24, "RdBu_r"),
+    ]
+    for axes, title, picture, low, high, colours in pictures:
+        extent = (0, len(before) / rate, 0, rate / 2)
+        image = axes.imshow(picture, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, cmap=colours)
+        axes.set(ylabel="Hz", ylim=(0, 10000), title=title)
         figure.colorbar(image, ax=axes, label="dB")
     seconds = np.arange(len(next(iter(curves.values())))) / CURVE_HZ
+    figure.colorbar(image, ax=bottom).ax.set_visible(False)  # keeps the time axes aligned
     presets = bottom.twinx()
     for name, curve in curves.items():
         axes = presets if name == "preset" else bottom

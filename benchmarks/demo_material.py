@@ -25,7 +25,7 @@ MELODY = [
     (10.0, 0.4, 67, 95), (10.45, 0.4, 65, 90), (10.9, 0.9, 64, 92), (11.9, 1.3, 62, 90),
     (13.4, 0.45, 57, 80), (13.9, 0.45, 60, 85), (14.4, 2.4, 62, 88),
 ]  # fmt: skip
-SWEEPS = [(3.1, 5.0, 20), (5.1, 7.0, 21)]  # start, end in s, CC: from the middle up, down and back
+SWEEPS = [(3.1, 5.0, (20, 21)), (5.1, 7.0, (22, 23, 24))]  # start, end in s, CCs: from the middle up, down and back
 PRESETS = [(7.1, 57), (9.9, 74), (11.8, 20), (13.3, 0)]  # s, program: 0 is one's own timbre
 
 
@@ -35,7 +35,9 @@ def phrase() -> np.ndarray:
     synth.setting("synth.reverb.active", 0)
     synth.setting("synth.chorus.active", 0)
     synth.program_select(0, synth.sfload(SOUNDFONT), 0, CELLO)
-    events = sorted([(start, note, velocity) for start, _, note, velocity in MELODY] + [(start + length, note, 0) for start, length, note, _ in MELODY])
+    events = sorted(
+        [(start, note, velocity) for start, _, note, velocity in MELODY] + [(start + length, note, 0) for start, length, note, _ in MELODY]
+    )
     parts, now = [], 0
     for seconds, note, velocity in events:
         parts.append(synth.get_samples(round(seconds * RATE) - now))
@@ -52,15 +54,16 @@ def phrase() -> np.ndarray:
 
 def knob_movements() -> mido.MidiFile:
     messages = [(seconds, mido.Message("program_change", program=program)) for seconds, program in PRESETS]
-    for start, end, control in SWEEPS:
+    for start, end, controls in SWEEPS:
         for position in np.linspace(0, 1, 97):
             value = round(64 + 63 * np.sin(2 * np.pi * position))
-            messages.append((start + (end - start) * position, mido.Message("control_change", control=control, value=value)))
-    track, now = mido.MidiTrack(), 0
+            now = start + (end - start) * position
+            messages += [(now, mido.Message("control_change", control=control, value=value)) for control in controls]
+    track, last = mido.MidiTrack(), 0
     for seconds, message in sorted(messages, key=lambda item: item[0]):
         tick = round(mido.second2tick(seconds, 480, 500_000))
-        track.append(message.copy(time=tick - now))
-        now = tick
+        track.append(message.copy(time=tick - last))
+        last = tick
     file = mido.MidiFile(ticks_per_beat=480)
     file.tracks.append(track)
     return file

@@ -17,7 +17,7 @@ from torch import nn
 from export.graphs import OfflineDecoder, OfflineEncoder, StreamingDecoder, StreamingEncoder
 from export.quantize import quantize_int8
 from export.verify import ExportError, state_names
-from realtime.bundle import FORMAT_VERSION, Axis, Features, Graph, Manifest, Port, Preset, file_sha256
+from realtime.bundle import Axis, Features, Graph, Manifest, Port, Preset, file_sha256
 from training.checkpoint import KIND
 from training.features import FeatureConfig
 from training.models.perturbation import PerturbationVAE
@@ -83,18 +83,25 @@ def write_offline(folder: Path, model: PerturbationVAE) -> dict[str, Graph]:
     ):
         file = f"offline/{name}.onnx"
         free = {port: {1: "frames"} for port, shape in (inputs | outputs).items() if "frames" in shape}
-        example = tuple(torch.zeros([frames if size == "frames" else size for size in shape]) for shape in inputs.values())
+        example = tuple(torch.zeros([frames if isinstance(size, str) else size for size in shape]) for shape in inputs.values())
         _export(module, example, folder / file, list(inputs), list(outputs), free)
         graphs[f"offline/{name}"] = Graph(file=file, sha256=file_sha256(folder / file), inputs=_ports(inputs), outputs=_ports(outputs))
     return graphs
 
 
 def write_manifest(
-    folder: Path, *, features: FeatureConfig, model: PerturbationVAE, precision: str, graphs: dict[str, Graph], knobs: dict[str, Any], fidelity: dict[str, float]
+    folder: Path,
+    *,
+    features: FeatureConfig,
+    model: PerturbationVAE,
+    precision: str,
+    graphs: dict[str, Graph],
+    knobs: dict[str, Any],
+    fidelity: dict[str, float],
 ) -> Manifest:
     c = model.config
     manifest = Manifest(
-        format_version=FORMAT_VERSION,
+        format_version=1,
         producer=f"neiro {metadata.version('neiro')}",
         model_kind=KIND,
         precision="int8" if precision == "int8" else "fp32",
@@ -127,6 +134,4 @@ def _export(
     """The tracing exporter: it writes nn.GRU as one ONNX node with a free length, and the same bytes every time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module, example, str(path), input_names=inputs, output_names=outputs, dynamic_axes=free, opset_version=OPSET, dynamo=False
-        )
+        torch.onnx.export(module, example, str(path), input_names=inputs, output_names=outputs, dynamic_axes=free, opset_version=OPSET, dynamo=False)

@@ -8,7 +8,7 @@ give the teacher's own pre-activations from the student's own activations; the d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,26 +51,25 @@ def _forward_half(source: Tensor, target: Tensor) -> Tensor:
 def fold(model: PerturbationVAE, sounds: Sequence[Spectra]) -> PerturbationVAE:
     """The causal model, refitted.  sounds : batches of calibration spectra."""
     teacher, student = model.eval(), drop(model)
-    teacher_latents: list[Latents] = [teacher.encode(s.envelope, s.fine, s.sounding).latents for s in sounds]
-    masks = [s.sounding for s in sounds]
-    student_latents: dict[str, list[Tensor]] = {}
+    masks = [sound.sounding for sound in sounds]
+    theirs = [_known(teacher.encode(sound.envelope, sound.fine, sound.sounding).latents) for sound in sounds]
+    ours: list[dict[str, Tensor]] = [{} for _ in sounds]
     for name in LATENTS:
-        inputs = [s.fine if name == "pitch" else teacher.envelope_input(s.envelope) for s in sounds]
-        theirs = [_condition(teacher, name, z.timbre, z.variation, mask) for z, mask in zip(teacher_latents, masks, strict=True)]
-        ours = [
-            _condition(student, name, student_latents["timbre"][i] if name != "timbre" else None, (student_latents.get("variation") or [None] * len(sounds))[i], mask)
-            for i, mask in enumerate(masks)
-        ]
-        passes = _fold_stack(getattr(teacher, f"{name}_stack"), getattr(student, f"{name}_stack"), inputs, inputs, theirs, ours, masks)
+        inputs = [sound.fine if name == "pitch" else teacher.envelope_input(sound.envelope) for sound in sounds]
+        told_theirs, told_ours = ([_condition(model, name, z, mask) for z, mask in zip(known, masks, strict=True)] for known in (theirs, ours))
+        passes = _fold_stack(getattr(teacher, f"{name}_stack"), getattr(student, f"{name}_stack"), inputs, inputs, told_theirs, told_ours, masks)
         _fold_head(getattr(teacher, f"{name}_head"), getattr(student, f"{name}_head"), passes, masks)
-        student_latents[name] = _latent(student, name, [ours_.layers[-1] for _, ours_ in passes], masks)
-    theirs_in = [_decoder_input(z.timbre, z.variation, z.pitch) for z in teacher_latents]
-    ours_in = [_decoder_input(*(student_latents[name][i] for name in LATENTS)) for i in range(len(sounds))]
-    none = [None] * len(sounds)
-    passes = _fold_stack(teacher.decoder_stack, student.decoder_stack, theirs_in, ours_in, none, none, masks)
-    targets = [s.log_amplitude for s in sounds]
-    _assign(student.output, *_ridge([ours_.layers[-1] for _, ours_ in passes], targets, masks))
+        for known, (_, way), mask in zip(ours, passes, masks, strict=True):
+            known[name] = _latent(student, name, way.layers[-1], mask)
+    nothing = [None] * len(sounds)
+    theirs_in, ours_in = ([_decoder_input(z) for z in known] for known in (theirs, ours))
+    passes = _fold_stack(teacher.decoder_stack, student.decoder_stack, theirs_in, ours_in, nothing, nothing, masks)
+    _assign(student.output, *_ridge([way.layers[-1] for _, way in passes], [sound.log_amplitude for sound in sounds], masks))
     return student
+
+
+def _known(latents: Latents) -> dict[str, Tensor]:
+    return {name: getattr(latents, name) for name in LATENTS}
 
 
 def _fold_stack(
@@ -87,12 +86,13 @@ def _fold_stack(
         (_Pass([x], a), _Pass([y], b)) for x, y, a, b in zip(teacher_inputs, student_inputs, teacher_conditions, student_conditions, strict=True)
     ]
     same_inputs = all(x is y for x, y in zip(teacher_inputs, student_inputs, strict=True))
-    pairs = list(zip(single_layers(teacher), _layer_parameters(student), single_layers(student), strict=True))
-    for i, (reference, (weight, bias), _) in enumerate(pairs):
-        last = i == len(pairs) - 1
+    references = single_layers(teacher)
+    for i, (reference, (weight, bias)) in enumerate(zip(references, _layer_parameters(student), strict=True)):
+        last = i == len(references) - 1
         if i or not same_inputs:
             rows = [(_read(a, last), _read(b, last)) for a, b in passes]
-            wanted = [x @ reference.weight_ih_l0.T + reference.bias_ih_l0 for x, _ in rows]
+            forward = reference.get_parameter("weight_ih_l0"), reference.get_parameter("bias_ih_l0")
+            wanted = [nn.functional.linear(x, *forward) for x, _ in rows]
             new_weight, new_bias = _ridge([y for _, y in rows], wanted, masks)
             weight.copy_(new_weight)
             bias.copy_(new_bias)
@@ -134,31 +134,30 @@ def _fold_head(teacher: GaussianHead, student: GaussianHead, passes: Sequence[tu
         _assign(getattr(student, name), *_ridge(ours, [reference(h) for h in theirs], masks))
 
 
-def _latent(student: PerturbationVAE, name: str, hidden: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+def _latent(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
     """The student's latent means of whole sounds."""
-    values = []
-    for h, mask in zip(hidden, masks, strict=True):
+    head: nn.Linear = getattr(student, f"{name}_head").mean
+    if name == "timbre":
         weight = mask[..., None].to(h.dtype)
-        head: Callable[[Tensor], Tensor] = getattr(student, f"{name}_head").mean
-        if name == "timbre":
-            values.append(head((h * weight).sum(1) / weight.sum(1).clamp_min(1)))
-        else:
-            values.append(student.centre(head(h), mask) if name == "variation" else head(h))
-    return values
+        return head((h * weight).sum(1) / weight.sum(1).clamp_min(1))
+    return student.centre(head(h), mask) if name == "variation" else head(h)
 
 
-def _condition(model: PerturbationVAE, name: str, timbre: Tensor | None, variation: Tensor | None, mask: Tensor) -> Tensor | None:
-    """What the last layer of this latent's stack is told beside."""
-    frames = mask.shape[1]
-    if name == "variation" and timbre is not None:
-        return timbre[:, None].expand(-1, frames, -1)
-    if name == "pitch" and model.config.pitch_encoder == "conditional" and timbre is not None and variation is not None:
-        return torch.cat([timbre[:, None].expand(-1, frames, -1), variation], -1)
+def _condition(model: PerturbationVAE, name: str, known: dict[str, Tensor], mask: Tensor) -> Tensor | None:
+    """What the last layer of this latent's stack is told beside, of the latents known by then."""
+    if name == "variation":
+        return _tiled(known["timbre"], mask.shape[1])
+    if name == "pitch" and model.config.pitch_encoder == "conditional":
+        return torch.cat([_tiled(known["timbre"], mask.shape[1]), known["variation"]], -1)
     return None
 
 
-def _decoder_input(timbre: Tensor, variation: Tensor, pitch: Tensor) -> Tensor:
-    return torch.cat([timbre[:, None].expand(-1, variation.shape[1], -1), variation, pitch], -1)
+def _decoder_input(known: dict[str, Tensor]) -> Tensor:
+    return torch.cat([_tiled(known["timbre"], known["variation"].shape[1]), known["variation"], known["pitch"]], -1)
+
+
+def _tiled(timbre: Tensor, frames: int) -> Tensor:
+    return timbre[:, None].expand(-1, frames, -1)
 
 
 def _ridge(inputs: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

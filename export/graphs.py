@@ -76,15 +76,17 @@ class StreamingEncoder(nn.Module):
         self.centred = model.config.centred_variation
         self.conditional = model.config.pitch_encoder == "conditional"
         stacks = {"timbre": model.timbre_stack, "variation": model.variation_stack, "pitch": model.pitch_stack}
-        self.state_shapes = {
-            f"{name}.layer{i}": (1, stack.hidden) for name, stack in stacks.items() for i in range(len(getattr(self, name).layers))
-        }
+        self.state_shapes = {f"{name}.layer{i}": (1, stack.hidden) for name, stack in stacks.items() for i in range(len(getattr(self, name).layers))}
         self.state_shapes |= {"count": (1, 1), "timbre.mean": (1, model.timbre_stack.width)}
         if self.centred:
             self.state_shapes["variation.mean"] = (1, model.config.variation_dim)
         bins = model.config.bins
         self.input_shapes = {"envelope": (1, bins), "fine": (1, bins), "rate": (1,)}
-        self.output_shapes = {"timbre": (1, model.config.timbre_dim), "variation": (1, model.config.variation_dim), "pitch": (1, model.config.pitch_dim)}
+        self.output_shapes = {
+            "timbre": (1, model.config.timbre_dim),
+            "variation": (1, model.config.variation_dim),
+            "pitch": (1, model.config.pitch_dim),
+        }
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         state = dict(zip(self.state_shapes, states, strict=True))
@@ -122,7 +124,11 @@ class StreamingDecoder(nn.Module):
         self.output = LinearStep(model.output.weight, model.output.bias)
         c = model.config
         self.state_shapes = {f"layer{i}": (DECODER_ROWS, model.decoder_stack.hidden) for i in range(len(self.stack.layers))}
-        self.input_shapes = {"timbre": (DECODER_ROWS, c.timbre_dim), "variation": (DECODER_ROWS, c.variation_dim), "pitch": (DECODER_ROWS, c.pitch_dim)}
+        self.input_shapes = {
+            "timbre": (DECODER_ROWS, c.timbre_dim),
+            "variation": (DECODER_ROWS, c.variation_dim),
+            "pitch": (DECODER_ROWS, c.pitch_dim),
+        }
         self.output_shapes = {"log_amplitude": (DECODER_ROWS, c.bins)}
 
     def forward(self, timbre: Tensor, variation: Tensor, pitch: Tensor, *states: Tensor) -> tuple[Tensor, ...]:

@@ -127,8 +127,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{target}: {report['model']}, {report['precision']}, verified over {report['verified_hops']} hops")
     print(
         f"reconstruction MSE {figures['mse_original']:.3f} original, {figures['mse_streaming']:.3f} streaming; "
-        f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop; play it with: python -m realtime.run --bundle {target} --device 0"
+        f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop"
     )
+    print(f"play it with: python -m realtime.run --bundle {target} --device 0")
     return 0
 
 

@@ -28,7 +28,10 @@ def reconstruction_mse(model: PerturbationVAE, spectra: Spectra) -> float:
 
 def streaming_mse(runs: Sequence[StreamingRun], sounds: Sequence[Spectra]) -> float:
     """The same for what the streaming graphs gave, one run per sound (1, frames, bins)."""
-    errors = [np.square(run.log_amplitude - sound.log_amplitude[0].numpy()).mean(-1)[sound.sounding[0].numpy()] for run, sound in zip(runs, sounds, strict=True)]
+    errors = [
+        np.square(run.log_amplitude - sound.log_amplitude[0].numpy()).mean(-1)[sound.sounding[0].numpy()]
+        for run, sound in zip(runs, sounds, strict=True)
+    ]
     return float(np.concatenate(errors).mean())
 
 
@@ -38,7 +41,13 @@ def live_features(config: FeatureConfig) -> FeatureExtractor:
 
 
 def measure(
-    original: PerturbationVAE, causal: PerturbationVAE, features: FeatureConfig, held_out: Tensor, play: Callable[[Spectra], StreamingRun], run: StreamingRun, long: Spectra
+    original: PerturbationVAE,
+    causal: PerturbationVAE,
+    features: FeatureConfig,
+    held_out: Tensor,
+    play: Callable[[Spectra], StreamingRun],
+    run: StreamingRun,
+    long: Spectra,
 ) -> dict[str, Any]:
     """Fidelity on held-out sounds, and speed.
 

@@ -103,7 +103,9 @@ def verify_streaming(folder: Path, model: PerturbationVAE, spectra: Spectra, rat
         worst, relative = _difference(value, wanted[name])
         figure, limit = (worst, TOLERANCE_FP32) if precision == "fp32" else (relative, TOLERANCE_INT8)
         if not figure <= limit:
-            raise ExportError(f"{name}: {precision} ONNX differs from torch by {figure:.1e} over {len(value)} hops (limit {limit:.0e}); nothing was written")
+            raise ExportError(
+                f"{name}: {precision} ONNX differs from torch by {figure:.1e} over {len(value)} hops (limit {limit:.0e}); nothing was written"
+            )
         differences[name] = figure
     return differences, run
 

@@ -41,7 +41,6 @@ class TimbreEdits:
     ----------
     mix : float, 0 = dry, 1 = edited;  gain : float, linear. Both smoothed.
     at_rest : bool, the edited z^t is z^t itself
-    wants_note : bool, the preset in use depends on pitch
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -66,7 +65,7 @@ class TimbreEdits:
         self._value[:] = self._default
         self._value[self._share] = 0.0
         self._chosen, self._started, self._from_nothing = 0, False, True
-        self.mix, self.gain, self.at_rest, self.wants_note = 1.0, 1.0, True, False
+        self.mix, self.gain, self.at_rest = 1.0, 1.0, True
 
     def follow(self, values: np.ndarray) -> None:  # audio thread
         """values : (targets,), the knob bank's; what is not a number leaves its knob where it is."""
@@ -87,7 +86,6 @@ class TimbreEdits:
         self.gain = 10 ** (gain_db / 20) if gain_db else 1.0
         share = float(value[self._share])
         self.at_rest = share == 0.0 and not value[: self._axes].any()
-        self.wants_note = share > 0.0 and len(self._presets[self._chosen - 1].notes) > 1
 
     def apply(self, timbre: np.ndarray, midi_note: float | None, out: np.ndarray) -> None:  # audio thread
         """timbre : (D,), as heard;  out : (D,), as edited;  midi_note : the last one heard, None if none was."""

@@ -3,6 +3,9 @@
     G = (E − U) + β · (env(U) − D)      E, U : decoded as edited, as heard;  D : envelope of the dry frame
 
 β grows from 0 at rest to 1 with the size of the edit, so that what the decoder missed is corrected only where it is to be replaced.
+
+Both terms keep only quefrencies below the sound's own period: the harmonics are the sound's, the filter moves their levels and does
+not reach between them, where the decoder's blurred valleys would lift the noise of high notes.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from realtime.convolver import fast_length
 DB = 20 / math.log(10)  # one neper
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1
 LOWEST_DB, HIGHEST_DB = -60.0, 24.0  # of G
+CORRECTION_PERIODS, CORRECTION_QUEFRENCIES = 0.5, (16, 60)  # the correction keeps quefrencies below half a period, within these
+EDIT_PERIODS, EDIT_LOWEST = 0.75, 24  # the edit those below three quarters: odd and even harmonics may part (they do at a half)
 LEVEL_LIMIT_DB = 18.0
 LEVEL_SECONDS = 0.1  # longer averages lag behind decaying notes: a piano came out 1.8 dB too soft at 0.5 s, 0.6 dB at 0.1 s
 
@@ -56,12 +61,15 @@ class MorphGain:
             self._follow(amplitude)
         self.beta, self.level = 0.0, 1.0
 
-    def update(self, decoded: np.ndarray, log_amplitude: np.ndarray, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
+    def update(
+        self, decoded: np.ndarray, log_amplitude: np.ndarray, amplitude: np.ndarray, sounding: bool, period_samples: float = 0.0
+    ) -> None:  # audio thread
         """Make the gain of this hop.
 
         decoded : (2, bins), natural log; row 0 as heard, row 1 as edited
         log_amplitude, amplitude : (bins,), of the dry frame
         sounding : in silence the correction stays what it was, for the frame says nothing of the sound
+        period_samples : the sound's period at the model's rate; 0 if it has none
         """
         edit, missed = self._curves.real
         np.subtract(decoded[1], decoded[0], out=edit)
@@ -70,8 +78,13 @@ class MorphGain:
         self.beta = min(1.0, rms_db / FULL_EDIT_DB)
         np.fft.irfft(self._curves, self._samples, out=self._cepstra)
         if sounding:  # env(U) − D = env(U − frame): the lifter is linear
-            np.copyto(self._correction, self._cepstra[1, : self._cutoff])
+            lowest, highest = CORRECTION_QUEFRENCIES
+            cut = min(self._cutoff, max(lowest, min(highest, int(CORRECTION_PERIODS * period_samples))) if period_samples else highest)
+            self._correction[:cut] = self._cepstra[1, :cut]
+            self._correction[cut:] = 0.0
         cepstrum = self._cepstra[0]
+        if period_samples:
+            cepstrum[max(EDIT_LOWEST, int(EDIT_PERIODS * period_samples)) :] = 0.0
         cepstrum[: self._cutoff] += np.multiply(self._correction, self.beta, out=self._scaled)
         cepstrum *= self._fold
         np.fft.rfft(cepstrum, out=self.log_gain)

@@ -167,7 +167,7 @@ class Session:
             gain.rest(frame.amplitude, frame.sounding)
             self._convolver.change(None, edits.gain)
         else:
-            gain.update(self._model.log_amplitude, frame.log_amplitude, frame.amplitude, frame.sounding)
+            gain.update(self._model.log_amplitude, frame.log_amplitude, frame.amplitude, frame.sounding, self._pitch.period_samples)
             response = self._minimum_phase.response(gain)
             response *= gain.level * edits.mix * edits.gain
             response[0] += (1 - edits.mix) * edits.gain
@@ -186,7 +186,7 @@ class Session:
         try:
             if frame.sounding:
                 model.encode(frame.envelope, frame.fine, self._timbre_rate)
-                if self._edits.wants_note:
+                if not self._edits.at_rest:
                     self._pitch.update(frame.amplitude)
             inputs = model.decoder_inputs
             inputs["timbre"][0] = model.timbre[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +50,8 @@ def trained(config: PerturbationConfig, spectra: list[Spectra], steps: int) -> P
 
 
 @pytest.fixture(scope="module", params=["independent", "conditional"])
-def bidirectional(request: pytest.FixtureRequest, notes: dict[str, list[Spectra]]) -> Iterator[PerturbationVAE]:
-    yield trained(dataclasses.replace(BIDIRECTIONAL, pitch_encoder=request.param), notes["train"], steps=120)
+def bidirectional(request: pytest.FixtureRequest, notes: dict[str, list[Spectra]]) -> PerturbationVAE:
+    return trained(dataclasses.replace(BIDIRECTIONAL, pitch_encoder=request.param), notes["train"], steps=120)
 
 
 def held_out_mse(model: PerturbationVAE, spectra: list[Spectra]) -> float:
@@ -84,7 +83,8 @@ def test_the_folded_model_cannot_see_the_future(bidirectional: PerturbationVAE, 
     with torch.no_grad():
         before, _ = student.stream_encode(batch.envelope, batch.fine, rate, state)
         after, _ = student.stream_encode(changed, batch.fine, rate, state)
-    assert torch.equal(before.timbre[:, :20], after.timbre[:, :20]) and torch.equal(before.variation[:, :20], after.variation[:, :20])
+    assert torch.equal(before.timbre[:, :20], after.timbre[:, :20])
+    assert torch.equal(before.variation[:, :20], after.variation[:, :20])
 
 
 def test_single_layers_are_the_stack() -> None:
@@ -166,7 +166,12 @@ def test_int8_rows_do_not_disturb_each_other(notes: dict[str, list[Spectra]], tm
     calm, wild = run_streaming(tmp_path, one, 0.02, shift=0.0), run_streaming(tmp_path, one, 0.02, shift=25.0)
     np.testing.assert_array_equal(calm.log_amplitude, wild.log_amplitude)
     graph = onnxruntime.InferenceSession(str(tmp_path / "streaming/encoder.onnx"), providers=["CPUExecutionProvider"])
-    assert {port.name for port in graph.get_inputs()} == {"envelope", "fine", "rate", *(f"state.{name}" for name in StreamingEncoder(model).state_shapes)}
+    assert {port.name for port in graph.get_inputs()} == {
+        "envelope",
+        "fine",
+        "rate",
+        *(f"state.{name}" for name in StreamingEncoder(model).state_shapes),
+    }
 
 
 def test_gru_step_is_torchs_gru() -> None:

@@ -39,7 +39,7 @@ def edited(edits: TimbreEdits, bank: KnobBank, hops: int = 1, note: float | None
 
 def test_untouched_knobs_are_rest_to_the_bit(edits: TimbreEdits, bank: KnobBank) -> None:
     assert np.array_equal(edited(edits, bank), HEARD)
-    assert (edits.at_rest, edits.mix, edits.gain, edits.wants_note) == (True, 1.0, 1.0, False)
+    assert (edits.at_rest, edits.mix, edits.gain) == (True, 1.0, 1.0)
 
 
 def test_axes_and_preset_add_up_as_written(edits: TimbreEdits, bank: KnobBank, manifest: Manifest) -> None:
@@ -58,7 +58,6 @@ def test_a_preset_knows_pitch(edits: TimbreEdits, bank: KnobBank, manifest: Mani
     bank.set("preset", 1)
     low, high = (np.array(anchor.timbre) for anchor in manifest.presets[0].anchors)
     assert np.allclose(edited(edits, bank, note=note), low + share * (high - low), atol=1e-12)
-    assert edits.wants_note
 
 
 def test_a_turned_knob_glides_there_and_arrives_exactly(edits: TimbreEdits, bank: KnobBank, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """S1: averaging, centring, streaming equals whole, no future leak, and what depends on what."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_chunked_equals_whole(name: str, cuts: list[int]) -> None:
     model, edges = model_of(VARIANTS[name]), [0, *sorted(cuts), FRAMES]
     envelope, fine = inputs()
     whole, whole_decoded = stream(model, envelope, fine, [FRAMES])
-    parts, parts_decoded = stream(model, envelope, fine, [b - a for a, b in zip(edges, edges[1:], strict=False)])
+    parts, parts_decoded = stream(model, envelope, fine, [b - a for a, b in itertools.pairwise(edges)])
     for latent in LATENTS:
         torch.testing.assert_close(getattr(parts, latent), getattr(whole, latent), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(parts_decoded, whole_decoded, atol=1e-5, rtol=1e-5)
@@ -110,8 +111,10 @@ def test_what_depends_on_what() -> None:
         other_envelope = model.encode(envelope.flip(0), fine, counts).latents
         other_fine = model.encode(envelope, fine.flip(0), counts).latents
         assert torch.equal(other_envelope.pitch, base.pitch) is not depends
-        assert torch.equal(other_fine.timbre, base.timbre) and torch.equal(other_fine.variation, base.variation)
-        assert not torch.equal(other_fine.pitch, base.pitch) and not torch.equal(other_envelope.timbre, base.timbre)
+        assert torch.equal(other_fine.timbre, base.timbre)
+        assert torch.equal(other_fine.variation, base.variation)
+        assert not torch.equal(other_fine.pitch, base.pitch)
+        assert not torch.equal(other_envelope.timbre, base.timbre)
 
 
 def test_samples_are_reparameterised() -> None:
@@ -174,7 +177,9 @@ def test_random_stretch_is_a_stretch_of_the_counted_frames() -> None:
     chosen = random_stretch(counts, noise)
     assert not (chosen & ~counts).any()
     share = chosen.sum(1) / counts.sum(1)
-    assert float(share.min()) >= 0.2 and float(share.max()) <= 1.0 and 0.5 < float(share.mean()) < 0.75
+    assert float(share.min()) >= 0.2
+    assert float(share.max()) <= 1.0
+    assert 0.5 < float(share.mean()) < 0.75
     for row, kept in zip(counts, chosen, strict=True):
         order = kept[row].nonzero().flatten()
         assert torch.equal(order, torch.arange(int(order[0]), int(order[-1]) + 1))

@@ -55,17 +55,22 @@ def test_smoke_recipe_learns(smoke_run: Path) -> None:
     assert "spectrograms" in log.Tags()["images"]
     assert "0_timbre_of_the_other" in log.Tags()["audio"]
     best = load_checkpoint(smoke_run / "lightning_logs/version_0/checkpoints/best.pt")
-    assert best.features.hop_samples == 256 and best.model.config.timbre_dim == 16
-    assert best.info["seed"] == 3 and "training.train fit" in best.info["command"]
+    assert best.features.hop_samples == 256
+    assert best.model.config.timbre_dim == 16
+    assert best.info["seed"] == 3
+    assert "training.train fit" in best.info["command"]
 
 
 def test_killed_training_resumes_with_the_same_steps(tiny_data: Path, tmp_path: Path) -> None:
     """kill -9 after the second checkpoint, resume: the weights end bit for bit as without the kill."""
     assert train(tiny_data, tmp_path / "whole", *FEW_STEPS).returncode == 0
-    process = subprocess.Popen(command(tiny_data, tmp_path / "killed", *FEW_STEPS), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(tiny_data, tmp_path / "killed", *FEW_STEPS), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 200
     while not _epoch_reached(tmp_path / "killed", 1):
-        assert process.poll() is None and time.monotonic() < deadline, "training ended or hung before its second checkpoint"
+        assert process.poll() is None, "training ended before its second checkpoint"
+        assert time.monotonic() < deadline, "training hung before its second checkpoint"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -159,4 +164,6 @@ def test_damaged_checkpoints_are_refused_in_a_sentence(smoke_checkpoint: Path, t
         path.mkdir()
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500

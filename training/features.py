@@ -99,7 +99,9 @@ class FeatureExtractor(nn.Module):
     def log_amplitude(self, amplitudes: Amplitudes) -> Tensor:
         """Amplitude over its level (section IV-A: the average is one), floored, in natural logarithm."""
         mean = amplitudes.amplitude.mean(-1)
-        level = self._sound_level(mean, amplitudes.sounding) if self.config.normalisation == "sound" else self._running_level(mean, amplitudes.sounding)
+        level = (
+            self._sound_level(mean, amplitudes.sounding) if self.config.normalisation == "sound" else self._running_level(mean, amplitudes.sounding)
+        )
         scale = torch.where(level > 0, 1 / level.clamp_min(torch.finfo(level.dtype).tiny), torch.zeros_like(level))
         return torch.log(amplitudes.amplitude * scale[..., None] + self.config.log_floor)
 

@@ -36,7 +36,11 @@ def measure_knobs(model: PerturbationVAE, features: FeatureExtractor, train: Sou
     """Axes and presets as plain values: {"axes": [...], "presets": [...]}; fields as in a bundle's manifest."""
     survey, check = (_survey(model, features, sounds, seconds) for sounds in (train, held_out))
     probe = _probe_latents(model, features, held_out, seconds)
-    axes = [*raw_axes(model, probe, survey.timbre.std(0)), *_principal_axes(model, probe, survey), *_labelled_axes(model, probe, survey, train, check, held_out)]
+    axes = [
+        *raw_axes(model, probe, survey.timbre.std(0)),
+        *_principal_axes(model, probe, survey),
+        *_labelled_axes(model, probe, survey, train, check, held_out),
+    ]
     return {"axes": axes, "presets": _presets(survey.timbre, train)}
 
 
@@ -117,7 +121,9 @@ def _labelled_axes(
         predicted = (check.timbre[usable_check] - mean) @ weight
         seen = check.descriptors[name][usable_check] - trend(_pitch(held_out)[usable_check])
         correlation = float(np.corrcoef(predicted, seen)[0, 1])
-        axes.append(_axis(name, LABELS[name], direction, effect_db(model, probe, direction)) | {"descriptor": name, "correlation": round(correlation, 4)})
+        axes.append(
+            _axis(name, LABELS[name], direction, effect_db(model, probe, direction)) | {"descriptor": name, "correlation": round(correlation, 4)}
+        )
     return axes
 
 
@@ -134,7 +140,9 @@ def _presets(timbre: np.ndarray, sounds: SoundSet) -> list[dict[str, Any]]:
         pitch = sounds.pitch[rows]
         if np.isfinite(pitch).all():
             zone = np.round(pitch / ANCHOR_SEMITONES).astype(int)
-            anchors = [(float(pitch[zone == k].mean()), timbre[rows[zone == k]].mean(0)) for k in np.unique(zone)]
+            anchors: list[tuple[float | None, np.ndarray]] = [
+                (float(pitch[zone == k].mean()), timbre[rows[zone == k]].mean(0)) for k in np.unique(zone)
+            ]
         else:
             anchors = [(None, timbre[rows].mean(0))]
         listed = [{"midi_note": note if note is None else round(float(note), 2), "timbre": _rounded(z)} for note, z in anchors]

@@ -21,7 +21,9 @@ def _log_uniform(rng: Rng, low: float, high: float) -> float:
 EFFECTS: dict[str, Callable[[Rng], pedalboard.Plugin]] = {
     "chorus": lambda rng: pedalboard.Chorus(rate_hz=_log_uniform(rng, 0.2, 4), depth=rng.uniform(0.1, 0.6), mix=rng.uniform(0.3, 0.7)),
     "distortion": lambda rng: pedalboard.Distortion(drive_db=rng.uniform(5, 30)),
-    "phaser": lambda rng: pedalboard.Phaser(rate_hz=_log_uniform(rng, 0.2, 4), depth=rng.uniform(0.2, 0.9), centre_frequency_hz=_log_uniform(rng, 400, 4000)),
+    "phaser": lambda rng: pedalboard.Phaser(
+        rate_hz=_log_uniform(rng, 0.2, 4), depth=rng.uniform(0.2, 0.9), centre_frequency_hz=_log_uniform(rng, 400, 4000)
+    ),
     "ladder": lambda rng: pedalboard.LadderFilter(
         mode=pedalboard.LadderFilter.Mode.LPF12, cutoff_hz=_log_uniform(rng, 300, 8000), resonance=rng.uniform(0, 0.7), drive=rng.uniform(1, 4)
     ),

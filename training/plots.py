@@ -19,8 +19,8 @@ GRIFFIN_LIM_ITERATIONS = 32
 
 def log_previews(logger: Any, model: PerturbationVAE, features: FeatureExtractor, audio: Tensor, step: int) -> None:
     """Write input, reconstruction and timbre swap of the first two sounds to TensorBoard; other loggers get nothing."""
-    writer = getattr(logger, "experiment", None)
-    if not hasattr(writer, "add_figure"):
+    writer: Any = getattr(logger, "experiment", None)
+    if writer is None or not hasattr(writer, "add_figure"):
         return
     rows = preview(model, features, audio[:2])
     writer.add_figure("spectrograms", spectrogram_figure(rows, features.config), step)
@@ -62,5 +62,11 @@ def griffin_lim(log_amplitude: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """Sound of a log-amplitude spectrogram (frames, bins); offline only. The level is arbitrary."""
     amplitude = np.maximum(np.exp(log_amplitude) - config.log_floor, 0).T
     return librosa.griffinlim(
-        amplitude, n_iter=GRIFFIN_LIM_ITERATIONS, hop_length=config.hop_samples, n_fft=config.window_samples, window="hann", center=False, random_state=0
+        amplitude,
+        n_iter=GRIFFIN_LIM_ITERATIONS,
+        hop_length=config.hop_samples,
+        n_fft=config.window_samples,
+        window="hann",
+        center=False,
+        random_state=0,
     )

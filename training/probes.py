@@ -72,7 +72,9 @@ def knn_table(train: LatentTable, train_set: SoundSet, test: LatentTable, test_s
     for name in LATENTS:
         a, b = getattr(train, name), getattr(test, name)
         result[f"instrument from {name}"] = knn_accuracy(a, train_set.instrument, b, test_set.instrument)
-        result[f"pitch from {name}"] = knn_accuracy(a[pitched_train], train_set.pitch[pitched_train].astype(int), b[pitched_test], test_set.pitch[pitched_test].astype(int))
+        result[f"pitch from {name}"] = knn_accuracy(
+            a[pitched_train], train_set.pitch[pitched_train].astype(int), b[pitched_test], test_set.pitch[pitched_test].astype(int)
+        )
     return result
 
 

@@ -29,7 +29,7 @@ class RecurrentStack(nn.Module):
                     (nn.init.orthogonal_ if "_hh_" in name else nn.init.xavier_uniform_)(gate)
 
     def initial_state(self, batch: int) -> State:
-        reference = self.body.weight_hh_l0
+        reference = next(self.parameters())
         layers = self.body.num_layers * self.directions
         return {"body": reference.new_zeros(layers, batch, self.hidden), "head": reference.new_zeros(self.directions, batch, self.hidden)}
 

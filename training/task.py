@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from training import plots
@@ -65,7 +66,7 @@ class PerturbationTask(lightning.LightningModule):
         self.preview: dict[str, Tensor] | None = None
         self.earlier_seconds, self.started = 0.0, time.monotonic()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = torch.optim.Adam(self.model.parameters(), lr=self.learning_rate)
         return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay_per_epoch)}
 

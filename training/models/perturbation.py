@@ -169,7 +169,7 @@ class PerturbationVAE(nn.Module):
     # Streaming: any number of frames a call, state in and out ---------------------------------------------------------
 
     def encoder_state(self, batch: int) -> State:
-        state = {}
+        state: State = {}
         for name in LATENTS:
             stack: RecurrentStack = getattr(self, f"{name}_stack")
             state |= {f"{name}.{key}": value for key, value in stack.initial_state(batch).items()}
