@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     if level < QUIET_DBFS:
         print(f"benchmarks.demo: the result is at {level:.0f} dBFS, expected above {QUIET_DBFS:.0f}; please report this", file=sys.stderr)
         return 1
-    draw(before, after, rate, knob_curves(bundle, knobs, rate, len(before))).savefig(picture, dpi=110)
+    draw(before, after, rate, knob_curves(bundle, knobs, rate, len(before))).savefig(picture, dpi=80)
     print(f"sound {sound} ({level:.1f} dBFS), picture {picture}")
     return 0
 

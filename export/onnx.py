@@ -24,7 +24,7 @@ from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from training.data.manifest import DataError, read_dataset
 from training.evaluate import subset
 from training.features import FeatureExtractor
-from training.knobs import measure_knobs, raw_axes
+from training.knobs import measure_knobs, raw_axes, timbre_axes
 from training.models.perturbation import Latents, PerturbationVAE
 
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default
@@ -97,11 +97,11 @@ def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
         train, held_out = (subset(read_dataset(data).select(split=split, **selection), 2000, rng) for split in ("train", "validation"))
         if len(train) > 10 and len(held_out) > 1:
             return measure_knobs(checkpoint.model, features, train, held_out, float(checkpoint.info.get("segment_seconds", 1.0)))
-    print("export.onnx: no data set at hand, so the bundle has the plain timbre dimensions and no presets", file=sys.stderr)
-    spectra = features(audio[:24])
+    print("export.onnx: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets", file=sys.stderr)
+    spectra = features(audio[:48])
     with torch.no_grad():
         z: Latents = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-    return {"axes": raw_axes(checkpoint.model, z, z.timbre.std(0).numpy()), "presets": []}
+    return {"axes": [*timbre_axes(checkpoint.model, z, z.timbre.numpy()), *raw_axes(checkpoint.model, z)], "presets": []}
 
 
 def _name(model: PerturbationVAE) -> str:

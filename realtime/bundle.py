@@ -84,9 +84,9 @@ class Features(_Record):
 
 
 class Axis(_Record):
-    """One knob: moves z^t by `value * direction`. `value` is in standard deviations over the training sounds."""
+    """One knob: moves z^t by `value * direction`, whose length gives the unit (see `training.knobs`)."""
 
-    name: str  # the knob's target, e.g. "timbre[3]", "principal[0]", "brightness"
+    name: str  # the knob's target, e.g. "timbre[3]", "brightness", "raw[12]"
     label: str
     direction: tuple[float, ...]
     low: float = -3.0

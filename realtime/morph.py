@@ -95,7 +95,7 @@ class MorphGain:
         self._keep_level(amplitude, sounding)
 
     def _keep_level(self, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
-        """An edit changes timbre, not loudness: undo what the filter does to the energy of the recent spectrum, as far as it edits at all.
+        """An edit changes timbre, not loudness: undo what the filter does to the energy of the recent spectrum.
 
         The spectrum's shape is averaged, the gain is not: so the level is right as soon as a knob has moved.
         """
@@ -106,7 +106,7 @@ class MorphGain:
         self._work *= self._work
         wet = float(np.dot(self._power, self._work))
         level_db = 10 * math.log10(dry / wet) if dry > 0 and wet > 0 else 0.0
-        self.level = 10 ** (self.beta * min(max(level_db, -LEVEL_LIMIT_DB), LEVEL_LIMIT_DB) / 20)
+        self.level = 10 ** (min(max(level_db, -LEVEL_LIMIT_DB), LEVEL_LIMIT_DB) / 20)
 
     def _follow(self, amplitude: np.ndarray) -> None:  # audio thread
         self._count += 1

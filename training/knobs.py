@@ -1,4 +1,4 @@
-"""Knobs for a trained model, measured on its data set: ordered dimensions, principal and labelled directions, presets.
+"""Knobs for a trained model, measured on its data set: timbre axes, labelled directions, raw dimensions, presets.
 
 They travel in the checkpoint, so that exporting needs no data.
 """
@@ -18,7 +18,7 @@ from training.features import FeatureExtractor
 from training.models.perturbation import Latents, PerturbationVAE
 from training.probes import batches
 
-PRINCIPAL = 8
+REGULARISATION = 1e-4
 ANCHOR_SEMITONES = 6
 RIDGE = 1.0
 DB = 20 / np.log(10)  # natural log of amplitude to dB
@@ -36,11 +36,7 @@ def measure_knobs(model: PerturbationVAE, features: FeatureExtractor, train: Sou
     """Axes and presets as plain values: {"axes": [...], "presets": [...]}; fields as in a bundle's manifest."""
     survey, check = (_survey(model, features, sounds, seconds) for sounds in (train, held_out))
     probe = _probe_latents(model, features, held_out, seconds)
-    axes = [
-        *raw_axes(model, probe, survey.timbre.std(0)),
-        *_principal_axes(model, probe, survey),
-        *_labelled_axes(model, probe, survey, train, check, held_out),
-    ]
+    axes = [*timbre_axes(model, probe, survey.timbre), *_labelled_axes(model, probe, survey, train, check, held_out), *raw_axes(model, probe)]
     return {"axes": axes, "presets": _presets(survey.timbre, train)}
 
 
@@ -51,17 +47,46 @@ def effect_db(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> 
     return float((model.decode(moved) - model.decode(probe)).square().mean().sqrt()) * DB
 
 
-def raw_axes(model: PerturbationVAE, probe: Latents, spread: np.ndarray) -> list[dict[str, Any]]:
-    """Every dimension of z^t, the one that changes the sound most first.
+@torch.no_grad()
+def timbre_axes(model: PerturbationVAE, probe: Latents, timbre: np.ndarray) -> list[dict[str, Any]]:
+    """The ways real timbres differ, the one heard most first; one unit is a standard deviation over real sounds.
 
-    One unit is a standard deviation over real sounds, `spread` (D,). The prior's would be the same if the posteriors filled the
-    prior; where one z^t serves a whole sound its divergence is cheap and they spread wider, and knobs in the prior's units would
-    be dead.
+    The latent's own basis is arbitrary (its prior looks the same from every side) and neighbouring dimensions share what they say,
+    so a knob per dimension does little. These are uncorrelated over real sounds, like principal directions, but ordered and
+    separated by what they do to the decoded spectrum: the eigenvectors of its change under a whitened basis.
+
+    timbre : (sounds, D), z^t of real sounds
     """
-    basis = np.diag(spread.astype(float))
-    effects = [effect_db(model, probe, row) for row in basis]
+    covariance = np.cov(timbre.T).reshape(timbre.shape[1], -1)
+    covariance += np.eye(len(covariance)) * max(1e-6, REGULARISATION * float(np.trace(covariance)) / len(covariance))
+    values, vectors = np.linalg.eigh(covariance)
+    whitened = (vectors * np.sqrt(values)).T  # rows: one standard deviation each, uncorrelated
+    changes = np.stack([_mean_change(model, probe, row) for row in whitened])
+    _, mixing = np.linalg.eigh(changes @ changes.T)
+    directions = [_brighter(model, probe, column @ whitened) for column in mixing.T]
+    effects = [effect_db(model, probe, direction) for direction in directions]
     order = np.argsort(effects)[::-1]
-    return [_axis(f"timbre[{k}]", f"dimension {i}", basis[i], effects[i]) for k, i in enumerate(order)]
+    return [_axis(f"timbre[{k}]", f"timbre axis {k}, up is brighter", directions[i], effects[i]) for k, i in enumerate(order)]
+
+
+def raw_axes(model: PerturbationVAE, probe: Latents) -> list[dict[str, Any]]:
+    """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
+    basis = np.eye(model.config.timbre_dim)
+    return [_axis(f"raw[{i}]", f"latent dimension {i}", row, effect_db(model, probe, row)) for i, row in enumerate(basis)]
+
+
+def _mean_change(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
+    """Change of each probe sound's decoded spectrum from half a step down to half a step up, averaged over time.  (sounds · bins,)"""
+    step = torch.from_numpy(direction / 2).float()
+    up, down = (model.decode(Latents(probe.timbre + sign * step, probe.variation, probe.pitch)).mean(1) for sign in (1, -1))
+    return (up - down).double().flatten().numpy()
+
+
+def _brighter(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
+    """The direction or its opposite: the one that tilts the spectrum upwards."""
+    change = _mean_change(model, probe, direction).reshape(len(probe.timbre), -1).mean(0)
+    tilt = float(change @ np.linspace(-1, 1, len(change)))
+    return -direction if tilt < 0 else direction
 
 
 @torch.no_grad()
@@ -84,19 +109,6 @@ def _probe_latents(model: PerturbationVAE, features: FeatureExtractor, sounds: S
     _, audio = next(iter(batches(chosen, min(seconds, 1.0))))
     spectra = features(audio)
     return model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-
-
-def _principal_axes(model: PerturbationVAE, probe: Latents, survey: _Survey) -> list[dict[str, Any]]:
-    """The directions z^t varies along most; one unit is a standard deviation over the training sounds."""
-    centred = survey.timbre - survey.timbre.mean(0)
-    _, scale, directions = np.linalg.svd(centred, full_matrices=False)
-    axes = []
-    for k in range(min(PRINCIPAL, len(directions))):
-        direction = directions[k] * scale[k] / np.sqrt(len(centred))
-        direction *= np.sign(direction[np.abs(direction).argmax()])  # the sign of a principal direction is arbitrary: fix it
-        share = scale[k] ** 2 / (scale**2).sum()
-        axes.append(_axis(f"principal[{k}]", f"{share:.0%} of the timbres' variance", direction, effect_db(model, probe, direction)))
-    return axes
 
 
 def _labelled_axes(

@@ -20,7 +20,9 @@ from training.features import FeatureExtractor
 from training.knobs import measure_knobs
 
 
-def release(source: Path, data: Path, out: Path, *, train_sounds: int, test_sounds: int, seconds: float, seed: int) -> dict[str, object]:
+def release(
+    source: Path, data: Path, out: Path, *, command: str | None, train_sounds: int, test_sounds: int, seconds: float, seed: int
+) -> dict[str, object]:
     """Write `out` and its card `out.json`; return the card."""
     checkpoint = load_checkpoint(source)
     figures = evaluate(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
@@ -32,6 +34,7 @@ def release(source: Path, data: Path, out: Path, *, train_sounds: int, test_soun
     about = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
     about = {key: value for key, value in about.items() if not isinstance(value, list | dict)}
     info = {key: value for key, value in checkpoint.info.items() if key != "data"} | {"data": about}
+    info["command"] = command or info.get("command")
     card: dict[str, object] = {
         **info,
         "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
@@ -52,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, required=True, help="slim checkpoint to write, its card goes beside it")
+    parser.add_argument("--command", help="the training command to put on the card; default: the one recorded, with its paths")
     parser.add_argument("--train-sounds", type=int, default=6000)
     parser.add_argument("--test-sounds", type=int, default=1500)
     parser.add_argument("--seconds", type=float, default=2.0)
@@ -59,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     sizes = {"train_sounds": options.train_sounds, "test_sounds": options.test_sounds, "seconds": options.seconds, "seed": options.seed}
     try:
-        card = release(options.checkpoint, options.data, options.out, **sizes)
+        card = release(options.checkpoint, options.data, options.out, command=options.command, **sizes)
     except (CheckpointError, DataError, OSError) as error:
         print(f"training.release: {error}", file=sys.stderr)
         return 2
