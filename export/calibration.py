@@ -23,19 +23,15 @@ FORMATS = {f".{name.lower()}" for name in soundfile.available_formats()} | {".ai
 
 @dataclass(frozen=True)
 class Calibration:
-    """audio : (sounds, samples), float32, at the model's rate;  source : where it came from."""
+    """Sounds to fit on and sounds held out, (sounds, samples), float32, at the model's rate;  source : where they came from."""
 
-    audio: Tensor
+    fit: Tensor
+    held_out: Tensor
     source: str
-
-    def halves(self) -> tuple[Tensor, Tensor]:
-        """Sounds to fit on and sounds held out: three quarters and the rest, interleaved."""
-        held_out = torch.arange(len(self.audio)) % 4 == 3
-        return self.audio[~held_out], self.audio[held_out]
 
 
 def calibration_sounds(checkpoint: Checkpoint, folder: Path | None, *, seconds: float = 1.5, limit: int = 600) -> Calibration:
-    """The sounds to use, best source first.
+    """The sounds to use: those named, else the checkpoint's data set, else the shipped notes.
 
     Raises
     ------
@@ -43,26 +39,35 @@ def calibration_sounds(checkpoint: Checkpoint, folder: Path | None, *, seconds: 
         If the named folder holds no sound, or a data set at another rate.
     """
     rate = checkpoint.features.sample_rate
-    if folder is not None:
-        if (folder / "dataset.json").is_file():
-            return _from_dataset(folder, rate, checkpoint.info, seconds, limit)
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS) if folder.is_dir() else [folder]
-        return Calibration(_pieces((_read(path, rate) for path in files), round(seconds * rate), limit, folder), str(folder))
-    data = checkpoint.info.get("data")
-    if isinstance(data, str) and (Path(data) / "dataset.json").is_file():
-        return _from_dataset(Path(data), rate, checkpoint.info, seconds, limit)
-    return Calibration(_pieces([_read(SHIPPED, rate)], round(NOTE_SECONDS * rate), limit, SHIPPED), "the shipped calibration notes")
+    if folder is None and checkpoint.data is not None:
+        return _from_dataset(checkpoint.data, rate, checkpoint.selection, seconds, limit)
+    if folder is None:
+        return _interleaved(_pieces([_read(SHIPPED, rate)], round(NOTE_SECONDS * rate), limit, SHIPPED), "the shipped calibration notes")
+    if (folder / "dataset.json").is_file():
+        return _from_dataset(folder, rate, {}, seconds, limit)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS) if folder.is_dir() else [folder]
+    return _interleaved(_pieces((_read(path, rate) for path in files), round(seconds * rate), limit, folder), str(folder))
 
 
-def _from_dataset(folder: Path, rate: int, info: dict[str, Any], seconds: float, limit: int) -> Calibration:
-    selection = {key: value for key, value in (info.get("selection") or {}).items() if value}
-    sounds = read_dataset(folder).select(split="train", **selection)
-    if sounds.sample_rate != rate:
-        raise DataError(f"{folder} is at {sounds.sample_rate} Hz, the model at {rate} Hz; name other sounds with --calibration")
-    sounds = sounds.take(np.random.default_rng(0).permutation(len(sounds))[:limit])
-    store = SoundStore(sounds)
-    samples = round(seconds * rate)
-    return Calibration(_pieces((store.read(row, 0, samples) for row in range(len(sounds))), samples, limit, folder), str(folder))
+def _interleaved(audio: Tensor, source: str) -> Calibration:
+    """Three quarters to fit on, every fourth held out."""
+    held_out = torch.arange(len(audio)) % 4 == 3
+    return Calibration(audio[~held_out], audio[held_out], source)
+
+
+def _from_dataset(folder: Path, rate: int, selection: dict[str, Any], seconds: float, limit: int) -> Calibration:
+    """Fit on training sounds, hold out validation sounds."""
+    everything = read_dataset(folder)
+    if everything.sample_rate != rate:
+        raise DataError(f"{folder} is at {everything.sample_rate} Hz, the model at {rate} Hz; name other sounds with --calibration")
+    parts = []
+    for split, count in (("train", 3 * limit // 4), ("validation", limit // 4)):
+        sounds = everything.select(split=split, **selection)
+        sounds = sounds.take(np.random.default_rng(0).permutation(len(sounds))[:count])
+        store, samples = SoundStore(sounds), round(seconds * rate)
+        parts.append(_pieces((store.read(row, 0, samples) for row in range(len(sounds))), samples, count, folder))
+    fit, held_out = parts
+    return Calibration(fit, held_out, str(folder))
 
 
 def _read(path: Path, rate: int) -> np.ndarray:

@@ -49,11 +49,11 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
     """
     checkpoint = load_checkpoint(source)
     calibration = calibration_sounds(checkpoint, options.calibration)
-    fit_on, held_out = calibration.halves()
+    held_out = calibration.held_out
     causal = causal_form(checkpoint, calibration)
     long = live_features(checkpoint.features)(held_out.reshape(1, -1)[:, : round(VERIFY_SECONDS * checkpoint.features.sample_rate)])
     rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
-    knobs = checkpoint.knobs or _knobs(checkpoint, fit_on)
+    knobs = checkpoint.knobs or _knobs(checkpoint, calibration.fit)
     with building(target) as folder:
         graphs = write_streaming(folder, causal, options.precision)
         differences, run = verify_streaming(folder, causal, long, rate, options.precision)
@@ -65,7 +65,7 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
         report = {
             "model": _name(checkpoint.model),
             "precision": options.precision,
-            "calibration": calibration.source if options.calibration or "shipped" in calibration.source else "the checkpoint's data set",
+            "calibration": "the checkpoint's data set" if checkpoint.data and not options.calibration else calibration.source,
             "verified_hops": len(run.hop_ms),
             "figures": figures,
             "differences": differences,
@@ -84,17 +84,16 @@ def causal_form(checkpoint: Checkpoint, calibration: Calibration) -> Perturbatio
     if not checkpoint.model.config.bidirectional:
         return checkpoint.model
     features = FeatureExtractor(checkpoint.features)
-    return fold(checkpoint.model, [features(audio) for audio in calibration.halves()[0].split(CALIBRATION_BATCH)])
+    return fold(checkpoint.model, [features(audio) for audio in calibration.fit.split(CALIBRATION_BATCH)])
 
 
 def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     """Knobs of a checkpoint that does not carry any: measured on its data set, or without one the plain dimensions."""
     features = FeatureExtractor(checkpoint.features)
-    data = checkpoint.info.get("data")
-    if isinstance(data, str) and (Path(data) / "dataset.json").is_file():
-        selection = {key: value for key, value in (checkpoint.info.get("selection") or {}).items() if value}
+    if checkpoint.data is not None:
+        sounds = read_dataset(checkpoint.data)
         rng = np.random.default_rng(0)
-        train, held_out = (subset(read_dataset(data).select(split=split, **selection), 2000, rng) for split in ("train", "validation"))
+        train, held_out = (subset(sounds.select(split=split, **checkpoint.selection), 2000, rng) for split in ("train", "validation"))
         if len(train) > 10 and len(held_out) > 1:
             return measure_knobs(checkpoint.model, features, train, held_out, float(checkpoint.info.get("segment_seconds", 1.0)))
     print("export.onnx: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets", file=sys.stderr)

@@ -29,6 +29,17 @@ class Checkpoint:
     info: dict[str, Any]  # command, data, seed, epoch: whatever the training wrote
     knobs: dict[str, Any] | None = None  # axes and presets measured by `training.knobs`; None if they were not
 
+    @property
+    def selection(self) -> dict[str, Any]:
+        """Which sounds it was trained on, as arguments of `SoundSet.select`."""
+        return {key: value for key, value in (self.info.get("selection") or {}).items() if value}
+
+    @property
+    def data(self) -> Path | None:
+        """The data set it was trained on, if that is here."""
+        path = self.info.get("data")
+        return Path(path) if isinstance(path, str) and (Path(path) / "dataset.json").is_file() else None
+
 
 def describe(features: FeatureConfig, model: PerturbationConfig, info: dict[str, Any]) -> dict[str, Any]:
     """What every checkpoint carries beside its weights, under the key "neiro"."""

@@ -19,13 +19,12 @@ from training.probes import authority, encode_all, knn_table
 def evaluate(checkpoint: Checkpoint, data: Path, *, split: str, train_sounds: int, test_sounds: int, seconds: float, seed: int) -> dict[str, float]:
     """Measure a checkpoint on the sounds it was trained for (families and programs come with it), split by split."""
     features = FeatureExtractor(checkpoint.features)
-    selection = {key: value for key, value in (checkpoint.info.get("selection") or {}).items() if value}
     everything = read_dataset(data)
     if everything.sample_rate != checkpoint.features.sample_rate:
         raise DataError(f"{data} is at {everything.sample_rate} Hz, the model at {checkpoint.features.sample_rate} Hz; render it at that rate")
     rng = np.random.default_rng(seed)
-    train = subset(everything.select(split="train", **selection), train_sounds, rng)
-    test = subset(everything.select(split=split, **selection), test_sounds, rng)
+    train = subset(everything.select(split="train", **checkpoint.selection), train_sounds, rng)
+    test = subset(everything.select(split=split, **checkpoint.selection), test_sounds, rng)
     if not len(train) or not len(test):
         raise DataError(f"{data} has {len(train)} training and {len(test)} {split} sounds for this model; it needs some of both")
     train_table, test_table = (encode_all(checkpoint.model, features, sounds, seconds) for sounds in (train, test))

@@ -26,10 +26,9 @@ def release(
     """Write `out` and its card `out.json`; return the card."""
     checkpoint = load_checkpoint(source)
     figures = evaluate(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
-    selection = {key: value for key, value in (checkpoint.info.get("selection") or {}).items() if value}
     everything = read_dataset(data)
     rng = np.random.default_rng(seed)
-    train, held_out = (subset(everything.select(split=split, **selection), train_sounds, rng) for split in ("train", "validation"))
+    train, held_out = (subset(everything.select(split=split, **checkpoint.selection), train_sounds, rng) for split in ("train", "validation"))
     knobs = measure_knobs(checkpoint.model, FeatureExtractor(checkpoint.features), train, held_out, seconds)
     about = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
     about = {key: value for key, value in about.items() if not isinstance(value, list | dict)}
