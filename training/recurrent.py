@@ -24,7 +24,7 @@ class RecurrentStack(nn.Module):
         self.body = nn.GRU(input_size, hidden, layers - 1, batch_first=True, bidirectional=bidirectional)
         self.head = nn.GRU(self.width + condition_size, hidden, 1, batch_first=True, bidirectional=bidirectional)
         for name, parameter in self.named_parameters():
-            if "weight" in name:  # PyTorch's default starts so small that the decoder sits at the mean spectrum for hundreds of steps
+            if "weight" in name:  # PyTorch's default starts so small that the decoder sits at the mean spectrum for over a hundred steps
                 for gate in parameter.detach().chunk(3):
                     (nn.init.orthogonal_ if "_hh_" in name else nn.init.xavier_uniform_)(gate)
 
