@@ -23,11 +23,11 @@ from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
 from realtime.controls import KnobBank
 from realtime.render import render
 from realtime.session import Session
-from training.data.manifest import DataError, SoundSet, SoundStore, read_dataset, replace_file
+from training.data.manifest import DataError, SoundSet, SoundStore, read_dataset
+from training.evaluate import write_report
 from training.features import FeatureConfig, FeatureExtractor
 
 FLOOR_DB, LOUD_DB = 60.0, 20.0
-DB = 20 / np.log(10)
 SECONDS = 2.0
 NEAR_SEMITONES = 6
 
@@ -158,9 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = measure(load_bundle(options.bundle), options.data, pairs=options.pairs, per_class=options.per_class, seed=options.seed)
         text = as_markdown(result, held_out)
         if options.out:
-            options.out.mkdir(parents=True, exist_ok=True)
-            replace_file(options.out / "report.md", text.encode())
-            replace_file(options.out / "report.json", (json.dumps({"envelope": result, "held_out": held_out}, indent=2) + "\n").encode())
+            write_report(options.out, text, {"envelope": result, "held_out": held_out})
     except (BundleError, DataError, OSError, KeyError, ValueError) as error:
         print(f"benchmarks.envelope: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -26,7 +26,6 @@ class PitchTracker:
 
     midi_note : float or None, median of the last voiced frames; stays when the sound stops
     period_samples : float, of that note at the model's rate; 0 while the sound has no pitch
-    voiced : bool, the last frame had a pitch
     """
 
     def __init__(self, features: Features) -> None:
@@ -45,14 +44,18 @@ class PitchTracker:
         self._recent.clear()
         self.midi_note: float | None = None
         self.period_samples = 0.0
-        self.voiced = False
+
+    @property
+    def voiced(self) -> bool:
+        """Whether the last frame had a pitch."""
+        return self.period_samples > 0
 
     def update(self, amplitude: np.ndarray) -> None:  # audio thread
         """amplitude : (bins,), of a sounding frame."""
         np.multiply(amplitude, amplitude, out=self._spectrum.real)
         np.fft.irfft(self._spectrum, self._samples, out=self._correlation)
         curve = self._correlation[: self._longest + 2]
-        self.voiced, self.period_samples = False, 0.0
+        self.period_samples = 0.0
         if curve[0] <= 0:
             return
         curve /= self._shape * curve[0]
@@ -60,7 +63,7 @@ class PitchTracker:
         if lag > 0:
             self._recent.append(69 + 12 * math.log2(self._rate / lag / 440))
             self.midi_note = sorted(self._recent)[len(self._recent) // 2]
-            self.voiced, self.period_samples = True, self._rate / _hz(self.midi_note)
+            self.period_samples = self._rate / _hz(self.midi_note)
 
     def _period(self, curve: np.ndarray) -> float:  # audio thread
         """The period in samples, 0 if there is none."""

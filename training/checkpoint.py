@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.data.manifest import replace_file
 from training.features import FeatureConfig
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
@@ -80,12 +81,9 @@ def save_slim(checkpoint: Checkpoint, path: Path) -> None:
     weights: dict[str, Tensor] = {f"model.{key}": value for key, value in checkpoint.model.state_dict().items()}
     described = describe(checkpoint.features, checkpoint.model.config, checkpoint.info) | {"knobs": checkpoint.knobs}
     content = {"neiro": described, "state_dict": weights}
-    temporary = path.with_suffix(path.suffix + f".tmp{os.getpid()}")
-    try:
-        torch.save(content, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    replace_file(path, buffer.getbuffer())
 
 
 def _read(path: Path) -> Any:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,25 +58,39 @@ def as_markdown(name: str, result: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """The options that say how much is measured."""
+    parser.add_argument("--train-sounds", type=int, default=6000, help="neighbours to compare with, at most")
+    parser.add_argument("--test-sounds", type=int, default=1500)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def sizes(options: argparse.Namespace) -> dict[str, Any]:
+    """Those options, as keyword arguments of `evaluate`."""
+    return {name: getattr(options, name) for name in ("train_sounds", "test_sounds", "seconds", "seed")}
+
+
+def write_report(folder: Path, text: str, content: dict[str, Any]) -> None:
+    """report.md and report.json, each in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / "report.md", text.encode())
+    replace_file(folder / "report.json", (json.dumps(content, indent=2) + "\n").encode())
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, help="writes report.md and report.json there")
     parser.add_argument("--split", choices=("validation", "test"), default="test")
-    parser.add_argument("--train-sounds", type=int, default=6000, help="neighbours to compare with, at most")
-    parser.add_argument("--test-sounds", type=int, default=1500)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--seed", type=int, default=0)
+    add_sizes(parser)
     options = parser.parse_args(arguments)
-    sizes = {"train_sounds": options.train_sounds, "test_sounds": options.test_sounds, "seconds": options.seconds, "seed": options.seed}
     try:
-        results = {str(path): evaluate(load_checkpoint(path), options.data, split=options.split, **sizes) for path in options.checkpoints}
+        results = {str(path): evaluate(load_checkpoint(path), options.data, split=options.split, **sizes(options)) for path in options.checkpoints}
         text = "# Evaluation\n\n" + "\n".join(as_markdown(name, result) for name, result in results.items())
         if options.out:
-            options.out.mkdir(parents=True, exist_ok=True)
-            replace_file(options.out / "report.md", text.encode())
-            replace_file(options.out / "report.json", json.dumps(results, indent=2).encode())
+            write_report(options.out, text, results)
     except (CheckpointError, DataError, OSError) as error:
         print(f"training.evaluate: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ They travel in the checkpoint, so that exporting needs no data.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,11 @@ def measure_knobs(model: PerturbationVAE, features: FeatureExtractor, train: Sou
 
 
 @torch.no_grad()
-def effect_db(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> float:
-    """RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
-    moved = Latents(probe.timbre + torch.from_numpy(direction).float(), probe.variation, probe.pitch)
-    return float((model.decode(moved) - model.decode(probe)).square().mean().sqrt()) * DB
+def effects_db(model: PerturbationVAE, probe: Latents, directions: Iterable[np.ndarray]) -> list[float]:
+    """For each direction: RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
+    plain = model.decode(probe)
+    moved = (Latents(probe.timbre + torch.from_numpy(direction).float(), probe.variation, probe.pitch) for direction in directions)
+    return [float((model.decode(latents) - plain).square().mean().sqrt()) * DB for latents in moved]
 
 
 @torch.no_grad()
@@ -64,7 +66,7 @@ def timbre_axes(model: PerturbationVAE, probe: Latents, timbre: np.ndarray) -> l
     changes = np.stack([_mean_change(model, probe, row) for row in whitened])
     _, mixing = np.linalg.eigh(changes @ changes.T)
     directions = [_brighter(model, probe, column @ whitened) for column in mixing.T]
-    effects = [effect_db(model, probe, direction) for direction in directions]
+    effects = effects_db(model, probe, directions)
     order = np.argsort(effects)[::-1]
     return [_axis(f"timbre[{k}]", f"timbre axis {k}, up is brighter", directions[i], effects[i]) for k, i in enumerate(order)]
 
@@ -72,7 +74,7 @@ def timbre_axes(model: PerturbationVAE, probe: Latents, timbre: np.ndarray) -> l
 def raw_axes(model: PerturbationVAE, probe: Latents) -> list[dict[str, Any]]:
     """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
     basis = np.eye(model.config.timbre_dim)
-    return [_axis(f"raw[{i}]", f"latent dimension {i}", row, effect_db(model, probe, row)) for i, row in enumerate(basis)]
+    return [_axis(f"raw[{i}]", f"latent dimension {i}", basis[i], effect) for i, effect in enumerate(effects_db(model, probe, basis))]
 
 
 def _mean_change(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
@@ -134,7 +136,8 @@ def _labelled_axes(
         seen = check.descriptors[name][usable_check] - trend(_pitch(held_out)[usable_check])
         correlation = float(np.corrcoef(predicted, seen)[0, 1])
         axes.append(
-            _axis(name, LABELS[name], direction, effect_db(model, probe, direction)) | {"descriptor": name, "correlation": round(correlation, 4)}
+            _axis(name, LABELS[name], direction, effects_db(model, probe, [direction])[0])
+            | {"descriptor": name, "correlation": round(correlation, 4)}
         )
     return axes
 

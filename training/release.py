@@ -15,7 +15,7 @@ import numpy as np
 
 from training.checkpoint import CheckpointError, load_checkpoint, save_slim
 from training.data.manifest import DataError, read_dataset, replace_file
-from training.evaluate import evaluate, subset
+from training.evaluate import add_sizes, evaluate, sizes, subset
 from training.features import FeatureExtractor
 from training.knobs import measure_knobs
 
@@ -55,14 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, required=True, help="slim checkpoint to write, its card goes beside it")
     parser.add_argument("--command", help="the training command to put on the card; default: the one recorded, with its paths")
-    parser.add_argument("--train-sounds", type=int, default=6000)
-    parser.add_argument("--test-sounds", type=int, default=1500)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--seed", type=int, default=0)
+    add_sizes(parser)
     options = parser.parse_args(arguments)
-    sizes = {"train_sounds": options.train_sounds, "test_sounds": options.test_sounds, "seconds": options.seconds, "seed": options.seed}
     try:
-        card = release(options.checkpoint, options.data, options.out, command=options.command, **sizes)
+        card = release(options.checkpoint, options.data, options.out, command=options.command, **sizes(options))
     except (CheckpointError, DataError, OSError) as error:
         print(f"training.release: {error}", file=sys.stderr)
         return 2
