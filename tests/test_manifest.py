@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.manifest import DataError, Sound, SoundStore, read_dataset, read_rows, replace_file, write_manifest
+from training.data.manifest import DataError, Sound, read_dataset, read_rows, replace_file, write_manifest
+from training.data.store import SoundStore
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ import pytest
 from training.data import fluid
 from training.data.fluid import NoteRenderer, default_soundfont
 from training.data.gm import FAMILIES, PERCUSSION, PERCUSSION_KEYS, PROGRAMS
-from training.data.manifest import SoundStore, read_dataset
+from training.data.manifest import read_dataset
 from training.data.shard import MARGIN_SECONDS
 from training.data.soundfont import main
+from training.data.store import SoundStore
 
 COMMAND = [sys.executable, "-m", "training.data.soundfont"]
 SMALL = ["--programs", "0-15", "--notes", "48-84", "--velocities", "90", "--seconds", "0.4", "--no-percussion"]

@@ -1,14 +1,15 @@
-"""One note at a time from a SoundFont, through FluidSynth, without reverb and chorus."""
+"""Single notes and phrases from a SoundFont, through FluidSynth, without reverb and chorus."""
 
 from __future__ import annotations
 
 import importlib.util
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ctypes import c_char_p, c_int, c_void_p
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from training.data.manifest import DataError
 
 BLOCK_SAMPLES = 64  # FluidSynth renders in blocks of this size; events take effect between blocks
 PERCUSSION_BANK, PERCUSSION_CHANNEL = 128, 9
+BEND_SEMITONES, BEND_STEPS = 12, 8192  # reach of the pitch wheel up and down, and its steps each way
+_BEND_RANGE = ((101, 0), (100, 0), (6, BEND_SEMITONES), (38, 0))  # registered parameter 0, then its value
 _TABLES = {"phdr": 38, "pbag": 4, "pmod": 10, "pgen": 4, "inst": 22, "ibag": 4, "imod": 10, "igen": 4, "shdr": 46}  # bytes per record
 _SYSTEM_PLACES = (
     "/usr/share/sounds/sf2",  # Debian, Ubuntu
@@ -113,15 +116,26 @@ def fluidsynth_version() -> str:
     return load_fluidsynth().cfunc("fluid_version_str", c_char_p)().decode()
 
 
+@dataclass(frozen=True)
+class Event:
+    """A MIDI message at the start of a block: the synthesizer's method and what it takes after the channel."""
+
+    block: int
+    channel: int
+    message: Literal["noteon", "noteoff", "pitch_bend", "cc", "all_sounds_off"]
+    values: tuple[int, ...] = ()
+
+
 class NoteRenderer:
     """A fresh synthesizer for one program. The same sequence of calls gives the same samples, bit for bit.
 
     (A synthesizer used for other notes before does not: FluidSynth's voices remember. So: one renderer per program.)
 
     bank, program : percussion is bank 128, program 0
+    channels : how many channels play the program, from 0, the pitch wheel reaching `BEND_SEMITONES`; 9 at most, then comes percussion's
     """
 
-    def __init__(self, soundfont: Path, *, bank: int, program: int, sample_rate: int) -> None:
+    def __init__(self, soundfont: Path, *, bank: int, program: int, sample_rate: int, channels: int = 1) -> None:
         fluidsynth = load_fluidsynth()
         options = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.dynamic-sample-loading": 1}
         self._synth = fluidsynth.Synth(gain=1.0, samplerate=float(sample_rate), channels=16, **options)
@@ -135,6 +149,12 @@ class NoteRenderer:
             self._synth.delete()
             raise DataError(f"FluidSynth cannot load {soundfont}, the file is damaged; fetch the SoundFont again")
         self.has_program: bool = self._synth.program_select(self._channel, font, bank, program) == 0
+        self._channels = range(channels)
+        for channel in self._channels[1:]:
+            self._synth.program_select(channel, font, bank, program)
+        for channel in self._channels if channels > 1 else ():
+            for control, value in _BEND_RANGE:
+                self._synth.cc(channel, control, value)
 
     def __enter__(self) -> NoteRenderer:
         return self
@@ -157,6 +177,24 @@ class NoteRenderer:
         self._render(stereo, held, total)
         self._synth.all_sounds_off(self._channel)
         self._render(np.empty((2, BLOCK_SAMPLES), np.float32), 0, BLOCK_SAMPLES)  # the voices end in this block, not in the next note
+        return stereo.mean(axis=0)
+
+    def play(self, events: Iterable[Event], *, blocks: int) -> np.ndarray:
+        """What is heard of these events, ascending in time; all ends with the last block.
+
+        Returns
+        -------
+        ndarray, (blocks · BLOCK_SAMPLES,), float32, mean of left and right, unclipped
+        """
+        stereo, done = np.empty((2, blocks * BLOCK_SAMPLES), np.float32), 0
+        for event in events:
+            self._render(stereo, done * BLOCK_SAMPLES, event.block * BLOCK_SAMPLES)
+            done = event.block
+            getattr(self._synth, event.message)(event.channel, *event.values)
+        self._render(stereo, done * BLOCK_SAMPLES, blocks * BLOCK_SAMPLES)
+        for channel in self._channels:
+            self._synth.all_sounds_off(channel)
+        self._render(np.empty((2, BLOCK_SAMPLES), np.float32), 0, BLOCK_SAMPLES)
         return stereo.mean(axis=0)
 
     def _render(self, stereo: np.ndarray, start: int, end: int) -> None:

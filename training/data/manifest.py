@@ -3,6 +3,7 @@
     manifest.csv    a row per sound, columns `COLUMNS`
     dataset.json    format_version, sample_rate, sounds (their number), and what the source says about itself
     *.i16           little-endian int16 samples, mono, many sounds per file, each peak-normalised to `PEAK_DBFS`
+    *.pitch.f32     beside a .i16 whose sounds change their pitch: little-endian float32, `PITCH_STEP_SAMPLES` samples each (`SoundStore.pitch_track`)
 
 Files are replaced in one step, dataset.json last: where it is, the data set is complete.
 """
@@ -24,7 +25,7 @@ FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
 PEAK_DBFS = -1.0
 FULL_SCALE = 32768
-_RENDER = "render it again with: python -m training.data.soundfont --out"
+REMAKE = "make it again with its source, for example: python -m training.data.soundfont --out"
 
 
 class DataError(Exception):
@@ -83,21 +84,42 @@ class SoundSet:
         families: Iterable[str] | None = None,
         instruments: Iterable[str] | None = None,
         programs: Iterable[int] | None = None,
+        pitches: Sequence[float] | None = None,
+        held_out_instruments: Sequence[int] | None = None,
     ) -> SoundSet:
         """The sounds that meet every condition given; may be empty.
+
+        pitches : lowest and highest MIDI note, both kept; unpitched sounds are not
+        held_out_instruments : instead of the manifest's split by sound, split by instrument: so many instruments for validation and so
+            many for test, drawn at random by a fixed seed from those that meet the other conditions; the others are for training
 
         Raises
         ------
         DataError
-            If a split, family, instrument or program does not occur in this set's labels.
+            If a split, family, instrument or program does not occur in this set's labels, or no instrument is left to train on.
         """
         if split is not None and split not in SPLITS:
             raise DataError(f"there is no split {split!r}; choose from {', '.join(SPLITS)}")
-        keep = np.ones(len(self), bool) if split is None else self.split == split
+        keep = np.ones(len(self), bool)
         for column, wanted in (("family", families), ("instrument", instruments), ("program", programs)):
             if wanted is not None:
                 keep &= self._among(column, [wanted] if isinstance(wanted, str) else list(wanted))
-        return self.take(keep)
+        if pitches is not None:
+            keep &= (self.pitch >= pitches[0]) & (self.pitch <= pitches[1])
+        chosen = self.take(keep)
+        if held_out_instruments is not None:
+            chosen = chosen._split_by_instrument(*held_out_instruments)
+        return chosen if split is None else chosen.take(chosen.split == split)
+
+    def _split_by_instrument(self, validation: int, test: int) -> SoundSet:
+        names = np.unique(self.instrument)
+        if min(validation, test) < 0 or validation + test >= len(names):
+            raise DataError(f"held_out_instruments=[{validation}, {test}] leaves none of {len(names)} instruments to train on; hold out fewer")
+        dealt = np.random.default_rng(0).permutation(names)
+        split = np.full(len(self), SPLITS[0], dtype="<U10")
+        split[np.isin(self.instrument, dealt[:validation])] = SPLITS[1]
+        split[np.isin(self.instrument, dealt[validation : validation + test])] = SPLITS[2]
+        return replace(self, split=split)
 
     def _among(self, column: str, wanted: Sequence[str | int]) -> np.ndarray:
         values = getattr(self, column)
@@ -123,15 +145,15 @@ def read_rows(path: Path) -> list[Sound]:
     try:
         lines = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({' '.join(str(error).split())}); {_RENDER} {path.parent}") from None
+        raise DataError(f"{path} cannot be read ({' '.join(str(error).split())}); {REMAKE} {path.parent}") from None
     if not lines or tuple(lines[0]) != COLUMNS:
-        raise DataError(f"{path} does not begin with the columns {','.join(COLUMNS)}; {_RENDER} {path.parent}")
+        raise DataError(f"{path} does not begin with the columns {','.join(COLUMNS)}; {REMAKE} {path.parent}")
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         try:
             rows.append(_parse(line))
         except ValueError as error:
-            raise DataError(f"{path} line {number} is damaged ({error}); {_RENDER} {path.parent}") from None
+            raise DataError(f"{path} line {number} is damaged ({error}); {REMAKE} {path.parent}") from None
     return rows
 
 
@@ -182,7 +204,7 @@ def read_dataset(directory: Path | str) -> SoundSet:
     about = _read_about(directory)
     rows = read_rows(directory / "manifest.csv")
     if not rows or len(rows) != about["sounds"]:
-        raise DataError(f"{directory}/manifest.csv has {len(rows)} sounds, dataset.json counts {about['sounds']}; {_RENDER} {directory}")
+        raise DataError(f"{directory}/manifest.csv has {len(rows)} sounds, dataset.json counts {about['sounds']}; {REMAKE} {directory}")
     _check_files(directory, rows)
     columns = {name: np.array([getattr(row, name) for row in rows]) for name in COLUMNS if name != "pitch"}
     pitch = np.array([np.nan if row.pitch is None else row.pitch for row in rows])
@@ -197,13 +219,13 @@ def _read_about(directory: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not readable JSON ({' '.join(str(error).split())}); {_RENDER} {directory}") from None
+        raise DataError(f"{path} is not readable JSON ({' '.join(str(error).split())}); {REMAKE} {directory}") from None
     version = about.get("format_version") if isinstance(about, dict) else None
     if version != FORMAT_VERSION:
-        raise DataError(f"{path} has format_version {version!r}, this program reads {FORMAT_VERSION}; {_RENDER} {directory}")
+        raise DataError(f"{path} has format_version {version!r}, this program reads {FORMAT_VERSION}; {REMAKE} {directory}")
     for key in ("sample_rate", "sounds"):
         if type(about.get(key)) is not int or about[key] < 1:
-            raise DataError(f"{path}: {key} is {about.get(key)!r}, expected a whole number above 0; {_RENDER} {directory}")
+            raise DataError(f"{path}: {key} is {about.get(key)!r}, expected a whole number above 0; {REMAKE} {directory}")
     return about
 
 
@@ -214,50 +236,8 @@ def _check_files(directory: Path, rows: Sequence[Sound]) -> None:
     for file, samples in needed.items():
         path = directory / file
         if not path.resolve().is_relative_to(directory.resolve()):
-            raise DataError(f"{directory}/manifest.csv points outside the data set ({file}); {_RENDER} {directory}")
+            raise DataError(f"{directory}/manifest.csv points outside the data set ({file}); {REMAKE} {directory}")
         size = path.stat().st_size if path.is_file() else None
         if size is None or size < 2 * samples:
             found = "is missing" if size is None else f"has {size} bytes, the manifest needs {2 * samples}"
-            raise DataError(f"{path} {found}; {_RENDER} {directory}")
-
-
-class SoundStore:
-    """Random access to the audio of a SoundSet. Files are mapped on first use, in each process; a pickled store carries no maps."""
-
-    def __init__(self, sound_set: SoundSet) -> None:
-        self.sound_set = sound_set
-        self._maps: dict[str, np.memmap] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"sound_set": self.sound_set, "_maps": {}}
-
-    def read(self, row: int, start: int = 0, length: int | None = None, *, original_level: bool = False) -> np.ndarray:
-        """Samples `start` … `start + length` of one sound, fewer where the sound ends earlier.
-
-        original_level : give back the level before normalisation; by default every whole sound peaks at `PEAK_DBFS`.
-
-        Returns
-        -------
-        ndarray, (samples,), float32, full scale = 1
-
-        Raises
-        ------
-        IndexError
-            For a row that is not there, or a negative start or length.
-        """
-        if start < 0 or (length is not None and length < 0):
-            raise IndexError(f"start={start} and length={length} must not be negative")
-        sounds = self.sound_set
-        end = int(sounds.length[row]) if length is None else min(int(sounds.length[row]), start + length)
-        offset = int(sounds.offset[row])
-        samples = self._map(str(sounds.file[row]))[offset + min(start, end) : offset + end]
-        scale = (10 ** (float(sounds.gain_db[row]) / 20) if original_level else 1.0) / FULL_SCALE
-        return samples.astype(np.float32) * np.float32(scale)
-
-    def _map(self, file: str) -> np.memmap:
-        if file not in self._maps:
-            try:
-                self._maps[file] = np.memmap(self.sound_set.directory / file, dtype="<i2", mode="r")
-            except (OSError, ValueError) as error:
-                raise DataError(f"{self.sound_set.directory / file} cannot be read ({error}); {_RENDER} {self.sound_set.directory}") from None
-        return self._maps[file]
+            raise DataError(f"{path} {found}; {REMAKE} {directory}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from training.data.fluid import PERCUSSION_BANK, NoteRenderer
 from training.data.gm import PERCUSSION, PERCUSSION_KEYS, PROGRAMS
 from training.data.manifest import FULL_SCALE, PEAK_DBFS, SPLITS, DataError, Sound, read_rows, replace_file, rows_as_csv
+from training.data.store import PITCH_STEP_SAMPLES, pitch_file
 
 ONSET_DB = -50.0  # a sound begins at the first sample this close to its peak
 SILENT_DBFS = -80.0  # a note whose peak lies below is no sound
@@ -17,9 +20,40 @@ HELD = 0.85  # share of the length during which the key is down; then its releas
 MARGIN_SECONDS = 0.25  # rendered beyond the length, to make up for the silence trimmed before the onset
 
 
+class RenderRequest(Protocol):
+    """A frozen dataclass of everything the content of a data set depends on; renders it program by program."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    source: ClassVar[str]  # what dataset.json calls the kind of data set
+    unit: ClassVar[str]  # what one sound is called
+    choice: ClassVar[str]  # the options that say which sounds
+    has_pitch_tracks: ClassVar[bool]
+
+    @property
+    def soundfont(self) -> str: ...
+    @property
+    def programs(self) -> tuple[int, ...]: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def split(self) -> tuple[float, float, float]: ...
+    def sounds_of(self, program: int) -> int:
+        """How many sounds one job renders, silent ones included."""
+
+    def render_job(self, soundfont: Path, out: Path, program: int) -> None:
+        """Render one program and write its shard. A program that is not in the SoundFont has no rows."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """Everything the content of the data set depends on."""
+    """Single notes."""
+
+    source: ClassVar[str] = "soundfont"
+    unit: ClassVar[str] = "note"
+    choice: ClassVar[str] = "--programs or --notes"
+    has_pitch_tracks: ClassVar[bool] = False
 
     soundfont: str  # file name, without its folder
     soundfont_sha256: str
@@ -30,6 +64,12 @@ class Request:
     sample_rate: int
     seed: int
     split: tuple[float, float, float]  # shares of `SPLITS`
+
+    def sounds_of(self, program: int) -> int:
+        return len(notes_of(self, program))
+
+    def render_job(self, soundfont: Path, out: Path, program: int) -> None:
+        render_notes(self, soundfont, out, program)
 
 
 @dataclass(frozen=True)
@@ -54,6 +94,16 @@ def notes_of(request: Request, program: int) -> list[Note]:
     return [Note(key, velocity, name, family, pitch) for key, name, family, pitch in keys for velocity in request.velocities]
 
 
+def is_silent(audio: np.ndarray) -> bool:
+    return bool(np.abs(audio).max() < 10 ** (SILENT_DBFS / 20))
+
+
+def normalise(audio: np.ndarray) -> tuple[np.ndarray, float]:
+    """A sound as it is stored: (samples,), int16, its peak at `PEAK_DBFS`, and the gain in dB that gives the original level back."""
+    gain = float(np.abs(audio).max()) / 10 ** (PEAK_DBFS / 20)
+    return np.rint(audio / gain * FULL_SCALE).astype("<i2"), round(20 * np.log10(gain), 4)
+
+
 def trim(audio: np.ndarray, samples: int) -> tuple[np.ndarray, float] | None:
     """Cut a render to its sound, at most `samples` from the onset, peak-normalised.
 
@@ -61,20 +111,18 @@ def trim(audio: np.ndarray, samples: int) -> tuple[np.ndarray, float] | None:
     -------
     (samples,), int16, and the gain in dB that gives the original level back; None if it is silent.
     """
-    if np.abs(audio).max() < 10 ** (SILENT_DBFS / 20):
+    if is_silent(audio):
         return None
     onset = int(np.argmax(np.abs(audio) >= np.abs(audio).max() * 10 ** (ONSET_DB / 20)))
-    sound = audio[onset : onset + samples]
-    gain = float(np.abs(sound).max()) / 10 ** (PEAK_DBFS / 20)
-    coded = np.rint(sound / gain * FULL_SCALE).astype("<i2")
-    return coded[: np.flatnonzero(coded)[-1] + 1], round(20 * np.log10(gain), 4)
+    coded, gain_db = normalise(audio[onset : onset + samples])
+    return coded[: np.flatnonzero(coded)[-1] + 1], gain_db
 
 
-def render_job(request: Request, soundfont: Path, out: Path, program: int) -> None:
-    """Render one program and write its two files, the rows last. A program that is not in the SoundFont has no rows."""
+def render_notes(request: Request, soundfont: Path, out: Path, program: int) -> None:
+    """Render the notes of one program and write its shard."""
     samples = round(request.seconds * request.sample_rate)
     bank, number = (PERCUSSION_BANK, 0) if program == PERCUSSION else (0, program)
-    file, offset, audio, rows = out / f"audio-{program:03d}.i16", 0, [], []
+    file, offset, audio, rows = audio_file(out, program), 0, [], []
     with NoteRenderer(soundfont, bank=bank, program=number, sample_rate=request.sample_rate) as renderer:
         for note in notes_of(request, program) if renderer.has_program else ():
             whole = renderer.note(
@@ -89,11 +137,25 @@ def render_job(request: Request, soundfont: Path, out: Path, program: int) -> No
             rows.append(Sound(name, file.name, offset, len(coded), *labels, gain_db, SPLITS[0]))
             audio.append(coded)
             offset += len(coded)
-    replace_file(file, b"".join(coded.tobytes() for coded in audio))
+    write_shard(request, out, program, rows, audio)
+
+
+def write_shard(
+    request: RenderRequest, out: Path, program: int, rows: list[Sound], audio: Iterable[np.ndarray], pitch: Iterable[np.ndarray] = ()
+) -> None:
+    """Write the files of one program, the rows last and dealt to the splits.
+
+    audio : int16, one after the other the content of the sound file
+    pitch : float32, one after the other the content of the file of pitch tracks, for a request that has them
+    """
+    file = audio_file(out, program)
+    replace_file(file, b"".join(part.tobytes() for part in audio))
+    if request.has_pitch_tracks:
+        replace_file(pitch_file(file), b"".join(part.astype("<f4").tobytes() for part in pitch))
     replace_file(rows_file(out, program), rows_as_csv(assign_splits(rows, request)).encode())
 
 
-def assign_splits(rows: list[Sound], request: Request) -> list[Sound]:
+def assign_splits(rows: list[Sound], request: RenderRequest) -> list[Sound]:
     """Deal the sounds of each instrument at random to the splits, in the shares asked for, as evenly as their number allows."""
     edges = np.cumsum(request.split)[:-1]
     chosen: dict[str, str] = {}
@@ -109,10 +171,17 @@ def rows_file(out: Path, program: int) -> Path:
     return out / f"rows-{program:03d}.csv"
 
 
-def is_finished(out: Path, program: int) -> bool:
-    """Whether this program's two files are there and agree."""
+def audio_file(out: Path, program: int) -> Path:
+    return out / f"audio-{program:03d}.i16"
+
+
+def is_finished(request: RenderRequest, out: Path, program: int) -> bool:
+    """Whether this program's files are there and agree."""
+    file = audio_file(out, program)
     try:
         rows = read_rows(rows_file(out, program))
-        return 2 * sum(row.length for row in rows) == (out / f"audio-{program:03d}.i16").stat().st_size
+        end = max((row.offset + row.length for row in rows), default=0)
+        blocks = pitch_file(file).stat().st_size // 4 if request.has_pitch_tracks else None
+        return file.stat().st_size == 2 * end and blocks in (None, -(-end // PITCH_STEP_SAMPLES))
     except (DataError, OSError):
         return False

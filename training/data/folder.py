@@ -1,0 +1,71 @@
+"""Any folder of recordings as a data set: python -m training.data.folder --source DIR --out DIR
+
+Every format libsndfile reads, any rate, any number of channels (their mean is used).
+
+Labels: the folder of a file is its instrument, the folder above that its family (DIR itself is neither); the file name may tell the note
+('A4', 'C#3', 'Bb2', 'm60', '_60_') and the velocity ('v100', 'pp' … 'ff'). What is not told is unlabelled: instrument and family
+'unlabelled', pitch none, velocity 0. No pitch is ever guessed from the sound.
+
+A file whose name tells a note is one sound. Any other file longer than --seconds is cut at its silences, and what then
+is still longer into consecutive pieces, at note onsets where there are any. Pieces of one recording share a split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from training.data.convert import Found, run_source
+from training.data.cutting import UNLABELLED, Cut, Cuts, SourceFile
+from training.data.labels import counted, pitch_in, velocity_in
+from training.data.manifest import DataError
+from training.data.options import source_parser
+from training.data.recordings import Recording, audio_files
+from training.data.segment import find_sounds, pieces
+
+
+@dataclass(frozen=True)
+class FolderFile(SourceFile):
+    """A recording: one note if its name says so, else as many sounds as are found in it."""
+
+    def cut(self, recording: Recording, samples: int) -> Cuts:
+        """Its sounds, from their onsets on."""
+        audio, rate = recording.audio, recording.sample_rate
+        if self.pitch is not None or len(audio) <= samples:
+            return super().cut(recording, samples)
+        found = [piece for stretch in find_sounds(audio, rate) for piece in pieces(audio, rate, stretch, samples)]
+        return Cuts([Cut(audio[start:end], None) for start, end in found])
+
+
+def _find(options: argparse.Namespace) -> Found:
+    source: Path = options.source
+    names, others = audio_files(source)
+    files = [_file(name) for name in names]
+    if not files:
+        listed = f"{counted(len(others), 'file')} but no audio" if others else "no files"
+        raise DataError(f"{source} holds {listed}; name a folder with recordings (WAV, FLAC, OGG, MP3, AIFF, …) with --source DIR")
+    remarks = [f"{counted(len(others), 'other file')} left out: {', '.join(others[:5])}"] if others else []
+    unpitched = sum(file.pitch is None for file in files)
+    if unpitched:
+        remarks.append(f"{unpitched} of {len(files)} file names tell no note")
+    return Found("folder", source, tuple(files), options.sample_rate, tuple(remarks))
+
+
+def _file(name: str) -> FolderFile:
+    path = PurePosixPath(name)
+    folders = path.parts[:-1]
+    instrument = folders[-1] if folders else UNLABELLED
+    family = folders[-2] if len(folders) > 1 else UNLABELLED
+    return FolderFile(name, instrument, family, pitch_in(path.stem), velocity_in(path.stem), "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert or check; returns the exit code."""
+    return run_source(source_parser("training.data.folder", "Turn any folder of recordings into a data set.").parse_args(arguments), _find)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

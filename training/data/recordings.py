@@ -1,0 +1,148 @@
+"""Any file libsndfile reads, at any rate and channel count, as mono at the data set's rate, with what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+BLOCK_FRAMES = 2**18
+CLIPPED_RUN = 4  # so many samples in a row at full scale are clipping; fewer can be the crest of a normalised wave
+DC_LIMIT = 0.005  # constant offset (full scale = 1) that is named and removed; it would pass for sound everywhere
+_DC_FRAME_SECONDS = 0.05
+_FULL_SCALE = {"PCM_S8": 0.9921, "PCM_U8": 0.9921}  # the highest code of 8 bits is 127/128
+_OTHER_FULL_SCALE = 0.99996
+_MORE_SUFFIXES = {"aif", "aifc", "oga", "opus", "snd", "wave", "sf", "nist", "sph"}
+
+
+class RecordingError(Exception):
+    """A file that gives no audio; the message is the reason, in a few words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One file. `audio` : (samples,), float32, mean of the channels at `sample_rate`, full scale = 1, without its offset if that is large."""
+
+    audio: np.ndarray
+    sample_rate: int
+    source_rate: int
+    channels: int
+    seconds: float  # of the file
+    clipped: bool
+    offset: bool  # beyond `DC_LIMIT`
+    truncated: bool  # it says that it is longer
+
+
+def audio_suffixes() -> frozenset[str]:
+    """File name endings of the formats libsndfile reads, with the dot, lower case. (Raw samples have no header: they are not among them.)"""
+    return frozenset(f".{name.lower()}" for name in {*soundfile.available_formats(), *_MORE_SUFFIXES} - {"RAW"})
+
+
+def audio_files(source: Path) -> tuple[list[str], list[str]]:
+    """Every file under a folder, as paths relative to it with /, in order: those of audio formats, and the others. Hidden ones are passed over.
+
+    A name that is not text (bytes of another encoding) cannot stand in a manifest; its file is among the others, with the bytes escaped.
+    """
+    audio: list[str] = []
+    others: list[str] = []
+    suffixes = audio_suffixes()
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            name = relative.as_posix()
+            is_text = name.encode(errors="replace").decode() == name
+            (audio if is_text and path.suffix.lower() in suffixes else others).append(name if is_text else ascii(name))
+    return audio, others
+
+
+def read_recording(path: Path, sample_rate: int | None) -> Recording:
+    """Read a file, block by block, whatever its size.
+
+    sample_rate : None keeps the file's own
+
+    Raises
+    ------
+    RecordingError
+        If it cannot be opened, holds no samples, or samples that are not numbers.
+    """
+    try:
+        incomplete = _shorter_than_its_header(path)
+        with soundfile.SoundFile(path) as file:
+            return _read(file, sample_rate or file.samplerate, incomplete)
+    except OSError as error:
+        raise RecordingError(error.strerror or "cannot be read") from None
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        reason = getattr(error, "error_string", "") or str(error)
+        raise RecordingError(" ".join(reason.split()).rstrip(".")) from None
+
+
+def _read(file: soundfile.SoundFile, sample_rate: int, incomplete: bool) -> Recording:
+    resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32") if file.samplerate != sample_rate else None
+    limit = _FULL_SCALE.get(file.subtype, _OTHER_FULL_SCALE)
+    parts, frames, clipped = [], 0, False
+    for block in _blocks(file):
+        frames += len(block)
+        clipped = clipped or _clips(block, limit)
+        mono = block.mean(axis=1)
+        parts.append(resampler.resample_chunk(mono) if resampler else mono)
+    if not frames:
+        raise RecordingError("it holds no samples")
+    if resampler:
+        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    audio = np.concatenate(parts)
+    if not np.isfinite(audio).all():
+        raise RecordingError("it holds samples that are not numbers")
+    offset = _offset(audio, sample_rate)
+    return Recording(
+        audio=audio - np.float32(offset),
+        sample_rate=sample_rate,
+        source_rate=file.samplerate,
+        channels=file.channels,
+        seconds=frames / file.samplerate,
+        clipped=clipped,
+        offset=offset != 0,
+        truncated=incomplete or frames < file.frames,
+    )
+
+
+def _offset(audio: np.ndarray, sample_rate: int) -> float:
+    """The constant in a recording, 0 where there is none worth removing. It is there in every frame; the mean of a lopsided wave is not."""
+    size = min(len(audio), round(_DC_FRAME_SECONDS * sample_rate))
+    if not size:
+        return 0.0
+    means = audio[: len(audio) // size * size].reshape(-1, size).mean(axis=1, dtype=np.float64)
+    return float(np.median(means)) if np.abs(means).min() > DC_LIMIT else 0.0
+
+
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """What can be decoded; a file that breaks off in the middle ends there."""
+    while True:
+        try:
+            block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError:
+            return
+        if not len(block):
+            return
+        yield block
+
+
+def _clips(block: np.ndarray, limit: float) -> bool:
+    """block : (frames, channels)"""
+    full = np.abs(block) >= limit
+    if len(full) < CLIPPED_RUN or not full.any():
+        return False
+    return bool(np.lib.stride_tricks.sliding_window_view(full, CLIPPED_RUN, axis=0).all(axis=-1).any())
+
+
+def _shorter_than_its_header(path: Path) -> bool:
+    """Whether a RIFF or FORM file says it is longer than it is. (libsndfile reads on without a word; 0 and all ones mean unknown.)"""
+    with path.open("rb") as file:
+        header = file.read(8)
+    if header[:4] not in (b"RIFF", b"FORM") or len(header) < 8:
+        return False
+    size = int.from_bytes(header[4:], "little" if header[:1] == b"R" else "big")
+    return 0 < size < 2**32 - 1 and path.stat().st_size < size + 8
