@@ -14,13 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from export.graphs import OfflineDecoder, OfflineEncoder, StreamingDecoder, StreamingEncoder
 from export.quantize import quantize_int8
 from export.verify import ExportError, state_names
 from realtime.bundle import Axis, Features, Graph, Manifest, Port, Preset, file_sha256
-from training.checkpoint import KIND
 from training.features import FeatureConfig
-from training.models.perturbation import PerturbationVAE
+from training.models.latents import TimbreVAE
 
 OPSET = 17
 
@@ -45,10 +43,10 @@ def building(target: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def write_streaming(folder: Path, model: PerturbationVAE, precision: str) -> dict[str, Graph]:
-    """Export the causal model, one hop per call."""
+def write_streaming(folder: Path, encoder: Any, decoder: Any, precision: str) -> dict[str, Graph]:
+    """Export the causal model's two graphs, one hop per call."""
     graphs = {}
-    for name, module in (("encoder", StreamingEncoder(model).eval()), ("decoder", StreamingDecoder(model).eval())):
+    for name, module in (("encoder", encoder.eval()), ("decoder", decoder.eval())):
         file = f"streaming/{name}.onnx"
         (folder / file).parent.mkdir(exist_ok=True)
         states_in, states_out = state_names(module)
@@ -69,19 +67,13 @@ def write_streaming(folder: Path, model: PerturbationVAE, precision: str) -> dic
     return graphs
 
 
-def write_offline(folder: Path, model: PerturbationVAE) -> dict[str, Graph]:
-    """Export the original for whole sounds, with a free number of frames."""
-    c, frames = model.config, 8
+def write_offline(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:
+    """Export the original for whole sounds, with a free number of frames where the model has one."""
+    frames = 8
     (folder / "offline").mkdir(exist_ok=True)
-    spectra = {"envelope": (1, "frames", c.bins), "fine": (1, "frames", c.bins)}
-    latents = {"timbre": (1, c.timbre_dim), "variation": (1, "frames", c.variation_dim), "pitch": (1, "frames", c.pitch_dim)}
-    decoded = {"log_amplitude": (1, "frames", c.bins)}
     graphs = {}
-    for name, module, inputs, outputs in (
-        ("encoder", OfflineEncoder(model).eval(), spectra, latents),
-        ("decoder", OfflineDecoder(model).eval(), latents, decoded),
-    ):
-        file = f"offline/{name}.onnx"
+    for name, module in (("encoder", encoder.eval()), ("decoder", decoder.eval())):
+        file, inputs, outputs = f"offline/{name}.onnx", module.input_shapes, module.output_shapes
         free = {port: {1: "frames"} for port, shape in (inputs | outputs).items() if "frames" in shape}
         example = tuple(torch.zeros([frames if isinstance(size, str) else size for size in shape]) for shape in inputs.values())
         _export(module, example, folder / file, list(inputs), list(outputs), free)
@@ -93,17 +85,16 @@ def write_manifest(
     folder: Path,
     *,
     features: FeatureConfig,
-    model: PerturbationVAE,
+    model: TimbreVAE,
     precision: str,
     graphs: dict[str, Graph],
     knobs: dict[str, Any],
     fidelity: dict[str, float],
 ) -> Manifest:
-    c = model.config
     manifest = Manifest(
         format_version=1,
         producer=f"neiro {metadata.version('neiro')}",
-        model_kind=KIND,
+        model_kind=model.KIND,
         precision="int8" if precision == "int8" else "fp32",
         features=Features(
             sample_rate=features.sample_rate,
@@ -113,8 +104,9 @@ def write_manifest(
             cutoff_quefrency=features.cutoff_quefrency,
             level_seconds=features.level_seconds,
             silence_dbfs=features.silence_dbfs,
+            level=features.level,
         ),
-        latents={"timbre": c.timbre_dim, "variation": c.variation_dim, "pitch": c.pitch_dim},
+        latents=dict(model.latent_sizes),  # type: ignore[arg-type]
         graphs=graphs,
         axes=tuple(Axis.model_validate(axis) for axis in knobs["axes"]),
         presets=tuple(Preset.model_validate(preset) for preset in knobs["presets"]),

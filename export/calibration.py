@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import Checkpoint
-from training.data.manifest import DataError, SoundStore, read_dataset
+from training.data.manifest import DataError, read_dataset
+from training.data.store import SoundStore
 
 SHIPPED = Path(__file__).with_name("calibration.ogg")
 NOTE_SECONDS = 1.0  # the shipped set is a row of notes of this length

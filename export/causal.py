@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from training.features import Spectra
-from training.models.perturbation import LATENTS, GaussianHead, Latents, PerturbationVAE
+from training.models.latents import Latents, tiled
+from training.models.perturbation import GaussianHead, PerturbationVAE
 from training.recurrent import RecurrentStack
 
 RIDGE = 1e-4  # times the mean power of the inputs
@@ -52,24 +53,33 @@ def fold(model: PerturbationVAE, sounds: Sequence[Spectra]) -> PerturbationVAE:
     """The causal model, refitted.  sounds : batches of calibration spectra."""
     teacher, student = model.eval(), drop(model)
     masks = [sound.sounding for sound in sounds]
-    theirs = [_known(teacher.encode(sound.envelope, sound.fine, sound.sounding).latents) for sound in sounds]
-    ours: list[dict[str, Tensor]] = [{} for _ in sounds]
-    for name in LATENTS:
+    theirs = [teacher.encode(sound.envelope, sound.fine, sound.sounding).latents for sound in sounds]
+    ours = [Latents() for _ in sounds]
+    for name in model.latent_sizes:
         inputs = [sound.fine if name == "pitch" else teacher.envelope_input(sound.envelope) for sound in sounds]
-        told_theirs, told_ours = ([_condition(model, name, z, mask) for z, mask in zip(known, masks, strict=True)] for known in (theirs, ours))
-        passes = _fold_stack(getattr(teacher, f"{name}_stack"), getattr(student, f"{name}_stack"), inputs, inputs, told_theirs, told_ours, masks)
-        _fold_head(getattr(teacher, f"{name}_head"), getattr(student, f"{name}_head"), passes, masks)
+        told_theirs, told_ours = (
+            [_joined(z, model.conditions(name), mask.shape[1]) for z, mask in zip(known, masks, strict=True)] for known in (theirs, ours)
+        )
+        passes = _fold_stack(teacher.stack(name), student.stack(name), inputs, inputs, told_theirs, told_ours, masks)
+        _fold_head(teacher.head(name), student.head(name), passes, masks)
         for known, (_, way), mask in zip(ours, passes, masks, strict=True):
             known[name] = _latent(student, name, way.layers[-1], mask)
     nothing = [None] * len(sounds)
-    theirs_in, ours_in = ([_decoder_input(z) for z in known] for known in (theirs, ours))
-    passes = _fold_stack(teacher.decoder_stack, student.decoder_stack, theirs_in, ours_in, nothing, nothing, masks)
-    _assign(student.output, *_ridge([way.layers[-1] for _, way in passes], [sound.log_amplitude for sound in sounds], masks))
+    theirs_in, ours_in = (
+        [_joined(z, tuple(model.latent_sizes), mask.shape[1]) for z, mask in zip(known, masks, strict=True)] for known in (theirs, ours)
+    )
+    passes = _fold_stack(teacher.decoder_stack, student.decoder_stack, _present(theirs_in), _present(ours_in), nothing, nothing, masks)
+    assign(student.output, *ridge([way.layers[-1] for _, way in passes], [sound.log_amplitude for sound in sounds], masks))
     return student
 
 
-def _known(latents: Latents) -> dict[str, Tensor]:
-    return {name: getattr(latents, name) for name in LATENTS}
+def _joined(z: Latents, names: tuple[str, ...], frames: int) -> Tensor | None:
+    """These latents side by side, per frame."""
+    return torch.cat([tiled(z[name], frames) for name in names], -1) if names else None
+
+
+def _present(values: Sequence[Tensor | None]) -> list[Tensor]:
+    return [value for value in values if value is not None]
 
 
 def _fold_stack(
@@ -93,7 +103,7 @@ def _fold_stack(
             rows = [(_read(a, last), _read(b, last)) for a, b in passes]
             forward = reference.get_parameter("weight_ih_l0"), reference.get_parameter("bias_ih_l0")
             wanted = [nn.functional.linear(x, *forward) for x, _ in rows]
-            new_weight, new_bias = _ridge([y for _, y in rows], wanted, masks)
+            new_weight, new_bias = ridge([y for _, y in rows], wanted, masks)
             weight.copy_(new_weight)
             bias.copy_(new_bias)
         refitted = single_layers(student)[i]
@@ -131,36 +141,19 @@ def _fold_head(teacher: GaussianHead, student: GaussianHead, passes: Sequence[tu
     theirs, ours = [a.layers[-1] for a, _ in passes], [b.layers[-1] for _, b in passes]
     for name in ("mean", "variance"):
         reference: nn.Linear = getattr(teacher, name)
-        _assign(getattr(student, name), *_ridge(ours, [reference(h) for h in theirs], masks))
+        assign(getattr(student, name), *ridge(ours, [reference(h) for h in theirs], masks))
 
 
 def _latent(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
     """The student's latent means of whole sounds."""
-    head: nn.Linear = getattr(student, f"{name}_head").mean
+    head = student.head(name).mean
     if name == "timbre":
         weight = mask[..., None].to(h.dtype)
         return head((h * weight).sum(1) / weight.sum(1).clamp_min(1))
     return student.centre(head(h), mask) if name == "variation" else head(h)
 
 
-def _condition(model: PerturbationVAE, name: str, known: dict[str, Tensor], mask: Tensor) -> Tensor | None:
-    """What the last layer of this latent's stack is told beside, of the latents known by then."""
-    if name == "variation":
-        return _tiled(known["timbre"], mask.shape[1])
-    if name == "pitch" and model.config.pitch_encoder == "conditional":
-        return torch.cat([_tiled(known["timbre"], mask.shape[1]), known["variation"]], -1)
-    return None
-
-
-def _decoder_input(known: dict[str, Tensor]) -> Tensor:
-    return torch.cat([_tiled(known["timbre"], known["variation"].shape[1]), known["variation"], known["pitch"]], -1)
-
-
-def _tiled(timbre: Tensor, frames: int) -> Tensor:
-    return timbre[:, None].expand(-1, frames, -1)
-
-
-def _ridge(inputs: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def ridge(inputs: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Weight (out, in) and bias (out,) that give `targets` from `inputs` on the frames that count, in least squares."""
     width = inputs[0].shape[-1] + 1
     gram = torch.zeros(width, width, dtype=torch.float64)
@@ -175,6 +168,6 @@ def _ridge(inputs: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[
     return solution[:-1].T.float(), solution[-1].float()
 
 
-def _assign(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+def assign(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
     linear.weight.copy_(weight)
     linear.bias.copy_(bias)

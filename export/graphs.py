@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.models.perturbation import Latents, PerturbationVAE
+from training.models.latents import Latents, TimbreVAE
+from training.models.perturbation import PerturbationVAE
 from training.recurrent import RecurrentStack
 
 DECODER_ROWS = 2  # the latents as they are, and the latents as edited
@@ -64,96 +65,100 @@ class StackStep(nn.Module):
 
 
 class StreamingEncoder(nn.Module):
-    """(envelope, fine, rate, *states) → (timbre, variation, pitch, *next states); shapes as in `realtime.bundle`."""
+    """(envelope, fine, rate, *states) → (*latents, *next states) of S1; shapes as in `realtime.bundle`."""
 
     def __init__(self, model: PerturbationVAE) -> None:
         super().__init__()
         self.envelope_input = model.envelope_input
-        self.timbre, self.variation, self.pitch = (StackStep(getattr(model, f"{name}_stack")) for name in ("timbre", "variation", "pitch"))
-        self.timbre_mean, self.variation_mean, self.pitch_mean = (
-            LinearStep(head.mean.weight, head.mean.bias) for head in (model.timbre_head, model.variation_head, model.pitch_head)
-        )
-        self.centred = model.config.centred_variation
-        self.conditional = model.config.pitch_encoder == "conditional"
-        stacks = {"timbre": model.timbre_stack, "variation": model.variation_stack, "pitch": model.pitch_stack}
-        self.state_shapes = {f"{name}.layer{i}": (1, stack.hidden) for name, stack in stacks.items() for i in range(len(getattr(self, name).layers))}
-        self.state_shapes |= {"count": (1, 1), "timbre.mean": (1, model.timbre_stack.width)}
+        self.conditions = {name: model.conditions(name) for name in model.latent_sizes}
+        self.stacks = nn.ModuleDict({name: StackStep(model.stack(name)) for name in model.latent_sizes})
+        self.means = nn.ModuleDict({name: LinearStep(model.head(name).mean.weight, model.head(name).mean.bias) for name in model.latent_sizes})
+        self.centred = model.config.centred_variation and "variation" in model.latent_sizes
+        self.state_shapes = {f"{name}.layer{i}": (1, model.stack(name).hidden) for name in model.latent_sizes for i in range(len(self._layers(name)))}
+        self.state_shapes["count"] = (1, 1)
+        if "timbre" in model.latent_sizes:
+            self.state_shapes["timbre.mean"] = (1, model.stack("timbre").width)
         if self.centred:
             self.state_shapes["variation.mean"] = (1, model.config.variation_dim)
         bins = model.config.bins
         self.input_shapes = {"envelope": (1, bins), "fine": (1, bins), "rate": (1,)}
-        self.output_shapes = {
-            "timbre": (1, model.config.timbre_dim),
-            "variation": (1, model.config.variation_dim),
-            "pitch": (1, model.config.pitch_dim),
-        }
+        self.output_shapes = {name: (1, size) for name, size in model.latent_sizes.items()}
+
+    def _layers(self, name: str) -> nn.ModuleList:
+        stack = self.stacks[name]
+        assert isinstance(stack, StackStep)
+        return stack.layers
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         state = dict(zip(self.state_shapes, states, strict=True))
         following = {"count": state["count"] + 1}
         weight = torch.maximum(1 / following["count"], rate)
         compact = self.envelope_input(envelope)
-
-        h = self._step("timbre", compact, None, state, following)
-        following["timbre.mean"] = state["timbre.mean"] + weight * (h - state["timbre.mean"])
-        z_t = self.timbre_mean(following["timbre.mean"])
-
-        z_v = self.variation_mean(self._step("variation", compact, z_t, state, following))
-        if self.centred:
-            following["variation.mean"] = state["variation.mean"] + weight * (z_v - state["variation.mean"])
-            z_v = z_v - following["variation.mean"]
-
-        condition = torch.cat([z_t, z_v], dim=-1) if self.conditional else None
-        z_p = self.pitch_mean(self._step("pitch", fine, condition, state, following))
-        return (z_t, z_v, z_p, *(following[name] for name in self.state_shapes))
+        values: dict[str, Tensor] = {}
+        for name in self.output_shapes:
+            told = [values[other] for other in self.conditions[name]]
+            condition = torch.cat(told, dim=-1) if told else None
+            h = self._step(name, fine if name == "pitch" else compact, condition, state, following)
+            if name == "timbre":
+                following["timbre.mean"] = h = state["timbre.mean"] + weight * (h - state["timbre.mean"])
+            values[name] = self.means[name](h)
+            if name == "variation" and self.centred:
+                following["variation.mean"] = state["variation.mean"] + weight * (values[name] - state["variation.mean"])
+                values[name] = values[name] - following["variation.mean"]
+        return (*values.values(), *(following[name] for name in self.state_shapes))
 
     def _step(self, name: str, x: Tensor, condition: Tensor | None, state: dict[str, Tensor], following: dict[str, Tensor]) -> Tensor:
-        stack: StackStep = getattr(self, name)
-        keys = [f"{name}.layer{i}" for i in range(len(stack.layers))]
-        y, states = stack(x, [state[key] for key in keys], condition)
+        keys = [f"{name}.layer{i}" for i in range(len(self._layers(name)))]
+        y, states = self.stacks[name](x, [state[key] for key in keys], condition)
         following |= dict(zip(keys, states, strict=True))
         return y
 
 
 class StreamingDecoder(nn.Module):
-    """(timbre, variation, pitch, *states) → (log_amplitude, *next states), for two sets of latents at once."""
+    """(*latents, *states) → (log_amplitude, *next states) of S1, for two sets of latents at once."""
 
     def __init__(self, model: PerturbationVAE) -> None:
         super().__init__()
         self.stack = StackStep(model.decoder_stack)
         self.output = LinearStep(model.output.weight, model.output.bias)
-        c = model.config
+        self.latents = len(model.latent_sizes)
         self.state_shapes = {f"layer{i}": (DECODER_ROWS, model.decoder_stack.hidden) for i in range(len(self.stack.layers))}
-        self.input_shapes = {
-            "timbre": (DECODER_ROWS, c.timbre_dim),
-            "variation": (DECODER_ROWS, c.variation_dim),
-            "pitch": (DECODER_ROWS, c.pitch_dim),
-        }
-        self.output_shapes = {"log_amplitude": (DECODER_ROWS, c.bins)}
+        self.input_shapes = {name: (DECODER_ROWS, size) for name, size in model.latent_sizes.items()}
+        self.output_shapes = {"log_amplitude": (DECODER_ROWS, model.config.bins)}
 
-    def forward(self, timbre: Tensor, variation: Tensor, pitch: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        y, following = self.stack(torch.cat([timbre, variation, pitch], dim=-1), list(states))
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        y, following = self.stack(torch.cat(inputs[: self.latents], dim=-1), list(inputs[self.latents :]))
         return (self.output(y), *following)
 
 
 class OfflineEncoder(nn.Module):
-    """(envelope, fine), each (1, frames, bins) → timbre (1, D), variation and pitch (1, frames, D)."""
+    """(envelope, fine), each (1, frames, bins) → posterior means, (1, D) per sound or (1, frames, D) per frame.
 
-    def __init__(self, model: PerturbationVAE) -> None:
+    frames : a fixed number, or None for any
+    """
+
+    def __init__(self, model: TimbreVAE, frames: int | None = None) -> None:
         super().__init__()
         self.model = model
+        length: int | str = frames or "frames"
+        self.input_shapes = dict.fromkeys(("envelope", "fine"), (1, length, model.config.bins))
+        shapes = model.noise_shapes(1)
+        self.output_shapes = {name: (1, size) if len(shapes[name]) == 1 else (1, length, size) for name, size in model.latent_sizes.items()}
 
-    def forward(self, envelope: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, envelope: Tensor, fine: Tensor) -> tuple[Tensor, ...]:
         z = self.model.encode(envelope, fine, torch.ones_like(envelope[..., 0])).latents
-        return z.timbre, z.variation, z.pitch
+        return tuple(z.values())
 
 
 class OfflineDecoder(nn.Module):
-    """timbre (1, D), variation and pitch (1, frames, D) → log_amplitude (1, frames, bins)."""
+    """Latents as `OfflineEncoder` gives them → log_amplitude (1, frames, bins)."""
 
-    def __init__(self, model: PerturbationVAE) -> None:
+    def __init__(self, model: TimbreVAE, frames: int | None = None) -> None:
         super().__init__()
         self.model = model
+        length: int | str = frames or "frames"
+        self.input_shapes = OfflineEncoder(model, frames).output_shapes
+        self.output_shapes = {"log_amplitude": (1, length, model.config.bins)}
 
-    def forward(self, timbre: Tensor, variation: Tensor, pitch: Tensor) -> Tensor:
-        return self.model.decode(Latents(timbre, variation, pitch))
+    def forward(self, *latents: Tensor) -> Tensor:
+        return self.model.decode(Latents(**dict(zip(self.input_shapes, latents, strict=True))))

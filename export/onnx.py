@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,16 @@ from torch import Tensor
 
 from export.bundle_writer import building, write_manifest, write_offline, write_streaming
 from export.calibration import Calibration, calibration_sounds
-from export.causal import fold
-from export.graphs import OfflineDecoder, OfflineEncoder
 from export.report import as_markdown, live_features, machine, measure
+from export.systems import SYSTEMS, system_of
 from export.verify import ExportError, run_streaming, verify_offline, verify_streaming
 from realtime.bundle import BundleError, load_bundle
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from training.data.manifest import DataError, read_dataset
-from training.evaluate import subset
+from training.evaluation.measurement import subset
 from training.features import FeatureExtractor
 from training.knobs import measure_knobs, raw_axes, timbre_axes
-from training.models.perturbation import Latents, PerturbationVAE
+from training.models.latents import TimbreVAE
 
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default
 VERIFY_SECONDS = 12.0  # of real sound, hop by hop
@@ -37,6 +37,7 @@ class Options:
     precision: str = "fp32"
     streaming_only: bool = False
     calibration: Path | None = None
+    distil_minutes: float = 0.0  # 0: no student
 
 
 def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
@@ -48,22 +49,24 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
         With one sentence; `target` is then as it was before.
     """
     checkpoint = load_checkpoint(source)
+    system = system_of(checkpoint.model)
     calibration = calibration_sounds(checkpoint, options.calibration)
     held_out = calibration.held_out
-    causal = causal_form(checkpoint, calibration)
+    causal = causal_form(checkpoint, calibration, options.distil_minutes)
     long = live_features(checkpoint.features)(held_out.reshape(1, -1)[:, : round(VERIFY_SECONDS * checkpoint.features.sample_rate)])
     rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
     knobs = checkpoint.knobs or _knobs(checkpoint, calibration.fit)
     with building(target) as folder:
-        graphs = write_streaming(folder, causal, options.precision)
+        graphs = write_streaming(folder, *system.streaming(causal), options.precision)
         differences, run = verify_streaming(folder, causal, long, rate, options.precision)
         if not options.streaming_only:
-            graphs |= write_offline(folder, checkpoint.model)
+            graphs |= write_offline(folder, *system.offline(checkpoint.model))
             whole = FeatureExtractor(checkpoint.features)(held_out[:1])
-            differences |= verify_offline(folder, OfflineEncoder(checkpoint.model), OfflineDecoder(checkpoint.model), whole)
-        figures = measure(checkpoint.model, causal, checkpoint.features, held_out, lambda sound: run_streaming(folder, sound, rate), run, long)
+            differences |= verify_offline(folder, *system.offline(checkpoint.model), whole)
+        play = partial(run_streaming, folder, rate=rate)
+        figures = measure(checkpoint.model, causal, system.compare, checkpoint.features, held_out, play, run, long)
         report = {
-            "model": _name(checkpoint.model),
+            "model": system.describe(checkpoint.model),
             "precision": options.precision,
             "calibration": "the checkpoint's data set" if checkpoint.data and not options.calibration else calibration.source,
             "verified_hops": len(run.hop_ms),
@@ -79,12 +82,17 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
     return report
 
 
-def causal_form(checkpoint: Checkpoint, calibration: Calibration) -> PerturbationVAE:
-    """The model itself if it is causal, else its folded form."""
-    if not checkpoint.model.config.bidirectional:
-        return checkpoint.model
-    features = FeatureExtractor(checkpoint.features)
-    return fold(checkpoint.model, [features(audio) for audio in calibration.fit.split(CALIBRATION_BATCH)])
+def causal_form(checkpoint: Checkpoint, calibration: Calibration, distil_minutes: float = 0.0) -> TimbreVAE:
+    """The model itself if it streams, else what is made of it with calibration sounds; a student if minutes to teach it are given."""
+    system = system_of(checkpoint.model)
+    if distil_minutes < 0 or (distil_minutes and system.distil is None):
+        known = ", ".join(kind for kind, other in SYSTEMS.items() if other.distil)
+        raise ExportError(f"--distil-minutes {distil_minutes:g} needs a number from 0 and, at present, a model of kind {known}; leave it out")
+    features = live_features(checkpoint.features) if distil_minutes else FeatureExtractor(checkpoint.features)
+    spectra = [features(audio) for audio in calibration.fit.split(CALIBRATION_BATCH)]
+    if distil_minutes and system.distil:
+        return system.distil(checkpoint.model, spectra, distil_minutes)
+    return system.causal(checkpoint.model, spectra)
 
 
 def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
@@ -99,13 +107,9 @@ def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     print("export.onnx: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets", file=sys.stderr)
     spectra = features(audio[:48])
     with torch.no_grad():
-        z: Latents = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-    return {"axes": [*timbre_axes(checkpoint.model, z, z.timbre.numpy()), *raw_axes(checkpoint.model, z)], "presets": []}
-
-
-def _name(model: PerturbationVAE) -> str:
-    c = model.config
-    return f"random-perturbation VAE, {'bidirectional' if c.bidirectional else 'causal'}, {c.layers}×{c.hidden}, {c.pitch_encoder} pitch encoder"
+        z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
+    timbre = z.averaged(spectra.sounding).timbre.numpy()
+    return {"axes": [*timbre_axes(checkpoint.model, z, timbre), *raw_axes(checkpoint.model, z)], "presets": []}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,10 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of the streaming graphs")
     parser.add_argument("--streaming-only", action="store_true", help="leave out the whole-sound graphs")
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to fit and measure on")
+    parser.add_argument("--distil-minutes", type=float, default=0.0, metavar="M", help="teach a causal student for so long (mixture models only)")
     chosen = parser.parse_args(arguments)
     target = chosen.output or Path(chosen.checkpoint.with_suffix(".bundle").name)
     try:
-        report = export(chosen.checkpoint, target, Options(chosen.precision, chosen.streaming_only, chosen.calibration))
+        report = export(chosen.checkpoint, target, Options(chosen.precision, chosen.streaming_only, chosen.calibration, chosen.distil_minutes))
     except (CheckpointError, DataError, ExportError, BundleError) as error:
         print(f"export.onnx: {error}", file=sys.stderr)
         return 2

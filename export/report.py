@@ -13,17 +13,18 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from export.causal import drop
 from export.verify import StreamingRun
 from training.features import FeatureConfig, FeatureExtractor, Spectra
-from training.models.perturbation import PerturbationVAE
+from training.models.latents import TimbreVAE, parameters_of
+from training.probes import compared
 
 
 @torch.no_grad()
-def reconstruction_mse(model: PerturbationVAE, spectra: Spectra) -> float:
+def reconstruction_mse(model: TimbreVAE, spectra: Spectra) -> float:
     """Mean squared error of the log-amplitude on the frames that count, whole sounds."""
     decoded = model.decode(model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents)
-    return float((decoded - spectra.log_amplitude).square().mean(-1)[spectra.sounding].mean())
+    weight, squared = compared(decoded, spectra.log_amplitude, spectra.sounding)
+    return float((squared * weight).sum() / weight.sum().clamp_min(1))
 
 
 def streaming_mse(runs: Sequence[StreamingRun], sounds: Sequence[Spectra]) -> float:
@@ -41,8 +42,9 @@ def live_features(config: FeatureConfig) -> FeatureExtractor:
 
 
 def measure(
-    original: PerturbationVAE,
-    causal: PerturbationVAE,
+    original: TimbreVAE,
+    causal: TimbreVAE,
+    compare: Callable[[Any, Any, Spectra], dict[str, float]],
     features: FeatureConfig,
     held_out: Tensor,
     play: Callable[[Spectra], StreamingRun],
@@ -51,6 +53,7 @@ def measure(
 ) -> dict[str, Any]:
     """Fidelity on held-out sounds, and speed.
 
+    compare : further figures of the system (see `export.systems`)
     play : runs the streaming graphs over one sound, from a fresh state;  run, long : one uninterrupted run over all of them in a row
     """
     live = live_features(features)
@@ -58,8 +61,7 @@ def measure(
     spectra = FeatureExtractor(features)(held_out)
     hop_ms = 1000 * features.hop_samples / features.sample_rate
     result: dict[str, Any] = {"mse_original": reconstruction_mse(original, spectra)}
-    if original.config.bidirectional:
-        result |= {"mse_dropped": reconstruction_mse(drop(original), spectra), "mse_folded": reconstruction_mse(causal, spectra)}
+    result |= compare(original, causal, spectra)
     result |= {
         "mse_streaming": streaming_mse([play(sound) for sound in sounds], sounds),
         "mse_streaming_in_a_row": streaming_mse([run], [long]),
@@ -69,7 +71,7 @@ def measure(
         "real_time_factor_streaming": hop_ms / float(np.mean(run.hop_ms)),
         "real_time_factor_offline_torch": _real_time_factor(lambda: reconstruction_mse(original, spectra), held_out, features),
         "algorithmic_latency_samples": 0,
-        "parameters": sum(parameter.numel() for parameter in causal.parameters()),
+        "parameters": parameters_of(causal),
     }
     return result
 
@@ -97,6 +99,18 @@ ROWS = {
     "real_time_factor_offline_torch": "original on whole sounds in torch, times real time",
     "algorithmic_latency_samples": "algorithmic latency, samples",
     "parameters": "parameters of the streaming model",
+    "latent_r2_sliding_to_whole": "latents of the sliding window against the whole note's: R²",
+    "latent_cosine_sliding_to_whole": "… mean cosine",
+    "latent_r2_student_to_whole": "latents of the student against the whole note's: R²",
+    "latent_cosine_student_to_whole": "… mean cosine",
+    "latent_r2_student_to_sliding": "latents of the student against the sliding window's, its teacher: R²",
+    "latent_cosine_student_to_sliding": "… mean cosine",
+    "mse_newest_sliding": "newest frame, MSE, sliding window",
+    "mse_newest_student": "… student",
+    "hop_ms_sliding": "fp32 graphs of the sliding window take, median, ms per hop",
+    "hop_ms_student": "… of the student",
+    "parameters_sliding": "parameters that a hop reads, sliding window",
+    "parameters_student": "… student",
 }
 
 

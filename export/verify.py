@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from export.graphs import StreamingDecoder, StreamingEncoder
 from training.features import Spectra
-from training.models.perturbation import LATENTS, Latents, PerturbationVAE
+from training.models.latents import LATENTS, Latents, TimbreVAE
 
 TOLERANCE_FP32 = 1e-3  # greatest absolute difference of any output, latents near 1, log-amplitudes near 5
 TOLERANCE_INT8 = 0.08  # root-mean-square difference over root-mean-square value
@@ -45,6 +45,7 @@ class _Stepper:
     def __init__(self, path: Path) -> None:
         self.session = open_session(path)
         self.outputs = [output.name for output in self.session.get_outputs()]
+        self.names = [name for name in LATENTS if name in self.outputs]
         self.state = {i.name: np.zeros(i.shape, np.float32) for i in self.session.get_inputs() if i.name.startswith("state.")}
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -59,30 +60,30 @@ def run_streaming(folder: Path, spectra: Spectra, rate: float, *, shift: float =
     shift : added to the timbre of the decoder's second row, which is otherwise thrown away: the rows must not mix
     """
     encoder, decoder = _Stepper(folder / "streaming/encoder.onnx"), _Stepper(folder / "streaming/decoder.onnx")
-    latents: dict[str, list[np.ndarray]] = {name: [] for name in LATENTS}
+    latents: dict[str, list[np.ndarray]] = {name: [] for name in encoder.names}
     decoded, times = [], []
     smallest = np.array([rate], np.float32)
     for envelope, fine in zip(spectra.envelope[0].numpy(), spectra.fine[0].numpy(), strict=True):
         start = time.perf_counter()
         z = encoder(envelope=envelope[None], fine=fine[None], rate=smallest)
-        rows = {name: np.repeat(z[name], 2, axis=0) for name in LATENTS}
+        rows = {name: np.repeat(z[name], 2, axis=0) for name in latents}
         rows["timbre"][1] += shift
         log_amplitude = decoder(**rows)["log_amplitude"]
         times.append(1000 * (time.perf_counter() - start))
-        for name in LATENTS:
-            latents[name].append(z[name][0])
+        for name, values in latents.items():
+            values.append(z[name][0])
         decoded.append(log_amplitude[0])
     return StreamingRun({name: np.stack(rows) for name, rows in latents.items()}, np.stack(decoded), np.array(times))
 
 
 @torch.no_grad()
-def torch_streaming(model: PerturbationVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tensor]:
+def torch_streaming(model: TimbreVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tensor]:
     """The same from torch: latents (1, frames, D) and decoded log-amplitude (1, frames, bins)."""
     z, _ = model.stream_encode(spectra.envelope, spectra.fine, torch.tensor(rate), model.encoder_state(1))
     return z, model.stream_decode(z, model.decoder_state(1))[0]
 
 
-def verify_streaming(folder: Path, model: PerturbationVAE, spectra: Spectra, rate: float, precision: str) -> tuple[dict[str, float], StreamingRun]:
+def verify_streaming(folder: Path, model: TimbreVAE, spectra: Spectra, rate: float, precision: str) -> tuple[dict[str, float], StreamingRun]:
     """Compare every hop with torch.
 
     Returns
@@ -96,7 +97,7 @@ def verify_streaming(folder: Path, model: PerturbationVAE, spectra: Spectra, rat
     """
     reference, decoded = torch_streaming(model, spectra, rate)
     run = run_streaming(folder, spectra, rate, shift=1.0)
-    wanted = {name: getattr(reference, name)[0].numpy() for name in LATENTS} | {"log_amplitude": decoded[0].numpy()}
+    wanted = {name: value[0].numpy() for name, value in reference.items()} | {"log_amplitude": decoded[0].numpy()}
     found = run.latents | {"log_amplitude": run.log_amplitude}
     differences = {}
     for name, value in found.items():
@@ -118,13 +119,17 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def verify_offline(folder: Path, encoder: nn.Module, decoder: nn.Module, spectra: Spectra) -> dict[str, float]:
+def verify_offline(folder: Path, encoder: Any, decoder: Any, spectra: Spectra) -> dict[str, float]:
     """Compare the whole-sound graphs with torch; raises ExportError beyond the fp32 tolerance."""
     inputs = {"envelope": spectra.envelope, "fine": spectra.fine}
-    latents = dict(zip(LATENTS, encoder(*inputs.values()), strict=True))
+    fixed = encoder.input_shapes["envelope"][1]  # a number of frames, or the name of a free axis
+    if isinstance(fixed, int):
+        inputs = {name: _to_length(value, fixed) for name, value in inputs.items()}
+    latents = dict(zip(encoder.output_shapes, encoder(*inputs.values()), strict=True))
     wanted = latents | {"log_amplitude": decoder(*latents.values())}
-    found = dict(zip(LATENTS, open_session(folder / "offline/encoder.onnx").run(None, {k: v.numpy() for k, v in inputs.items()}), strict=True))
-    found["log_amplitude"] = open_session(folder / "offline/decoder.onnx").run(None, {name: latents[name].numpy() for name in LATENTS})[0]
+    answers = open_session(folder / "offline/encoder.onnx").run(None, {name: value.numpy() for name, value in inputs.items()})
+    found = dict(zip(latents, answers, strict=True))
+    found["log_amplitude"] = open_session(folder / "offline/decoder.onnx").run(None, {name: value.numpy() for name, value in latents.items()})[0]
     differences = {}
     for name, value in found.items():
         differences[f"offline {name}"] = worst = _difference(value, wanted[name].numpy())[0]
@@ -133,6 +138,11 @@ def verify_offline(folder: Path, encoder: nn.Module, decoder: nn.Module, spectra
     return differences
 
 
-def state_names(graph: StreamingEncoder | StreamingDecoder) -> tuple[list[str], list[str]]:
+def _to_length(frames: Tensor, length: int) -> Tensor:
+    """The first frames, the last one repeated where there are too few.  (1, frames, bins)"""
+    return frames[:, torch.arange(length).clamp(max=frames.shape[1] - 1)]
+
+
+def state_names(graph: Any) -> tuple[list[str], list[str]]:
     """Port names of a streaming graph's states, in and out."""
     return [f"state.{name}" for name in graph.state_shapes], [f"next.{name}" for name in graph.state_shapes]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from export.bundle_writer import write_offline, write_streaming
 from export.causal import drop, fold, single_layers
-from export.graphs import GruStep, StackStep, StreamingEncoder
+from export.graphs import GruStep, OfflineDecoder, OfflineEncoder, StackStep, StreamingDecoder, StreamingEncoder
 from export.report import reconstruction_mse
 from export.verify import ExportError, run_streaming, verify_offline, verify_streaming
 from training.data.manifest import read_dataset
@@ -127,7 +127,7 @@ def test_graphs_equal_torch_at_random_sizes(
     torch.manual_seed(seed)
     config = PerturbationConfig(257, *sizes, hidden, None, layers, False, pitch_encoder, centred, coefficients)  # type: ignore[arg-type]
     model, folder = PerturbationVAE(config).eval(), tmp_path_factory.mktemp("graphs")
-    write_streaming(folder, model, "fp32")
+    write_streaming(folder, StreamingEncoder(model), StreamingDecoder(model), "fp32")
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1], batch.envelope[:1], batch.fine[:1], batch.sounding[:1])
     differences, _ = verify_streaming(folder, model, one, 0.02, "fp32")
@@ -135,9 +135,8 @@ def test_graphs_equal_torch_at_random_sizes(
 
 
 def test_offline_graphs_equal_torch_at_any_length(bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]], tmp_path: Path) -> None:
-    from export.graphs import OfflineDecoder, OfflineEncoder
 
-    write_offline(tmp_path, bidirectional)
+    write_offline(tmp_path, OfflineEncoder(bidirectional), OfflineDecoder(bidirectional))
     for frames in (1, 7, 49):
         batch = notes["test"][0]
         one = Spectra(batch.log_amplitude[:1, :frames], batch.envelope[:1, :frames], batch.fine[:1, :frames], batch.sounding[:1, :frames])
@@ -149,7 +148,7 @@ def test_export_refuses_what_it_cannot_reproduce(notes: dict[str, list[Spectra]]
     config = dataclasses.replace(BIDIRECTIONAL, bidirectional=False)
     torch.manual_seed(1)
     model, other = PerturbationVAE(config).eval(), PerturbationVAE(config).eval()
-    write_streaming(tmp_path, model, "fp32")
+    write_streaming(tmp_path, StreamingEncoder(model), StreamingDecoder(model), "fp32")
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1], batch.envelope[:1], batch.fine[:1], batch.sounding[:1])
     with pytest.raises(ExportError, match=r"differs from torch by .* \(limit 1e-03\)"):
@@ -160,7 +159,7 @@ def test_int8_rows_do_not_disturb_each_other(notes: dict[str, list[Spectra]], tm
     """The decoder's first row is the same bits whatever the second, edited row holds."""
     torch.manual_seed(2)
     model = PerturbationVAE(dataclasses.replace(BIDIRECTIONAL, bidirectional=False, hidden=64)).eval()
-    write_streaming(tmp_path, model, "int8")
+    write_streaming(tmp_path, StreamingEncoder(model), StreamingDecoder(model), "int8")
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1, :20], batch.envelope[:1, :20], batch.fine[:1, :20], batch.sounding[:1, :20])
     calm, wild = run_streaming(tmp_path, one, 0.02, shift=0.0), run_streaming(tmp_path, one, 0.02, shift=25.0)

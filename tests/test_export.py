@@ -20,7 +20,8 @@ from realtime.controls import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from training.checkpoint import Checkpoint, load_checkpoint, save_slim
-from training.data.manifest import SoundStore, read_dataset
+from training.data.manifest import read_dataset
+from training.data.store import SoundStore
 from training.knobs import raw_axes, timbre_axes
 from training.models.perturbation import Latents, PerturbationVAE
 
@@ -215,7 +216,7 @@ def test_axes_are_ordered_uncorrelated_and_in_their_units(smoke_checkpoint: Path
     assert effects == sorted(effects, reverse=True)
     assert effects[0] > effects[-1]
     for axis in (axes[0], axes[7], raw_axes(model, probe)[3]):
-        moved = dataclasses.replace(probe, timbre=probe.timbre + torch.tensor(axis["direction"]))
+        moved = probe.with_(timbre=probe.timbre + torch.tensor(axis["direction"]))
         with torch.no_grad():
             change = model.decode(moved) - model.decode(probe)
         assert axis["effect_db"] == pytest.approx(float(change.square().mean().sqrt()) * 8.6859, rel=0.01, abs=2e-3)
