@@ -34,11 +34,11 @@ def run(model: StreamingModel, hops: list[dict[str, np.ndarray]]) -> list[np.nda
     answers = []
     for hop in hops:
         model.encode(hop["envelope"], hop["fine"], 0.1)
-        model.decoder_inputs["timbre"][:] = np.stack([model.timbre[0], -model.timbre[0]])
-        model.decoder_inputs["variation"][:] = model.variation
-        model.decoder_inputs["pitch"][:] = model.pitch
+        model.decoder_inputs["timbre"][:] = np.stack([model.latents["timbre"][0], -model.latents["timbre"][0]])
+        model.decoder_inputs["variation"][:] = model.latents["variation"]
+        model.decoder_inputs["pitch"][:] = model.latents["pitch"]
         model.decode()
-        answers.append(np.concatenate([model.timbre[0], model.variation[0], model.pitch[0], *model.log_amplitude]))
+        answers.append(np.concatenate([*(value[0] for value in model.latents.values()), *model.log_amplitude]))
     return answers
 
 

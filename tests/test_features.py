@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.manifest import SoundStore, read_dataset
+from training.data.manifest import read_dataset
+from training.data.store import SoundStore
 from training.features import FeatureConfig, FeatureExtractor, shift_pitch
 
 LIVE = FeatureConfig(44100, 1024, 256, 1e-2, 60, "running", 0.1, -70.0)

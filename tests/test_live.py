@@ -17,7 +17,8 @@ import pytest
 
 from tests.bundles import make_bundle
 from tests.jack_server import PATIENCE, RATE, JackRig, environment, jack_rig, wait_until
-from training.data.manifest import SoundStore, read_dataset
+from training.data.manifest import read_dataset
+from training.data.store import SoundStore
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIBLE = 0.003  # RMS; the quietest tenth of a second of the phrase is louder

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.models.perturbation import LATENTS, Latents, PerturbationConfig, PerturbationVAE
+from training.models.latents import LATENTS, Latents
+from training.models.perturbation import PerturbationConfig, PerturbationVAE
 from training.recurrent import RecurrentStack, State, cumulative_mean, running_mean
-from training.task import random_stretch
+from training.tasks.perturbation import random_stretch
 
 SMALL = PerturbationConfig(
     bins=65, timbre_dim=6, variation_dim=5, pitch_dim=4, hidden=12, layers=3, bidirectional=False, centred_variation=True, envelope_coefficients=20
@@ -94,10 +95,10 @@ def test_timbre_is_averaged_over_the_frames_that_count() -> None:
     envelope, fine = inputs(1)
     counts = torch.ones(1, FRAMES)
     counts[:, 30:] = 0
-    h, _ = model.timbre_stack(envelope, model.timbre_stack.initial_state(1))
+    h, _ = model.stack("timbre")(envelope, model.stack("timbre").initial_state(1))
     found = model.encode(envelope, fine, counts).timbre
-    torch.testing.assert_close(found.mean, model.timbre_head.mean(h[:, :30].mean(1)))
-    torch.testing.assert_close(found.variance, torch.nn.functional.softplus(model.timbre_head.variance(h[:, :30].mean(1))) + 1e-6)
+    torch.testing.assert_close(found.mean, model.head("timbre").mean(h[:, :30].mean(1)))
+    torch.testing.assert_close(found.variance, torch.nn.functional.softplus(model.head("timbre").variance(h[:, :30].mean(1))) + 1e-6)
 
 
 @torch.no_grad()

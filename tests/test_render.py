@@ -19,7 +19,8 @@ from realtime.controls import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from tests.bundles import make_bundle
-from training.data.manifest import SoundStore, read_dataset
+from training.data.manifest import read_dataset
+from training.data.store import SoundStore
 
 RATE = 44100
 ROOT = Path(__file__).resolve().parents[1]

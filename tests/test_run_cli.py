@@ -19,7 +19,8 @@ import soundfile
 from realtime.bundle import load_bundle
 from realtime.run import main
 from tests.bundles import make_bundle
-from training.data.manifest import SoundStore, read_dataset
+from training.data.manifest import read_dataset
+from training.data.store import SoundStore
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE = 44100

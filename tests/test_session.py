@@ -14,7 +14,8 @@ from realtime.bundle import Bundle, load_bundle
 from realtime.controls import KnobBank
 from realtime.session import Session
 from tests.bundles import BundleSize, make_bundle
-from training.data.manifest import SoundStore, read_dataset
+from training.data.manifest import read_dataset
+from training.data.store import SoundStore
 
 EDIT = {"timbre[0]": 2.0, "timbre[2]": -2.5, "preset": 1, "preset_amount": 0.5}
 RATES = [22050, 44100, 48000, 96000]

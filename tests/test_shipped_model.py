@@ -19,6 +19,7 @@ from realtime.controls import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from training.checkpoint import load_checkpoint
+from training.models.latents import parameters_of
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "training/checkpoints/live.pt"
@@ -30,7 +31,7 @@ def test_checkpoint_is_the_live_recipe_and_its_card_says_how_it_was_made() -> No
     checkpoint = load_checkpoint(CHECKPOINT)
     assert CHECKPOINT.stat().st_size <= 16e6
     assert checkpoint.features.hop_samples <= 256
-    assert sum(parameter.numel() for parameter in checkpoint.model.parameters()) == CARD["parameters"] <= 5_000_000
+    assert parameters_of(checkpoint.model) == CARD["parameters"] <= 5_000_000
     assert not checkpoint.model.config.bidirectional
     for key in ("command", "seed", "training_seconds", "data", "step"):
         assert CARD[key] or CARD[key] == 0

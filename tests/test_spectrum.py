@@ -12,7 +12,8 @@ import torch
 from realtime.bundle import Features
 from realtime.pitch import PitchTracker
 from realtime.spectrum import FrameAnalyser
-from training.data.manifest import SoundSet, SoundStore, read_dataset
+from training.data.manifest import SoundSet, read_dataset
+from training.data.store import SoundStore
 from training.features import FeatureConfig, FeatureExtractor
 
 CONFIG = FeatureConfig(window_samples=2048, hop_samples=256, log_floor=1e-2, cutoff_quefrency=100, normalisation="running", silence_dbfs=-60.0)

@@ -13,10 +13,17 @@ from torch import Tensor
 
 from training.data.manifest import replace_file
 from training.features import FeatureConfig
+from training.models.latents import TimbreVAE
+from training.models.metric import MetricConfig, MetricVAE
+from training.models.mixture import MixtureConfig, MixtureVAE
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
 FORMAT = 1
-KIND = "perturbation_vae"
+SYSTEMS: dict[str, tuple[Any, Any]] = {  # kind → its configuration and its model
+    PerturbationVAE.KIND: (PerturbationConfig, PerturbationVAE),
+    MetricVAE.KIND: (MetricConfig, MetricVAE),
+    MixtureVAE.KIND: (MixtureConfig, MixtureVAE),
+}
 
 
 class CheckpointError(Exception):
@@ -26,7 +33,7 @@ class CheckpointError(Exception):
 @dataclass(frozen=True)
 class Checkpoint:
     features: FeatureConfig
-    model: PerturbationVAE  # in eval mode, float32
+    model: TimbreVAE  # in eval mode, float32
     info: dict[str, Any]  # command, data, seed, epoch: whatever the training wrote
     knobs: dict[str, Any] | None = None  # axes and presets measured by `training.knobs`; None if they were not
 
@@ -42,9 +49,9 @@ class Checkpoint:
         return Path(path) if isinstance(path, str) and (Path(path) / "dataset.json").is_file() else None
 
 
-def describe(features: FeatureConfig, model: PerturbationConfig, info: dict[str, Any]) -> dict[str, Any]:
+def describe(features: FeatureConfig, model: TimbreVAE, info: dict[str, Any]) -> dict[str, Any]:
     """What every checkpoint carries beside its weights, under the key "neiro"."""
-    return {"format": FORMAT, "kind": KIND, "features": asdict(features), "model": asdict(model), "info": info}
+    return {"format": FORMAT, "kind": model.KIND, "features": asdict(features), "model": asdict(model.config), "info": info}
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -60,14 +67,15 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     described = content.get("neiro") if isinstance(content, dict) else None
     if not isinstance(described, dict) or "state_dict" not in content:
         raise CheckpointError(f"{path} is not a Neiro checkpoint; train one with: python -m training.train fit --config training/recipes/live.yaml")
-    if described.get("format") != FORMAT or described.get("kind") != KIND:
+    if described.get("format") != FORMAT or described.get("kind") not in SYSTEMS:
         raise CheckpointError(
             f"{path} has checkpoint format {described.get('format')!r} of kind {described.get('kind')!r}, "
-            f"this version reads format {FORMAT} of {KIND}; use the version of Neiro that wrote it"
+            f"this version reads format {FORMAT} of {', '.join(SYSTEMS)}; use the version of Neiro that wrote it"
         )
     try:
-        features, config = FeatureConfig(**described["features"]), PerturbationConfig(**described["model"])
-        model = PerturbationVAE(config)
+        make_config, make_model = SYSTEMS[described["kind"]]
+        features = FeatureConfig(**described["features"])
+        model = make_model(make_config(**described["model"]))
         weights = {key.removeprefix("model."): value for key, value in content["state_dict"].items() if key.startswith("model.")}
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -79,7 +87,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 def save_slim(checkpoint: Checkpoint, path: Path) -> None:
     """Weights and description only, without optimiser state; atomically."""
     weights: dict[str, Tensor] = {f"model.{key}": value for key, value in checkpoint.model.state_dict().items()}
-    described = describe(checkpoint.features, checkpoint.model.config, checkpoint.info) | {"knobs": checkpoint.knobs}
+    described = describe(checkpoint.features, checkpoint.model, checkpoint.info) | {"knobs": checkpoint.knobs}
     content = {"neiro": described, "state_dict": weights}
     buffer = io.BytesIO()
     torch.save(content, buffer)

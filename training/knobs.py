@@ -16,7 +16,7 @@ from torch import Tensor
 from training.data.manifest import SoundSet
 from training.descriptors import DESCRIPTORS, LABELS
 from training.features import FeatureExtractor
-from training.models.perturbation import Latents, PerturbationVAE
+from training.models.latents import Latents, TimbreVAE
 from training.probes import batches
 
 REGULARISATION = 1e-4
@@ -33,24 +33,29 @@ class _Survey:
     descriptors: dict[str, np.ndarray]
 
 
-def measure_knobs(model: PerturbationVAE, features: FeatureExtractor, train: SoundSet, held_out: SoundSet, seconds: float) -> dict[str, Any]:
-    """Axes and presets as plain values: {"axes": [...], "presets": [...]}; fields as in a bundle's manifest."""
-    survey, check = (_survey(model, features, sounds, seconds) for sounds in (train, held_out))
+def measure_knobs(
+    model: TimbreVAE, features: FeatureExtractor, train: SoundSet, held_out: SoundSet, seconds: float, timbre: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Axes and presets as plain values: {"axes": [...], "presets": [...]}; fields as in a bundle's manifest.
+
+    timbre : (sounds, D), z^t of the training sounds where it is known already
+    """
+    survey, check = _survey(model, features, train, seconds, timbre), _survey(model, features, held_out, seconds)
     probe = _probe_latents(model, features, held_out, seconds)
     axes = [*timbre_axes(model, probe, survey.timbre), *_labelled_axes(model, probe, survey, train, check, held_out), *raw_axes(model, probe)]
     return {"axes": axes, "presets": _presets(survey.timbre, train)}
 
 
 @torch.no_grad()
-def effects_db(model: PerturbationVAE, probe: Latents, directions: Iterable[np.ndarray]) -> list[float]:
+def effects_db(model: TimbreVAE, probe: Latents, directions: Iterable[np.ndarray]) -> list[float]:
     """For each direction: RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
     plain = model.decode(probe)
-    moved = (Latents(probe.timbre + torch.from_numpy(direction).float(), probe.variation, probe.pitch) for direction in directions)
+    moved = (probe.with_(timbre=probe.timbre + torch.from_numpy(direction).float()) for direction in directions)
     return [float((model.decode(latents) - plain).square().mean().sqrt()) * DB for latents in moved]
 
 
 @torch.no_grad()
-def timbre_axes(model: PerturbationVAE, probe: Latents, timbre: np.ndarray) -> list[dict[str, Any]]:
+def timbre_axes(model: TimbreVAE, probe: Latents, timbre: np.ndarray) -> list[dict[str, Any]]:
     """The ways real timbres differ, the one heard most first; one unit is a standard deviation over real sounds.
 
     The latent's own basis is arbitrary (its prior looks the same from every side) and neighbouring dimensions share what they say,
@@ -71,20 +76,20 @@ def timbre_axes(model: PerturbationVAE, probe: Latents, timbre: np.ndarray) -> l
     return [_axis(f"timbre[{k}]", f"timbre axis {k}, up is brighter", directions[i], effects[i]) for k, i in enumerate(order)]
 
 
-def raw_axes(model: PerturbationVAE, probe: Latents) -> list[dict[str, Any]]:
+def raw_axes(model: TimbreVAE, probe: Latents) -> list[dict[str, Any]]:
     """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
-    basis = np.eye(model.config.timbre_dim)
+    basis = np.eye(model.latent_sizes["timbre"])
     return [_axis(f"raw[{i}]", f"latent dimension {i}", basis[i], effect) for i, effect in enumerate(effects_db(model, probe, basis))]
 
 
-def _mean_change(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
+def _mean_change(model: TimbreVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
     """Change of each probe sound's decoded spectrum from half a step down to half a step up, averaged over time.  (sounds · bins,)"""
     step = torch.from_numpy(direction / 2).float()
-    up, down = (model.decode(Latents(probe.timbre + sign * step, probe.variation, probe.pitch)).mean(1) for sign in (1, -1))
+    up, down = (model.decode(probe.with_(timbre=probe.timbre + sign * step)).mean(1) for sign in (1, -1))
     return (up - down).double().flatten().numpy()
 
 
-def _brighter(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
+def _brighter(model: TimbreVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
     """The direction or its opposite: the one that tilts the spectrum upwards."""
     change = _mean_change(model, probe, direction).reshape(len(probe.timbre), -1).mean(0)
     tilt = float(change @ np.linspace(-1, 1, len(change)))
@@ -92,20 +97,22 @@ def _brighter(model: PerturbationVAE, probe: Latents, direction: np.ndarray) -> 
 
 
 @torch.no_grad()
-def _survey(model: PerturbationVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> _Survey:
+def _survey(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, known: np.ndarray | None = None) -> _Survey:
     timbre: list[np.ndarray] = []
     found: dict[str, list[Tensor]] = {name: [] for name in DESCRIPTORS}
     for rows, audio in batches(sounds, seconds):
         amplitudes = features.amplitudes(audio)
-        envelope, fine = features.split(features.log_amplitude(amplitudes))
-        timbre.append(model.encode(envelope, fine, amplitudes.sounding).latents.timbre.numpy())
+        if known is None:
+            envelope, fine = features.split(features.log_amplitude(amplitudes))
+            z = model.encode(envelope, fine, amplitudes.sounding).latents
+            timbre.append(z.averaged(amplitudes.sounding).timbre.numpy())
         for name, descriptor in DESCRIPTORS.items():
             found[name].append(descriptor(amplitudes, features.config, sounds.pitch[rows]))
-    return _Survey(np.concatenate(timbre), {name: torch.cat(values).numpy() for name, values in found.items()})
+    return _Survey(np.concatenate(timbre) if known is None else known, {name: torch.cat(values).numpy() for name, values in found.items()})
 
 
 @torch.no_grad()
-def _probe_latents(model: PerturbationVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> Latents:
+def _probe_latents(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> Latents:
     """Latents of two dozen sounds, spread over the set, on which effects are measured."""
     chosen = sounds.take(np.unique(np.linspace(0, len(sounds) - 1, 24).astype(int)))
     _, audio = next(iter(batches(chosen, min(seconds, 1.0))))
@@ -113,9 +120,7 @@ def _probe_latents(model: PerturbationVAE, features: FeatureExtractor, sounds: S
     return model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
 
 
-def _labelled_axes(
-    model: PerturbationVAE, probe: Latents, survey: _Survey, train: SoundSet, check: _Survey, held_out: SoundSet
-) -> list[dict[str, Any]]:
+def _labelled_axes(model: TimbreVAE, probe: Latents, survey: _Survey, train: SoundSet, check: _Survey, held_out: SoundSet) -> list[dict[str, Any]]:
     """Directions that go with a descriptor, pitch accounted for, and how well they predict it on held-out sounds."""
     axes = []
     mean, covariance = survey.timbre.mean(0), np.cov(survey.timbre.T)

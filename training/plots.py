@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from training.features import FeatureConfig, FeatureExtractor
-from training.models.perturbation import Latents, PerturbationVAE
+from training.models.latents import TimbreVAE
 
 GRIFFIN_LIM_ITERATIONS = 32
 
 
-def log_previews(logger: Any, model: PerturbationVAE, features: FeatureExtractor, audio: Tensor, step: int) -> None:
+def log_previews(logger: Any, model: TimbreVAE, features: FeatureExtractor, audio: Tensor, step: int) -> None:
     """Write input, reconstruction and timbre swap of the first two sounds to TensorBoard; other loggers get nothing."""
     writer: Any = getattr(logger, "experiment", None)
     if writer is None or not hasattr(writer, "add_figure"):
@@ -30,17 +30,18 @@ def log_previews(logger: Any, model: PerturbationVAE, features: FeatureExtractor
 
 
 @torch.no_grad()
-def preview(model: PerturbationVAE, features: FeatureExtractor, audio: Tensor) -> dict[str, np.ndarray]:
+def preview(model: TimbreVAE, features: FeatureExtractor, audio: Tensor) -> dict[str, np.ndarray]:
     """Named log-amplitude spectrograms (frames, bins) of two sounds, as they are, reconstructed, and with z^t swapped."""
     spectra = features(audio)
     z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     plain = model.decode(z)
-    swapped = model.decode(Latents(z.timbre.flip(0), z.variation, z.pitch))
+    swapped = model.decode(z.with_(timbre=z.timbre.flip(0))) if "timbre" in z else None
     rows = {}
     for i in range(len(audio)):
         rows[f"{i} input"] = spectra.log_amplitude[i].cpu().float().numpy()
         rows[f"{i} reconstruction"] = plain[i].cpu().float().numpy()
-        rows[f"{i} timbre of the other"] = swapped[i].cpu().float().numpy()
+        if swapped is not None:
+            rows[f"{i} timbre of the other"] = swapped[i].cpu().float().numpy()
     return rows
 
 

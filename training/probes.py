@@ -10,26 +10,28 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from training.data.manifest import SoundSet, SoundStore
+from training.data.manifest import SoundSet
+from training.data.store import SoundStore
 from training.features import FeatureExtractor
-from training.models.perturbation import LATENTS, Latents, PerturbationVAE
+from training.models.latents import Latents, TimbreVAE
 
 K = 5
+BATCH_SAMPLES = 2_800_000
 
 
 @dataclass(frozen=True)
 class LatentTable:
-    """Posterior means of many sounds; variation and pitch averaged over the frames that count. All (sounds, D)."""
+    """What encoding many sounds gives. `latents` : name → (sounds, D), posterior means, averaged over the frames that count."""
 
-    timbre: np.ndarray
-    variation: np.ndarray
-    pitch: np.ndarray
-    mse: float  # of the reconstruction, log-amplitude, per bin
+    latents: dict[str, np.ndarray]
+    squared_error: np.ndarray  # (sounds,), of the reconstruction, log-amplitude, per bin, averaged over the frames that count
+    frames: np.ndarray  # (sounds,), how many those are
 
 
-def batches(sounds: SoundSet, seconds: float, size: int = 32) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Rows and their sound (batch, samples) from the onset, zero-padded to `seconds`."""
+def batches(sounds: SoundSet, seconds: float) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Rows and their sound (batch, samples) from the onset, zero-padded to `seconds`; as many at a time as use the processor well."""
     store, samples = SoundStore(sounds), round(seconds * sounds.sample_rate)
+    size = int(np.clip(BATCH_SAMPLES // max(1, samples), 8, 128))
     for start in range(0, len(sounds), size):
         rows = np.arange(start, min(start + size, len(sounds)))
         audio = np.zeros((len(rows), samples), np.float32)
@@ -40,62 +42,69 @@ def batches(sounds: SoundSet, seconds: float, size: int = 32) -> Iterator[tuple[
 
 
 @torch.no_grad()
-def encode_all(model: PerturbationVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> LatentTable:
+def encode_all(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> LatentTable:
     """Encode every sound, unperturbed, and measure the reconstruction."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in LATENTS}
-    error, frames = 0.0, 0
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in model.latent_sizes}
+    errors, frames = [], []
+    device = device_of(model)
     for _, audio in batches(sounds, seconds):
-        spectra = features(audio)
+        spectra = features(audio.to(device))
         z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-        weight = spectra.sounding[..., None].float()
-        total = weight.sum(1).clamp_min(1)
-        columns["timbre"].append(z.timbre.numpy())
-        columns["variation"].append(((z.variation * weight).sum(1) / total).numpy())
-        columns["pitch"].append(((z.pitch * weight).sum(1) / total).numpy())
-        squared = (model.decode(z) - spectra.log_amplitude).square().mean(-1)
-        error += float((squared * weight[..., 0]).sum())
-        frames += int(spectra.sounding.sum())
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return LatentTable(**joined, mse=error / max(1, frames))
+        for name, value in z.averaged(spectra.sounding).items():
+            columns[name].append(value.cpu().numpy())
+        weight, squared = compared(model.decode(z), spectra.log_amplitude, spectra.sounding)
+        errors.append(((squared * weight).sum(1) / weight.sum(1).clamp_min(1)).cpu().numpy())
+        frames.append(weight.sum(1).cpu().numpy())
+    latents = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return LatentTable(latents, np.concatenate(errors), np.concatenate(frames))
 
 
-def knn_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
-    """Accuracy of a 5-nearest-neighbour classifier (Tanaka 2022, section IV-C)."""
+def device_of(model: TimbreVAE) -> torch.device:
+    """Where its weights are."""
+    return next(iter(model.state_dict().values())).device
+
+
+def compared(decoded: Tensor, target: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights and squared differences per frame, (batch, frames), of the frames that both have."""
+    frames = min(decoded.shape[1], target.shape[1])
+    return counts[:, :frames].to(target.dtype), (decoded[:, :frames] - target[:, :frames]).square().mean(-1)
+
+
+def knn_correct(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> np.ndarray:
+    """Which labels a 5-nearest-neighbour classifier finds (Tanaka 2022, section IV-C).
+
+    train, test : (sounds, D);  labels : (sounds,)
+
+    Returns
+    -------
+    (test sounds,), bool
+    """
+    if not len(test):
+        return np.zeros(0, bool)
     classifier = KNeighborsClassifier(n_neighbors=min(K, len(train))).fit(train, train_labels)
-    return float((classifier.predict(test) == test_labels).mean())
-
-
-def knn_table(train: LatentTable, train_set: SoundSet, test: LatentTable, test_set: SoundSet) -> dict[str, float]:
-    """Accuracy for instrument and pitch in each latent space; pitch over the pitched sounds only."""
-    result = {}
-    pitched_train, pitched_test = train_set.pitch >= 0, test_set.pitch >= 0
-    for name in LATENTS:
-        a, b = getattr(train, name), getattr(test, name)
-        result[f"instrument from {name}"] = knn_accuracy(a, train_set.instrument, b, test_set.instrument)
-        result[f"pitch from {name}"] = knn_accuracy(
-            a[pitched_train], train_set.pitch[pitched_train].astype(int), b[pitched_test], test_set.pitch[pitched_test].astype(int)
-        )
-    return result
+    return np.asarray(classifier.predict(test) == test_labels)
 
 
 @torch.no_grad()
-def authority(model: PerturbationVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, seed: int = 0) -> dict[str, float]:
-    """Mean squared change of the decoded log-spectrum when one latent is swapped with another sound's, over the change when all are.
+def swap_changes(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, seed: int = 0) -> dict[str, np.ndarray]:
+    """Per pair of sounds, (pairs,), the squared change of the decoded log-spectrum when one latent, or "all", are the other sound's.
 
-    Sounds are paired at random within batches; only frames that sound in both partners are compared.
+    Sounds are paired at random within batches; only frames that sound in both partners are compared, and summed over.
     """
     rng = np.random.default_rng(seed)
     shuffled = sounds.take(rng.permutation(len(sounds)))
-    change = dict.fromkeys((*LATENTS, "all"), 0.0)
+    device = device_of(model)
+    changes: dict[str, list[np.ndarray]] = {name: [] for name in (*model.latent_sizes, "all")}
     for _, audio in batches(shuffled, seconds):
         if len(audio) < 2:
             continue
-        spectra = features(audio)
+        spectra = features(audio.to(device))
         z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-        other = Latents(z.timbre.roll(1, 0), z.variation.roll(1, 0), z.pitch.roll(1, 0))
-        both = (spectra.sounding & spectra.sounding.roll(1, 0)).float()
+        other = Latents(**{name: value.roll(1, 0) for name, value in z.items()})
+        both = spectra.sounding & spectra.sounding.roll(1, 0)
         plain = model.decode(z)
-        for name in change:
-            swapped = other if name == "all" else Latents(**{key: getattr(other if key == name else z, key) for key in LATENTS})
-            change[name] += float(((model.decode(swapped) - plain).square().mean(-1) * both).sum())
-    return {name: change[name] / max(change["all"], 1e-12) for name in LATENTS}
+        for name, found in changes.items():
+            swapped = other if name == "all" else z.with_(**{name: other[name]})
+            weight, squared = compared(model.decode(swapped), plain, both)
+            found.append((squared * weight).sum(1).cpu().numpy())
+    return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in changes.items()}

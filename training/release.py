@@ -15,9 +15,11 @@ import numpy as np
 
 from training.checkpoint import CheckpointError, load_checkpoint, save_slim
 from training.data.manifest import DataError, read_dataset, replace_file
-from training.evaluate import add_sizes, evaluate, sizes, subset
+from training.evaluate import add_sizes, sizes
+from training.evaluation.measurement import about, measure, subset
 from training.features import FeatureExtractor
 from training.knobs import measure_knobs
+from training.models.latents import parameters_of
 
 
 def release(
@@ -25,21 +27,22 @@ def release(
 ) -> dict[str, object]:
     """Write `out` and its card `out.json`; return the card."""
     checkpoint = load_checkpoint(source)
-    figures = evaluate(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
-    everything = read_dataset(data)
-    rng = np.random.default_rng(seed)
-    train, held_out = (subset(everything.select(split=split, **checkpoint.selection), train_sounds, rng) for split in ("train", "validation"))
-    knobs = measure_knobs(checkpoint.model, FeatureExtractor(checkpoint.features), train, held_out, seconds)
-    about = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
-    about = {key: value for key, value in about.items() if not isinstance(value, list | dict)}
-    info = {key: value for key, value in checkpoint.info.items() if key != "data"} | {"data": about}
+    found = measure(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
+    validation = read_dataset(data).select(split="validation", **checkpoint.selection)
+    held_out = subset(validation, train_sounds, np.random.default_rng(seed))
+    timbre = found.train_table.latents["timbre"]
+    knobs = measure_knobs(checkpoint.model, FeatureExtractor(checkpoint.features), found.train, held_out, seconds, timbre)
+    source_set = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
+    source_set = {key: value for key, value in source_set.items() if not isinstance(value, list | dict)}
+    info = {key: value for key, value in checkpoint.info.items() if key != "data"} | {"data": source_set}
     info["command"] = command or info.get("command")
     card: dict[str, object] = {
         **info,
-        "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+        "parameters": parameters_of(checkpoint.model),
         "model": dataclasses.asdict(checkpoint.model.config),
         "features": dataclasses.asdict(checkpoint.features),
-        "held_out": {key: round(value, 4) for key, value in figures.items()},
+        "held_out": {name: None if value is None else round(value, 4) for name, value in found.values().items()}
+        | about(found, "test", seconds, seed),
         "labelled_axes": {axis["name"]: axis["correlation"] for axis in knobs["axes"] if "correlation" in axis},
     }
     out.parent.mkdir(parents=True, exist_ok=True)

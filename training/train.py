@@ -6,6 +6,7 @@ Lightning's command line: any value of a recipe can be overridden (`--data.direc
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -13,15 +14,36 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from training.checkpoint import CheckpointError, load_checkpoint
-from training.data.manifest import DataError
+from training.data.manifest import DataError, replace_file
 from training.data.sounds import SoundData
 from training.features import RecipeError
-from training.task import PerturbationTask
+from training.memory import keep_freed_memory
+from training.tasks.base import VAETask
+from training.tasks.metric import MetricTask
+from training.tasks.mixture import MixtureTask
+from training.tasks.perturbation import PerturbationTask
+
+TASKS = (PerturbationTask, MetricTask, MixtureTask)  # a recipe's `class_path` names one of them; others need their module's path
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all, whenever the process dies.
+
+    Lightning's own are written to the system's temporary folder and moved, which is a copy where that is another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        replace_file(Path(path), buffer.getbuffer())
 
 
 class Checkpoints(ModelCheckpoint):
@@ -31,6 +53,10 @@ class Checkpoints(ModelCheckpoint):
 
     def __init__(self) -> None:
         super().__init__(monitor="val/loss", filename="best", save_last=True, enable_version_counter=False, auto_insert_metric_name=False)
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        trainer.strategy.checkpoint_io = WholeFiles()
+        super().setup(trainer, pl_module, stage)
 
 
 def one_sentence(message: str, ex: Exception | None = None) -> NoReturn:
@@ -57,10 +83,12 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # advertisements
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    keep_freed_memory()
     try:
         NeiroCLI(
-            PerturbationTask,
+            VAETask,
             SoundData,
+            subclass_mode_model=True,
             trainer_class=lightning.Trainer,
             trainer_defaults={"callbacks": [Checkpoints()], "use_distributed_sampler": False, "max_epochs": 200},
             save_config_kwargs={"overwrite": True},

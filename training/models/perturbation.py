@@ -7,15 +7,14 @@ envelope f(X), pitch reads the fine structure g(X); the perturbations are made b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from training.features import RecipeError, cepstral_matrices
+from training.models.latents import LATENTS, Encoding, Latents, Posterior, tiled
 from training.recurrent import RecurrentStack, State, cumulative_mean, running_mean
-
-LATENTS = ("timbre", "variation", "pitch")
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class PerturbationConfig:
     pitch_encoder: Literal["independent", "conditional"] = "independent"
     centred_variation: bool = False  # * subtract z^v's running mean: what is constant must live in z^t
     envelope_coefficients: int = 0  # * read the envelope as that many cepstral coefficients; 0: bin by bin
+    factors: tuple[str, ...] = LATENTS  # two of the three make the paper's ablations (table II)
 
     def __post_init__(self) -> None:
         sizes = {"timbre_dim": self.timbre_dim, "variation_dim": self.variation_dim, "pitch_dim": self.pitch_dim, "hidden": self.hidden}
@@ -43,37 +43,9 @@ class PerturbationConfig:
             raise RecipeError(f"layers={self.layers} must be at least 2: the last layer reads the condition")
         if not 0 <= self.envelope_coefficients < self.bins:
             raise RecipeError(f"envelope_coefficients={self.envelope_coefficients} must lie in 0 … {self.bins - 1}")
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """A diagonal Gaussian; timbre (batch, D), variation and pitch (batch, frames, D)."""
-
-    mean: Tensor
-    variance: Tensor
-
-    def sample(self, noise: Tensor | None) -> Tensor:
-        """Reparameterised with standard normal `noise`; the mean if there is none."""
-        return self.mean if noise is None else self.mean + self.variance.sqrt() * noise
-
-
-@dataclass(frozen=True)
-class Latents:
-    """z^t (batch, D) or, streaming, (batch, frames, D); z^v and z^p (batch, frames, D)."""
-
-    timbre: Tensor
-    variation: Tensor
-    pitch: Tensor
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """Posteriors of one sound, and the values drawn from them."""
-
-    timbre: Posterior
-    variation: Posterior
-    pitch: Posterior
-    latents: Latents
+        object.__setattr__(self, "factors", tuple(name for name in LATENTS if name in self.factors))
+        if "pitch" not in self.factors or len(self.factors) < 2:
+            raise RecipeError(f"factors={list(self.factors)} must be pitch and at least one of timbre and variation")
 
 
 class GaussianHead(nn.Module):
@@ -113,21 +85,40 @@ class CepstralInput(nn.Module):
 
 
 class PerturbationVAE(nn.Module):
+    KIND: ClassVar[str] = "perturbation_vae"
+
     def __init__(self, config: PerturbationConfig) -> None:
         super().__init__()
         self.config = c = config
+        sizes = {"timbre": c.timbre_dim, "variation": c.variation_dim, "pitch": c.pitch_dim}
+        self.latent_sizes = {name: sizes[name] for name in c.factors}
         self.envelope_input = CepstralInput(c.bins, c.envelope_coefficients) if c.envelope_coefficients else nn.Identity()
-        envelope_width = c.envelope_coefficients or c.bins
-        pitch_condition = c.timbre_dim + c.variation_dim if c.pitch_encoder == "conditional" else 0
-        self.timbre_stack = RecurrentStack(envelope_width, c.hidden, c.layers, bidirectional=c.bidirectional)
-        self.variation_stack = RecurrentStack(envelope_width, c.hidden, c.layers, condition_size=c.timbre_dim, bidirectional=c.bidirectional)
-        self.pitch_stack = RecurrentStack(c.bins, c.hidden, c.layers, condition_size=pitch_condition, bidirectional=c.bidirectional)
-        self.timbre_head = GaussianHead(self.timbre_stack.width, c.timbre_dim)
-        self.variation_head = GaussianHead(self.variation_stack.width, c.variation_dim)
-        self.pitch_head = GaussianHead(self.pitch_stack.width, c.pitch_dim)
-        latent_width = c.timbre_dim + c.variation_dim + c.pitch_dim
-        self.decoder_stack = RecurrentStack(latent_width, c.decoder_hidden or c.hidden, c.layers, bidirectional=c.bidirectional)
+        for name in c.factors:
+            width = c.bins if name == "pitch" else c.envelope_coefficients or c.bins
+            condition = sum(self.latent_sizes[other] for other in self.conditions(name))
+            stack = RecurrentStack(width, c.hidden, c.layers, condition_size=condition, bidirectional=c.bidirectional)
+            self.add_module(f"{name}_stack", stack)
+        for name in c.factors:
+            self.add_module(f"{name}_head", GaussianHead(self.stack(name).width, self.latent_sizes[name]))
+        self.decoder_stack = RecurrentStack(sum(self.latent_sizes.values()), c.decoder_hidden or c.hidden, c.layers, bidirectional=c.bidirectional)
         self.output = nn.Linear(self.decoder_stack.width, c.bins)
+
+    def stack(self, name: str) -> RecurrentStack:
+        """The encoder of one latent."""
+        stack = self.get_submodule(f"{name}_stack")
+        assert isinstance(stack, RecurrentStack)
+        return stack
+
+    def head(self, name: str) -> GaussianHead:
+        head = self.get_submodule(f"{name}_head")
+        assert isinstance(head, GaussianHead)
+        return head
+
+    def conditions(self, name: str) -> tuple[str, ...]:
+        """The latents whose values the last layer of this one's encoder reads."""
+        if name == "pitch" and self.config.pitch_encoder == "independent":
+            return ()
+        return tuple(other for other in self.latent_sizes if LATENTS.index(other) < LATENTS.index(name))
 
     # Whole sounds ---------------------------------------------------------------------------------------------------
 
@@ -140,21 +131,20 @@ class PerturbationVAE(nn.Module):
         """
         batch, frames = counts.shape
         compact = self.envelope_input(envelope)
-        weight = (counts if pooled is None else pooled)[..., None].to(envelope.dtype)
-        h, _ = self.timbre_stack(compact, self.timbre_stack.initial_state(batch))
-        timbre = self.timbre_head((h * weight).sum(1) / weight.sum(1).clamp_min(1))
-        z_t = timbre.sample(noise.timbre if noise else None)
-        tiled = z_t[:, None].expand(-1, frames, -1)
-
-        h, _ = self.variation_stack(compact, self.variation_stack.initial_state(batch), tiled)
-        variation = self.variation_head(h)
-        variation = Posterior(self.centre(variation.mean, counts), variation.variance)
-        z_v = variation.sample(noise.variation if noise else None)
-
-        condition = torch.cat([tiled, z_v], -1) if self.config.pitch_encoder == "conditional" else None
-        h, _ = self.pitch_stack(fine, self.pitch_stack.initial_state(batch), condition)
-        pitch = self.pitch_head(h)
-        return Encoding(timbre, variation, pitch, Latents(z_t, z_v, pitch.sample(noise.pitch if noise else None)))
+        posteriors, values = {}, Latents()
+        for name in self.latent_sizes:
+            told = [tiled(values[other], frames) for other in self.conditions(name)]
+            stack = self.stack(name)
+            h, _ = stack(fine if name == "pitch" else compact, stack.initial_state(batch), torch.cat(told, -1) if told else None)
+            if name == "timbre":
+                weight = (counts if pooled is None else pooled)[..., None].to(h.dtype)
+                h = (h * weight).sum(1) / weight.sum(1).clamp_min(1)
+            posterior = self.head(name)(h)
+            if name == "variation":
+                posterior = Posterior(self.centre(posterior.mean, counts), posterior.variance)
+            posteriors[name] = posterior
+            values[name] = posterior.sample(noise[name] if noise else None)
+        return Encoding(posteriors, values)
 
     def centre(self, variation: Tensor, counts: Tensor) -> Tensor:
         """z^v minus its running mean, where the model is so configured; whole sounds."""
@@ -162,23 +152,29 @@ class PerturbationVAE(nn.Module):
 
     def decode(self, latents: Latents) -> Tensor:
         """Mean log-amplitude μ_θ(Z) of whole sounds (eq. 1), (batch, frames, bins)."""
-        frames = latents.variation.shape[1]
-        tiled = latents.timbre[:, None].expand(-1, frames, -1)
-        return self.stream_decode(Latents(tiled, latents.variation, latents.pitch), self.decoder_state(tiled.shape[0]))[0]
+        batch, frames = latents.pitch.shape[:2]
+        each = Latents(**{name: tiled(value, frames) for name, value in latents.items()})
+        return self.stream_decode(each, self.decoder_state(batch))[0]
+
+    def noise_shapes(self, frames: int) -> dict[str, tuple[int, ...]]:
+        """Of the standard normal draws of one sound."""
+        return {name: (size,) if name == "timbre" else (frames, size) for name, size in self.latent_sizes.items()}
 
     # Streaming: any number of frames a call, state in and out ---------------------------------------------------------
 
     def encoder_state(self, batch: int) -> State:
         state: State = {}
-        for name in LATENTS:
-            stack: RecurrentStack = getattr(self, f"{name}_stack")
-            state |= {f"{name}.{key}": value for key, value in stack.initial_state(batch).items()}
-        return state | {
-            "timbre.mean": self.output.weight.new_zeros(batch, self.timbre_stack.width),
-            "timbre.count": self.output.weight.new_zeros(batch, 1),
-            "variation.mean": self.output.weight.new_zeros(batch, self.config.variation_dim),
-            "variation.count": self.output.weight.new_zeros(batch, 1),
-        }
+        for name in self.latent_sizes:
+            state |= {f"{name}.{key}": value for key, value in self.stack(name).initial_state(batch).items()}
+        for name in self._averaged():
+            state[f"{name}.mean"] = self.output.weight.new_zeros(batch, self._averaged()[name])
+            state[f"{name}.count"] = self.output.weight.new_zeros(batch, 1)
+        return state
+
+    def _averaged(self) -> dict[str, int]:
+        """The latents that keep a running mean, and of how many dimensions."""
+        sizes = {"timbre": self.stack("timbre").width} if "timbre" in self.latent_sizes else {}
+        return sizes | ({"variation": self.config.variation_dim} if "variation" in self.latent_sizes else {})
 
     def decoder_state(self, batch: int) -> State:
         return self.decoder_stack.initial_state(batch)
@@ -188,25 +184,26 @@ class PerturbationVAE(nn.Module):
 
         rate : scalar, the smallest update weight of the running means (1/frames)
         """
-        part = {name: {key.split(".")[1]: value for key, value in state.items() if key.startswith(name)} for name in LATENTS}
         compact = self.envelope_input(envelope)
-        h, timbre_state = self.timbre_stack(compact, part["timbre"])
-        pooled, timbre_mean = running_mean(h, part["timbre"], rate)
-        z_t = self.timbre_head.mean(pooled)
-
-        h, variation_state = self.variation_stack(compact, part["variation"], z_t)
-        z_v = self.variation_head.mean(h)
-        centre, variation_mean = running_mean(z_v, part["variation"], rate)
-        if self.config.centred_variation:
-            z_v = z_v - centre
-
-        condition = torch.cat([z_t, z_v], -1) if self.config.pitch_encoder == "conditional" else None
-        h, pitch_state = self.pitch_stack(fine, part["pitch"], condition)
-        following = {"timbre": timbre_state | timbre_mean, "variation": variation_state | variation_mean, "pitch": pitch_state}
-        flat = {f"{name}.{key}": value for name, states in following.items() for key, value in states.items()}
-        return Latents(z_t, z_v, self.pitch_head.mean(h)), flat
+        following: State = {}
+        values = Latents()
+        for name in self.latent_sizes:
+            part = {key.split(".")[1]: value for key, value in state.items() if key.startswith(f"{name}.")}
+            told = [values[other] for other in self.conditions(name)]
+            h, after = self.stack(name)(fine if name == "pitch" else compact, part, torch.cat(told, -1) if told else None)
+            if name == "timbre":
+                h, mean = running_mean(h, part, rate)
+                after |= mean
+            z = self.head(name).mean(h)
+            if name == "variation":
+                centre, mean = running_mean(z, part, rate)
+                after |= mean
+                z = z - centre if self.config.centred_variation else z
+            values[name] = z
+            following |= {f"{name}.{key}": value for key, value in after.items()}
+        return values, following
 
     def stream_decode(self, latents: Latents, state: State) -> tuple[Tensor, State]:
         """Mean log-amplitude of the next frames; here z^t has a value per frame."""
-        h, state = self.decoder_stack(torch.cat([latents.timbre, latents.variation, latents.pitch], -1), state)
+        h, state = self.decoder_stack(torch.cat([latents[name] for name in self.latent_sizes], -1), state)
         return self.output(h), state

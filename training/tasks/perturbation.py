@@ -1,23 +1,19 @@
-"""What Lightning trains: the loss of S1 with its perturbations, its optimiser, its logs."""
+"""Training of S1: the evidence lower bound under random perturbation (Tanaka 2022)."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from training import plots
-from training.checkpoint import describe
-from training.features import FeatureConfig, FeatureExtractor, shift_pitch
+from training.features import FeatureConfig, Spectra, shift_pitch
 from training.losses import cyclical_weight, gaussian_nll, kl_to_standard_normal, masked_mean
-from training.models.perturbation import Encoding, Latents, PerturbationConfig, PerturbationVAE
+from training.models.latents import Encoding
+from training.models.perturbation import PerturbationConfig, PerturbationVAE
+from training.tasks.base import Batch, MatmulPrecision, VAETask
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class KLWeights:
     pitch: float = 1.0
 
 
-class PerturbationTask(lightning.LightningModule):
+class PerturbationTask(VAETask):
     """Train the random-perturbation VAE (Tanaka 2022).
 
     Parameters
@@ -40,7 +36,7 @@ class PerturbationTask(lightning.LightningModule):
     kl : weights of the three KL terms
     kl_cycle_epochs, kl_rest, kl_ramp : cyclical annealing: every cycle the KL weight is 0 for the first `kl_rest`, then rises to 1 over `kl_ramp`
     random_pooling : average z^t over a random stretch of the sound, so that any stretch of it tells the timbre (for live use)
-    preview_epochs : spectrogram pictures and sounds go to the log every so many epochs; 0 never
+    preview_epochs, float32_matmul : see `VAETask`
     """
 
     def __init__(
@@ -56,95 +52,55 @@ class PerturbationTask(lightning.LightningModule):
         kl_ramp: float = 0.5,
         random_pooling: bool = False,
         preview_epochs: int = 10,
+        float32_matmul: MatmulPrecision = "highest",
     ) -> None:
-        super().__init__()
-        self.features = FeatureExtractor(features)
-        self.model = PerturbationVAE(dataclasses.replace(model, bins=features.bins))
-        self.learning_rate, self.decay_per_epoch, self.noise_variance = learning_rate, decay_per_epoch, noise_variance
+        super().__init__(
+            features, learning_rate=learning_rate, decay_per_epoch=decay_per_epoch, preview_epochs=preview_epochs, float32_matmul=float32_matmul
+        )
+        self.model: PerturbationVAE = PerturbationVAE(dataclasses.replace(model, bins=features.bins))
+        self.noise_variance, self.random_pooling = noise_variance, random_pooling
         self.kl, self.kl_cycle_epochs, self.kl_rest, self.kl_ramp = kl or KLWeights(), kl_cycle_epochs, kl_rest, kl_ramp
-        self.random_pooling, self.preview_epochs = random_pooling, preview_epochs
-        self.preview: dict[str, Tensor] | None = None
-        self.earlier_seconds, self.started = 0.0, time.monotonic()
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.learning_rate)
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay_per_epoch)}
+    def about(self) -> dict[str, Any]:
+        return {"kl": dataclasses.asdict(self.kl)}
 
-    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        target, envelope, fine, counts = self.perturbed(batch)
-        noise = self._noise(batch["draw"], counts.shape[1])
-        pooled = random_stretch(counts, noise.timbre) if self.random_pooling else None
-        encoding = self.model.encode(envelope, fine, counts, noise, pooled)
+    def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
+        if not training:
+            spectra = self.features(batch["audio"])
+            encoding = self.model.encode(spectra.envelope, spectra.fine, spectra.sounding)
+            return self._bound(spectra.log_amplitude, encoding, spectra.sounding, 1.0)
+        spectra = self.perturbed(batch)
+        noise = self.noise(batch, spectra.sounding.shape[1])
+        pooled = random_stretch(spectra.sounding, noise.timbre) if self.random_pooling else None
+        encoding = self.model.encode(spectra.envelope, spectra.fine, spectra.sounding, noise, pooled)
         weight = cyclical_weight(self.current_epoch, cycle_epochs=self.kl_cycle_epochs, rest=self.kl_rest, ramp=self.kl_ramp)
-        terms = self.terms(target, encoding, counts)
-        loss = self._total(terms, weight)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in terms.items()} | {"train/kl_weight": weight})
-        return loss
+        return self._bound(spectra.log_amplitude, encoding, spectra.sounding, weight)
 
-    def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
-        spectra = self.features(batch["audio"])
-        encoding = self.model.encode(spectra.envelope, spectra.fine, spectra.sounding)
-        terms = self.terms(spectra.log_amplitude, encoding, spectra.sounding)
-        size = len(batch["audio"])
-        self.log("val/loss", self._total(terms, 1.0), prog_bar=True, batch_size=size, sync_dist=True)
-        self.log_dict({f"val/{name}": value for name, value in terms.items()}, batch_size=size, sync_dist=True)
-        if index == 0:
-            self.preview = {name: value[:4] for name, value in batch.items()}
-
-    def on_validation_epoch_end(self) -> None:
-        if self.preview is not None and self.preview_epochs and self.current_epoch % self.preview_epochs == 0 and self.trainer.is_global_zero:
-            plots.log_previews(self.logger, self.model, self.features, self.preview["audio"], self.global_step)
-
-    def perturbed(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """X, f(X), g(X) and the frames that count (section III-C)."""
+    def perturbed(self, batch: Batch) -> Spectra:
+        """X with f(X) for its envelope and g(X) for its fine structure (section III-C)."""
         clean = self.features.amplitudes(batch["audio"])
         shifted = dataclasses.replace(clean, amplitude=shift_pitch(clean.amplitude, batch["semitones"]))
         envelope, _ = self.features.split(self.features.log_amplitude(shifted))
         distorted = self.features.amplitudes(batch["distorted"])
         _, fine = self.features.split(self.features.log_amplitude(distorted))
-        return self.features.log_amplitude(clean), envelope, fine, clean.sounding
+        return Spectra(self.features.log_amplitude(clean), envelope, fine, clean.sounding)
 
-    def terms(self, target: Tensor, encoding: Encoding, counts: Tensor) -> dict[str, Tensor]:
-        """Per frame and bin, averaged over the frames that count: likelihood, squared error, the three divergences."""
+    def _bound(self, target: Tensor, encoding: Encoding, counts: Tensor, kl_weight: float) -> dict[str, Tensor]:
+        """Per frame and bin, averaged over the frames that count: likelihood, squared error, the divergences, and their sum."""
         reconstruction = self.model.decode(encoding.latents)
-        frames = counts.sum(1).clamp_min(1)
-        bins = target.shape[-1]
-        timbre = kl_to_standard_normal(encoding.timbre.mean, encoding.timbre.variance) / frames
-        return {
+        frames, bins = counts.sum(1).clamp_min(1), target.shape[-1]
+        terms = {
             "nll": masked_mean(gaussian_nll(target, reconstruction, self.noise_variance).mean(-1), counts),
             "mse": masked_mean((target - reconstruction).square().mean(-1), counts),
-            "kl_timbre": masked_mean(timbre[:, None].expand_as(counts), counts) / bins,
-            "kl_variation": masked_mean(kl_to_standard_normal(encoding.variation.mean, encoding.variation.variance), counts) / bins,
-            "kl_pitch": masked_mean(kl_to_standard_normal(encoding.pitch.mean, encoding.pitch.variance), counts) / bins,
         }
-
-    def _total(self, terms: dict[str, Tensor], weight: float) -> Tensor:
-        divergence = self.kl.timbre * terms["kl_timbre"] + self.kl.variation * terms["kl_variation"] + self.kl.pitch * terms["kl_pitch"]
-        return terms["nll"] + weight * divergence
-
-    def _noise(self, draws: Tensor, frames: int) -> Latents:
-        """Each sound's noise follows from its own draw: the same whatever the batch, the process or the resumption."""
-        c = self.model.config
-        sizes = (c.timbre_dim, frames * c.variation_dim, frames * c.pitch_dim)
-        rows = torch.stack([torch.randn(sum(sizes), generator=torch.Generator().manual_seed(int(draw))) for draw in draws.tolist()]).to(self.device)
-        timbre, variation, pitch = rows.split(sizes, dim=1)
-        return Latents(timbre, variation.reshape(len(draws), frames, -1), pitch.reshape(len(draws), frames, -1))
-
-    def on_fit_start(self) -> None:
-        self.started = time.monotonic()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.earlier_seconds = float(checkpoint.get("neiro", {}).get("info", {}).get("training_seconds", 0.0))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        info: dict[str, Any] = {"command": " ".join(["python -m training.train", *sys.argv[1:]]), "torch": str(torch.__version__)}
-        info |= {"epoch": int(self.current_epoch), "step": int(self.global_step), "kl": dataclasses.asdict(self.kl)}
-        info["training_seconds"] = round(self.earlier_seconds + time.monotonic() - self.started, 1)
-        data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
-            info |= {"data": str(data.directory), "seed": int(data.seed), "selection": data.selection, "segment_seconds": data.segment_seconds}
-        checkpoint["neiro"] = describe(self.features.config, self.model.config, info)
+        loss = terms["nll"]
+        for name, posterior in encoding.posteriors.items():
+            divergence = kl_to_standard_normal(posterior.mean, posterior.variance)
+            if divergence.dim() == 1:  # one latent per sound
+                divergence = (divergence / frames)[:, None].expand_as(counts)
+            terms[f"kl_{name}"] = masked_mean(divergence, counts) / bins
+            loss = loss + kl_weight * getattr(self.kl, name) * terms[f"kl_{name}"]
+        return terms | {"loss": loss}
 
 
 def random_stretch(counts: Tensor, noise: Tensor) -> Tensor:

@@ -1,0 +1,119 @@
+"""What the tasks of all systems share: optimiser, logs, previews, and what every checkpoint says of itself."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Literal
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from training import plots
+from training.checkpoint import describe
+from training.data.manifest import DataError
+from training.features import FeatureConfig, FeatureExtractor
+from training.models.latents import Latents, TimbreVAE, noise_values, seeded_noise, shaped_noise
+
+Batch = dict[str, Tensor]
+MatmulPrecision = Literal["highest", "high", "medium"]
+
+
+class VAETask(lightning.LightningModule):
+    """Trains one system. A subclass makes `self.model` and says in `terms` what is minimised.
+
+    Parameters
+    ----------
+    features : how frames are made
+    learning_rate, decay_per_epoch : Adam's, and the factor it is multiplied with after every epoch
+    preview_epochs : spectrogram pictures and sounds go to the log every so many epochs; 0 never
+    float32_matmul : of matrix products and recurrent layers on NVIDIA GPUs: "highest" is float32, "high" TF32, "medium" bfloat16 where it can
+    """
+
+    model: TimbreVAE
+
+    def __init__(
+        self,
+        features: FeatureConfig,
+        *,
+        learning_rate: float,
+        decay_per_epoch: float = 1.0,
+        preview_epochs: int = 10,
+        float32_matmul: MatmulPrecision = "highest",
+    ) -> None:
+        super().__init__()
+        self.float32_matmul = float32_matmul
+        self.features = FeatureExtractor(features)
+        self.learning_rate, self.decay_per_epoch, self.preview_epochs = learning_rate, decay_per_epoch, preview_epochs
+        self.preview: Batch | None = None
+        self.earlier_seconds, self.started = 0.0, time.monotonic()
+
+    def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
+        """Named scalars of a batch; "loss" is what is minimised. In validation nothing is perturbed and nothing drawn at random."""
+        raise NotImplementedError
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint of this system says beside sizes and features; plain values."""
+        return {}
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = self.optimizer()
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay_per_epoch)}
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        terms = self.terms(batch, training=True)
+        self.log_dict({f"train/{name}": value for name, value in terms.items() if name != "loss"}, sync_dist=True)
+        self.log("train/loss", terms["loss"], prog_bar=True, sync_dist=True)
+        return terms["loss"]
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        terms = self.terms(batch, training=False)
+        size = len(batch["audio"])
+        self.log("val/loss", terms.pop("loss"), prog_bar=True, batch_size=size, sync_dist=True)
+        self.log_dict({f"val/{name}": value for name, value in terms.items()}, batch_size=size, sync_dist=True)
+        if index == 0:
+            self.preview = {name: value[:4] for name, value in batch.items()}
+
+    def on_validation_epoch_end(self) -> None:
+        if self.preview is not None and self.preview_epochs and self.current_epoch % self.preview_epochs == 0 and self.trainer.is_global_zero:
+            plots.log_previews(self.logger, self.model, self.features, self.preview["audio"], self.global_step)
+
+    def noise(self, batch: Batch, frames: int) -> Latents:
+        """The reparameterisation's draws for this batch, made by whoever loaded it, or here."""
+        if "noise" in batch:
+            return shaped_noise(self.model, batch["noise"], frames)
+        return seeded_noise(self.model, batch["draw"].tolist(), frames, self.device)
+
+    def noise_values(self, samples: int) -> int:
+        """How many standard normal numbers an example of so many samples takes."""
+        return noise_values(self.model, samples // self.features.config.hop_samples)
+
+    def on_fit_start(self) -> None:
+        """Refuse data of another rate; set what the GPU may round."""
+        self.started = time.monotonic()
+        data, rate = getattr(self.trainer, "datamodule", None), self.features.config.sample_rate
+        if data is not None and data.every_sound.sample_rate != rate:
+            raise DataError(
+                f"{data.directory} is at {data.every_sound.sample_rate} Hz, the recipe at {rate} Hz; "
+                f"make the data set at that rate, or set model.features.sample_rate"
+            )
+        torch.set_float32_matmul_precision(self.float32_matmul)
+        torch.backends.cudnn.allow_tf32 = self.float32_matmul != "highest"  # cuDNN's recurrent layers round by default
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.earlier_seconds = float(checkpoint.get("neiro", {}).get("info", {}).get("training_seconds", 0.0))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        info: dict[str, Any] = {"command": " ".join(["python -m training.train", *sys.argv[1:]]), "torch": str(torch.__version__)}
+        info |= {"epoch": int(self.current_epoch), "step": int(self.global_step), **self.about()}
+        info["training_seconds"] = round(self.earlier_seconds + time.monotonic() - self.started, 1)
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            info |= {"data": str(data.directory), "seed": int(data.seed), "selection": data.selection, "segment_seconds": data.segment_seconds}
+            info["sequences"] = data.sequence_share if data.sequences else 0.0  # share of the examples
+        checkpoint["neiro"] = describe(self.features.config, self.model, info)
