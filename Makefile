@@ -10,7 +10,7 @@ STAMP := .venv/.stamp-$(ORT)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test papers lint format clean
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,10 @@ demo: $(STAMP) ## Play a phrase through the shipped model; writes sound and pict
 
 test: lint ## Linter, types, all tests
 	$(PYTHON) -m pytest
+
+papers: $(STAMP) ## Render public sounds, train a small model for every row of the papers' tables, write the report; hours, resumable
+	@WITH_SOUNDFONT=1 bash .ci/system-packages.sh
+	$(PYTHON) -m benchmarks.papers
 
 lint: $(STAMP) ## Linter, formatting, types
 	$(PYTHON) -m ruff check .

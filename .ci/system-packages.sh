@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the system packages that set-up needs, and only those that are missing:
 # PortAudio (live sound), FluidSynth (rendering SoundFonts), libatomic (pedalboard), JACK (the tests play through its dummy driver),
-# Python with venv, and from Python 3.13 on a compiler.
+# Python with venv, and from Python 3.13 on a compiler. WITH_SOUNDFONT=1 adds FluidR3 GM, 140 MB, which only the papers' report needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -49,6 +49,7 @@ missing_packages() {
     has_library fluidsynth || first_available libfluidsynth3 libfluidsynth2
     has_library atomic || echo libatomic1
     command -v jackd >/dev/null || echo jackd2
+    [ -z "${WITH_SOUNDFONT:-}" ] || [ -e /usr/share/sounds/sf2/FluidR3_GM.sf2 ] || echo fluid-soundfont-gm
     if python=$(bash .ci/find-python.sh); then
         version=$(version_of "$python")
         has_venv "$python" || echo "python$version-venv"

@@ -23,8 +23,9 @@ from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
 from realtime.controls import KnobBank
 from realtime.render import render
 from realtime.session import Session
-from training.data.manifest import DataError, SoundSet, SoundStore, read_dataset
-from training.evaluate import write_report
+from training.data.manifest import DataError, SoundSet, read_dataset
+from training.data.store import SoundStore
+from training.evaluation.report import write_report
 from training.features import FeatureConfig, FeatureExtractor
 
 FLOOR_DB, LOUD_DB = 60.0, 20.0

@@ -11,6 +11,7 @@ Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
              out  timbre (1, D), variation (1, D'), pitch (1, D'')
     decoder  in   timbre, variation, pitch, each (2, dimensions): row 0 as heard, row 1 as edited
              out  log_amplitude (2, F)
+    a model without one of the latents (the manifest's `latents` names those it has) lacks its ports; timbre is always there
     both     in   state.<name>   out  next.<name>, of the fixed shapes listed under `states`; reset = zeros
 """
 
@@ -64,6 +65,7 @@ class Features(_Record):
     log_floor: Annotated[float, Field(gt=0)]  # added to the level-normalised amplitude before the logarithm
     cutoff_quefrency: Annotated[int, Field(ge=1)]  # samples; below it is envelope, from it on fine structure
     level_seconds: Annotated[float, Field(gt=0)]  # time constant of the running level
+    level: Literal["amplitude", "power"] = "amplitude"  # whether the level is the mean amplitude, or the root of the mean power
     silence_dbfs: Annotated[float, Field(le=0)]  # frames below this freeze level and latents
 
     @property
@@ -128,7 +130,9 @@ class Manifest(_Record):
         missing = [name for name in STREAMING if name not in self.graphs]
         if missing:
             raise ValueError(f"graphs lack {', '.join(missing)}")
-        dimensions = self.latents.get("timbre", 0)
+        if "timbre" not in self.latents:
+            raise ValueError("latents lack timbre")
+        dimensions = self.latents["timbre"]
         for axis in self.axes:
             if len(axis.direction) != dimensions:
                 raise ValueError(f"axis {axis.name} has {len(axis.direction)} dimensions, timbre has {dimensions}")

@@ -64,7 +64,7 @@ class StreamingModel:
 
     Attributes
     ----------
-    timbre, variation, pitch : (1, dimensions), float32, the encoder's last answer
+    latents : name → (1, dimensions), float32, the encoder's last answer; timbre is always there
     decoder_inputs : name → (2, dimensions), float32; write them, then call `decode`
     log_amplitude : (2, bins), float32, the decoder's last answer
     provider : "cpu" or "cuda", what is really used
@@ -85,7 +85,7 @@ class StreamingModel:
             self.provider, self.provider_note = provider, f"{provider} was asked for"
         self._encoder = _StreamingGraph(bundle, "streaming/encoder", self.provider)
         self._decoder = _StreamingGraph(bundle, "streaming/decoder", self.provider)
-        self.timbre, self.variation, self.pitch = (self._encoder.outputs[name] for name in ("timbre", "variation", "pitch"))
+        self.latents = {name: self._encoder.outputs[name] for name in bundle.manifest.latents}
         self.decoder_inputs = self._decoder.inputs
         self.log_amplitude = self._decoder.outputs["log_amplitude"]
         try:
@@ -94,7 +94,7 @@ class StreamingModel:
             raise EngineError(f"{bundle.path} does not run on {self.provider} ({_first_line(error)}); export the bundle again") from None
 
     def encode(self, envelope: np.ndarray, fine: np.ndarray, rate: float) -> None:  # audio thread
-        """Next frame's latents, into `timbre`, `variation` and `pitch`.
+        """Next frame's latents, into `latents`.
 
         envelope, fine : (bins,);  rate : smallest update weight of the running means, 1/frames
         """

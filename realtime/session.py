@@ -189,10 +189,9 @@ class Session:
                 if not self._edits.at_rest:
                     self._pitch.update(frame.amplitude)
             inputs = model.decoder_inputs
-            inputs["timbre"][0] = model.timbre[0]
-            self._edits.apply(model.timbre[0], self._pitch.midi_note, inputs["timbre"][1])
-            inputs["variation"][:] = model.variation
-            inputs["pitch"][:] = model.pitch
+            for name, value in model.latents.items():
+                inputs[name][:] = value
+            self._edits.apply(model.latents["timbre"][0], self._pitch.midi_note, inputs["timbre"][1])
             model.decode()
         except Exception:  # whatever the runtime throws, the music goes on
             return False

@@ -6,6 +6,8 @@ running level with a state of its own; silent frames leave that level as it is.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from realtime.bundle import Features
@@ -53,6 +55,7 @@ class FrameAnalyser:
         self._threshold = 10 ** (features.silence_dbfs / 10) * float(window @ window)
         self._slowest = features.hop_samples / (features.sample_rate * features.level_seconds)
         self._floor = features.log_floor
+        self._of_power = features.level == "power"
         self._history = History(1, features.window_samples - features.hop_samples, features.hop_samples)
         self._frame = np.empty(features.window_samples)
         self._spectrum = np.empty(features.bins, complex)
@@ -79,12 +82,13 @@ class FrameAnalyser:
         self.amplitude *= self._scale
         if self.sounding:
             self._count += 1
-            mean = float(np.add.reduce(self.amplitude)) / len(self.amplitude)
+            mean = float(np.dot(self.amplitude, self.amplitude) if self._of_power else np.add.reduce(self.amplitude)) / len(self.amplitude)
             self._level += max(1 / self._count, self._slowest) * (mean - self._level)
         self._split()
 
     def _split(self) -> None:  # audio thread
-        np.multiply(self.amplitude, 1 / self._level if self._count else 0.0, out=self.log_amplitude)
+        level = math.sqrt(self._level) if self._of_power else self._level
+        np.multiply(self.amplitude, 1 / level if self._count else 0.0, out=self.log_amplitude)
         self.log_amplitude += self._floor
         np.log(self.log_amplitude, out=self.log_amplitude)
         self._lifter.smooth(self.log_amplitude, self.envelope)

@@ -1,0 +1,92 @@
+"""The report of `benchmarks.papers`: every system's tables on one data set, and what it took."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.papers_rows import Row
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.data.manifest import read_dataset
+from training.evaluation.metric import evaluate_metric
+from training.evaluation.mixture import evaluate_mixture
+from training.evaluation.perturbation import evaluate_perturbation
+from training.evaluation.report import environment, table, write_report
+
+if TYPE_CHECKING:
+    from benchmarks.papers import Workshop
+
+TITLES = {
+    "s1": "S1: random-perturbation VAE (Tanaka 2022)",
+    "s2": "S2: metric-learning VAE (Tanaka 2021)",
+    "s3": "S3: Gaussian-mixture VAE (Luo 2019)",
+}
+INTRODUCTION = """# The papers' tables on a public data set
+
+Small versions of every row, trained on two CPU cores; figures in brackets are the papers' own, measured on RWC, which is not public: the order
+of the rows is what can be compared, not the figures. Reproduce it with `make papers`.
+
+"""
+TEST_SOUNDS = 1500
+TRAIN_SOUNDS = 4000
+
+
+def report(shop: Workshop, chosen: Sequence[Row], out: Path, *, seed: int) -> None:
+    """Evaluate the trained rows and write report.md, report.json and figures into `out`, all at the end."""
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        text, content = INTRODUCTION, dict[str, Any]()
+        for system, title in TITLES.items():
+            checkpoints = {row.name: load_checkpoint(shop.checkpoint(row)) for row in chosen if row.system == system}
+            if checkpoints:
+                section, content[system] = _evaluate(system, shop, checkpoints, part / system, seed)
+                text += f"# {title}\n\n{section.replace('](', f']({system}/')}\n"
+        took, content["training"] = _effort(shop, chosen)
+        content["environment"] = environment() | {"seed": seed, "data": _data(shop)}
+        write_report(part, text + took + _about(content["environment"]), content)
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _evaluate(system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], out: Path, seed: int) -> tuple[str, dict[str, Any]]:
+    out.mkdir(parents=True)
+    if system == "s1":
+        return evaluate_perturbation(
+            checkpoints, shop.sounds, out, seed=seed, test_sounds=TEST_SOUNDS, train_sounds=TRAIN_SOUNDS, seconds=1.0, sequences=shop.phrases
+        )
+    evaluate: Callable[..., tuple[str, dict[str, Any]]] = {"s2": evaluate_metric, "s3": evaluate_mixture}[system]
+    return evaluate(checkpoints, shop.sounds, out, seed=seed, test_sounds=TEST_SOUNDS)
+
+
+def _effort(shop: Workshop, chosen: Sequence[Row]) -> tuple[str, list[dict[str, Any]]]:
+    """What training each row took."""
+    lines, content = [], []
+    for row in chosen:
+        checkpoint = load_checkpoint(shop.checkpoint(row))
+        seconds = json.loads((shop.row(row) / "done.json").read_text(encoding="utf-8"))["training_seconds"]
+        step = int(load_checkpoint(shop.row(row) / "checkpoints/last.pt").info["step"])
+        options = " ".join([*row.options, *(["--data.sequences=…"] if row.phrases else [])])
+        options = options if len(options) < 90 else options[:80] + " …]"
+        lines.append([row.name, row.recipe, f"`{options}`" if options else "", str(step), str(checkpoint.info["step"]), f"{seconds / 60:.1f}"])
+        content.append({"row": row.name, "recipe": row.recipe, "options": list(row.options), "steps": step, "seconds": seconds})
+    header = ("row", "recipe", "options", "steps", "best at step", "minutes of training")
+    return "# What it took\n\n" + table(header, lines) + "\n", content
+
+
+def _data(shop: Workshop) -> dict[str, Any]:
+    sounds, phrases = read_dataset(shop.sounds), read_dataset(shop.phrases)
+    about = json.loads((shop.sounds / "dataset.json").read_text(encoding="utf-8"))
+    return {"soundfont": about["soundfont"], "soundfont_sha256": about["soundfont_sha256"], "sounds": len(sounds), "phrases": len(phrases)}
+
+
+def _about(facts: dict[str, Any]) -> str:
+    data = facts["data"]
+    rest = ", ".join(f"{key} {value}" for key, value in facts.items() if key != "data")
+    return f"Data: {data['soundfont']}, {data['sounds']} sounds, {data['phrases']} phrases. Machine: {rest}. Every row was trained on one core.\n"
