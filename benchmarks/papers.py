@@ -47,8 +47,11 @@ class Workshop:
     def phrases(self) -> Path:
         return self.folder / "phrases"
 
+    def row_folder(self, name: str) -> Path:
+        return self.folder / "rows" / name
+
     def row(self, row: Row) -> Path:
-        return self.folder / "rows" / row.name
+        return self.row_folder(row.name)
 
     def checkpoint(self, row: Row) -> Path:
         return self.row(row) / "checkpoints/best.pt"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.papers_rows import Row
+from realtime.bundle import file_sha256
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.data.manifest import read_dataset
+from training.data.manifest import read_dataset, replace_file
 from training.evaluation.metric import evaluate_metric
 from training.evaluation.mixture import evaluate_mixture
 from training.evaluation.perturbation import evaluate_perturbation
@@ -44,7 +45,7 @@ def report(shop: Workshop, chosen: Sequence[Row], out: Path, *, seed: int) -> No
         for system, title in TITLES.items():
             checkpoints = {row.name: load_checkpoint(shop.checkpoint(row)) for row in chosen if row.system == system}
             if checkpoints:
-                section, content[system] = _evaluate(system, shop, checkpoints, part / system, seed)
+                section, content[system] = _evaluated(system, shop, checkpoints, part / system, seed)
                 text += f"# {title}\n\n{section.replace('](', f']({system}/')}\n"
         took, content["training"] = _effort(shop, chosen)
         content["environment"] = environment() | {"seed": seed, "data": _data(shop)}
@@ -55,8 +56,23 @@ def report(shop: Workshop, chosen: Sequence[Row], out: Path, *, seed: int) -> No
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _evaluated(system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], out: Path, seed: int) -> tuple[str, dict[str, Any]]:
+    """What `_evaluate` gives, kept beside the rows: models that were evaluated before are not evaluated again."""
+    kept = shop.folder / "evaluated" / system
+    files = {name: file_sha256(shop.row_folder(name) / "checkpoints/best.pt") for name in checkpoints}
+    key = json.dumps({"models": files, "seed": seed, "sounds": [TEST_SOUNDS, TRAIN_SOUNDS]})
+    if not (kept / "key.json").is_file() or (kept / "key.json").read_text(encoding="utf-8") != key:
+        shutil.rmtree(kept, ignore_errors=True)
+        section, content = _evaluate(system, shop, checkpoints, kept, seed)
+        replace_file(kept / "section.md", section.encode())
+        replace_file(kept / "content.json", json.dumps(content, allow_nan=False).encode())
+        replace_file(kept / "key.json", key.encode())
+    shutil.copytree(kept, out, ignore=shutil.ignore_patterns("key.json", "section.md", "content.json"))
+    return (kept / "section.md").read_text(encoding="utf-8"), json.loads((kept / "content.json").read_text(encoding="utf-8"))
+
+
 def _evaluate(system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], out: Path, seed: int) -> tuple[str, dict[str, Any]]:
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     if system == "s1":
         return evaluate_perturbation(
             checkpoints, shop.sounds, out, seed=seed, test_sounds=TEST_SOUNDS, train_sounds=TRAIN_SOUNDS, seconds=1.0, sequences=shop.phrases

@@ -56,7 +56,7 @@ def bidirectional(notes: dict[str, list[Spectra]]) -> MetricVAE:
     torch.manual_seed(0)
     model = MetricVAE(BIDIRECTIONAL)
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    for step in range(150):
+    for step in range(90):
         batch = notes["train"][step % len(notes["train"])]
         kappa = model.power(model.encode(batch.envelope, batch.fine, batch.sounding).latents)
         loss = exponential_nll(model.observed(batch.log_amplitude), kappa)[batch.sounding].mean()

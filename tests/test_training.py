@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -13,11 +15,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.checkpoint import CheckpointError, load_checkpoint
-from training.train import recipe
+from training.train import WholeFiles, recipe
 
 FEW_STEPS = ["--data.steps_per_epoch=3", "--trainer.max_epochs=4", "--model.preview_epochs=0", "--trainer.limit_val_batches=1"]
+FEW_STEPS += ["--trainer.log_every_n_steps=1"]
+CURVE_TOLERANCE = 0.02
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
@@ -46,8 +51,6 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> 
 
 def test_smoke_recipe_learns(smoke_run: Path) -> None:
     """The whole recipe, on real notes: the loss falls, pictures and sounds reach the log, the checkpoint describes itself."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     log = EventAccumulator(str(smoke_run / "lightning_logs/version_0"))
     log.Reload()
     errors = [point.value for point in log.Scalars("val/mse")]
@@ -61,25 +64,77 @@ def test_smoke_recipe_learns(smoke_run: Path) -> None:
     assert "training.train fit" in best.info["command"]
 
 
-def test_killed_training_resumes_with_the_same_steps(tiny_data: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def one_process(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dozen steps in one process, undisturbed."""
+    root = tmp_path_factory.mktemp("one")
+    done = train(tiny_data, root, *FEW_STEPS)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def test_killed_training_resumes_with_the_same_steps(tiny_data: Path, one_process: Path, tmp_path: Path) -> None:
     """kill -9 after the second checkpoint, resume: the weights end bit for bit as without the kill."""
-    assert train(tiny_data, tmp_path / "whole", *FEW_STEPS).returncode == 0
-    process = subprocess.Popen(
-        command(tiny_data, tmp_path / "killed", *FEW_STEPS), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command(tiny_data, tmp_path, *FEW_STEPS), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
-    while not _epoch_reached(tmp_path / "killed", 1):
+    while not _epoch_reached(tmp_path, 1):
         assert process.poll() is None, "training ended before its second checkpoint"
         assert time.monotonic() < deadline, "training hung before its second checkpoint"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    [last] = checkpoints(tmp_path / "killed")
-    reached = torch.load(last, weights_only=True)["global_step"]
-    assert train(tiny_data, tmp_path / "killed", *FEW_STEPS, f"--ckpt_path={last}").returncode == 0
-    whole, resumed = weights(checkpoints(tmp_path / "whole")[-1]), weights(checkpoints(tmp_path / "killed")[-1])
-    assert 3 <= reached <= 12
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert 3 <= _resume(tiny_data, tmp_path) <= 12
+    assert _same_weights(one_process, tmp_path)
+
+
+DIES_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from training.train import main
+
+written, replace = [], Path.replace
+
+def die(part, target):
+    written.append(Path(target).name)
+    if written.count("last.pt") == 3:
+        os.truncate(part, part.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(part, target)
+
+Path.replace = die
+main(sys.argv[1:])
+"""
+
+
+def test_training_killed_while_it_writes_resumes_from_the_checkpoint_before(tiny_data: Path, one_process: Path, tmp_path: Path) -> None:
+    """kill -9 with the third checkpoint half written: the second is there, whole, and the weights end as without the kill."""
+    arguments = command(tiny_data, tmp_path, *FEW_STEPS)[3:]
+    done = subprocess.run([sys.executable, "-c", DIES_WRITING, *arguments], env=ENVIRONMENT, capture_output=True, timeout=300, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert _resume(tiny_data, tmp_path) == 6
+    assert _same_weights(one_process, tmp_path)
+
+
+def test_a_checkpoint_is_whole_whenever_the_process_dies(smoke_checkpoint: Path, tmp_path: Path) -> None:
+    """kill -9 at random moments of a process that does nothing but save: what is there reads, and is the last that was saved."""
+    content, path, rng = torch.load(smoke_checkpoint, weights_only=True), tmp_path / "last.pt", random.Random(5)
+    for _ in range(25):
+        reports, told = os.pipe()
+        child = os.fork()
+        if not child:
+            for step in itertools.count():
+                WholeFiles().save_checkpoint(content | {"global_step": step}, path)
+                os.write(told, b"*")
+        os.close(told)
+        finished = len(os.read(reports, 1))
+        time.sleep(rng.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        while more := os.read(reports, 65536):
+            finished += len(more)
+        os.close(reports)
+        assert finished - 1 <= torch.load(path, weights_only=True)["global_step"] <= finished
+        load_checkpoint(path)
 
 
 def _epoch_reached(root: Path, epoch: int) -> bool:
@@ -87,16 +142,60 @@ def _epoch_reached(root: Path, epoch: int) -> bool:
     return bool(found) and torch.load(found[-1], weights_only=True)["epoch"] >= epoch
 
 
-def test_two_processes_do_what_one_does(tiny_data: Path, tmp_path: Path) -> None:
-    """DDP shares out each global batch; after a dozen steps the models agree as far as averaging gradients allows."""
-    one = train(tiny_data, tmp_path / "one", *FEW_STEPS)
-    two = train(tiny_data, tmp_path / "two", *FEW_STEPS, "--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.accelerator=cpu")
-    assert one.returncode == 0, one.stderr
-    assert two.returncode == 0, two.stderr
-    a, b = (weights(checkpoints(tmp_path / name)[-1]) for name in ("one", "two"))
+def _resume(data: Path, root: Path) -> int:
+    """Train on from the only last checkpoint; the step that it was of."""
+    [last] = checkpoints(root)
+    reached = int(torch.load(last, weights_only=True)["global_step"])
+    done = train(data, root, *FEW_STEPS, f"--ckpt_path={last}")
+    assert done.returncode == 0, done.stderr
+    return reached
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    a, b = (weights(checkpoints(root)[-1]) for root in (one, other))
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+TWO_PROCESSES = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.accelerator=cpu"]
+
+
+def test_two_processes_do_what_one_does(tiny_data: Path, one_process: Path, tmp_path: Path) -> None:
+    """DDP shares out each global batch; loss curve and weights agree as far as averaging the processes' means allows.
+
+    Each process averages over the frames that sound in its own half of the batch, so the halves weigh alike whichever has more of them.
+    """
+    done = train(tiny_data, tmp_path, *FEW_STEPS, *TWO_PROCESSES)
+    assert done.returncode == 0, done.stderr
+    a, b = (weights(checkpoints(root)[-1]) for root in (one_process, tmp_path))
     difference = sum(float((a[name] - b[name]).square().sum()) for name in a) ** 0.5
     size = sum(float(a[name].square().sum()) for name in a) ** 0.5
     assert 0 < difference < 0.05 * size
+    assert loss_curve(tmp_path) == pytest.approx(loss_curve(one_process), rel=CURVE_TOLERANCE)
+
+
+def test_torchrun_does_what_one_process_does(tiny_data: Path, one_process: Path, tmp_path: Path) -> None:
+    """The README's line for several nodes, on one."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        words + command(tiny_data, tmp_path, *FEW_STEPS, *TWO_PROCESSES)[1:],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert loss_curve(tmp_path) == pytest.approx(loss_curve(one_process), rel=CURVE_TOLERANCE)
+
+
+def loss_curve(root: Path) -> list[float]:
+    """Training loss of every step."""
+    [log] = root.glob("lightning_logs/version_*/events*")
+    events = EventAccumulator(str(log))
+    events.Reload()
+    points = events.Scalars("train/loss")
+    assert [point.step for point in points] == list(range(12))
+    return [point.value for point in points]
 
 
 @pytest.mark.parametrize(

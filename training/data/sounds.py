@@ -207,7 +207,7 @@ class SoundData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Item]:
         sounds = self.sounds("validation")
         keep = np.unique(np.linspace(0, len(sounds) - 1, min(self.validation_sounds, len(sounds))).astype(int))
-        sounds = sounds.take(keep)
+        sounds = sounds.take(np.random.default_rng(0).permutation(keep))  # neighbours in the set share an instrument, in a batch they need not
         sampler = DrawSampler(len(sounds), self.batch_size, None, None)
         return self._loader(SoundDataset(sounds, self._crop(sounds, perturb=False), self.instruments), sampler, 0)
 

@@ -49,7 +49,7 @@ def _by_instrument(_: Picture, axes: Any, points: np.ndarray, label: np.ndarray,
     for k in np.unique(label):
         axes.scatter(*points[label == k].T, s=6, color=f"C{k % 10}", label=names[k])
     if len(names) <= 10:
-        axes.legend(fontsize=7, markerscale=2)
+        axes.legend(fontsize=7, markerscale=2, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.01))
 
 
 def denseness_figure(models: Models) -> Picture:
@@ -64,7 +64,7 @@ def denseness_figure(models: Models) -> Picture:
         labels = _labels(space, next(iter(models.values()))[space].names)
         axes.set_xticks(range(len(labels)), labels, fontsize=7 if len(labels) > 12 else 9)
         axes.set(ylabel="denseness", title=f"{space} space")
-        axes.legend(loc="lower right")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(models))
     return figure
 
 

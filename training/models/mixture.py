@@ -63,7 +63,7 @@ class MixtureConfig:
             )
         if not 0 <= self.lowest_pitch <= 127 or self.lowest_pitch + self.pitches > 128:
             raise RecipeError(f"lowest_pitch={self.lowest_pitch} and pitches={self.pitches} must lie within MIDI notes 0 … 127")
-        object.__setattr__(self, "instruments", tuple(self.instruments))
+        object.__setattr__(self, "instruments", tuple(str(name) for name in self.instruments))
 
     @property
     def inner_frames(self) -> int:

@@ -63,6 +63,8 @@ class MetricTask(VAETask):
         if stage != "fit" or data is None or not (self.alpha or self.beta):
             return
         sounds = data.sounds("train")
+        if self.alpha and data.sequences:
+            raise DataError(f"the phrases of {data.sequences} change their pitch, alpha={self.alpha:g} needs one of each; leave data.sequences out")
         if self.alpha and not np.isfinite(sounds.pitch).all():
             count = int((~np.isfinite(sounds.pitch)).sum())
             raise DataError(
