@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.papers_report import report
 from benchmarks.papers_rows import PHRASES, PROGRAMS, SAMPLE_RATE, VELOCITIES, Row, rows
 from training.checkpoint import CheckpointError, load_checkpoint
@@ -63,8 +65,8 @@ class Workshop:
 
 
 def described(row: Row) -> dict[str, Any]:
-    """What a trained row depends on, beside the data."""
-    return {"recipe": recipe(row.recipe).read_text(encoding="utf-8"), "options": list(row.options), "phrases": row.phrases}
+    """What a trained row depends on, beside the data; a recipe's comments do not count."""
+    return {"recipe": yaml.safe_load(recipe(row.recipe).read_text(encoding="utf-8")), "options": list(row.options), "phrases": row.phrases}
 
 
 def render(shop: Workshop, soundfont: Path | None) -> None:

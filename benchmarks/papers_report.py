@@ -27,8 +27,10 @@ TITLES = {
 }
 INTRODUCTION = """# The papers' tables on a public data set
 
-Small versions of every row, trained on two CPU cores; figures in brackets are the papers' own, measured on RWC, which is not public: the order
-of the rows is what can be compared, not the figures. Reproduce it with `make papers`.
+Small versions of every row, minutes of training each on a CPU core. The papers' own figures stand beside ours; they were measured on RWC
+(S1, S2) and on recordings that are not public either (S3), after hundreds of times as many steps: what can be compared is the order of the
+rows. Every ordering that the papers claim has a verdict. S2 and S3 have no variation latent, so there is nothing to centre; S1's centred row is
+among its models. Reproduce it with `make papers`.
 
 """
 TEST_SOUNDS = 1500

@@ -168,10 +168,10 @@ def _details(name: str, checkpoint: Checkpoint, result: Result, out: Path, seed:
     text += save_picture(traversal_picture(model, features, start, shown), out, f"{stem}-traversal", caption) + "\n"
     links = []
     for index in shown:
-        write_traversal(model, features, start, index, out / f"{stem}-dimension-{index}.wav")
-        links.append(f"[dimension {index}]({stem}-dimension-{index}.wav)")
+        write_traversal(model, features, start, index, out / f"{stem}-dimension-{index}.ogg")
+        links.append(f"[dimension {index}]({stem}-dimension-{index}.ogg)")
     for instrument in names[:TRAVERSED]:
-        file = f"{stem}-drawn-{re.sub(r'[^a-z]+', '-', instrument.lower())}.wav"
+        file = f"{stem}-drawn-{re.sub(r'[^a-z]+', '-', instrument.lower())}.ogg"
         soundfile.write(out / file, sample_note(model, features, instrument, middle_pitch(model), seed=seed), features.sample_rate)
         links.append(f"[drawn: {instrument}]({file})")
     text += "To hear: " + ", ".join(links) + "\n\n"

@@ -71,7 +71,7 @@ def decode(model: MixtureVAE, latents: Latents) -> np.ndarray:
 
 
 def write_traversal(model: MixtureVAE, features: FeatureConfig, start: Latents, dimension: int, path: Path) -> None:
-    """The notes of a traversal one after another, a WAV file."""
+    """The notes of a traversal one after another, into a sound file."""
     notes = [as_sound(log_amplitude, features) for log_amplitude in decode(model, traversal(model, start, dimension))]
     soundfile.write(path, np.concatenate(notes), features.sample_rate)
 

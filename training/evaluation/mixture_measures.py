@@ -169,7 +169,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Pearson's r and its two-sided p-value; 0 and 1 where there is nothing to correlate."""
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0, 1.0
-    test = stats.pearsonr(a, b)
+    test = stats.pearsonr(np.asarray(a, float), np.asarray(b, float))
     return float(test.statistic), float(test.pvalue)
 
 
