@@ -27,9 +27,6 @@ from training.checkpoint import CheckpointError, load_checkpoint
 from training.data.manifest import DataError, read_dataset, replace_file
 from training.train import recipe
 
-# Each step frees and asks for the same hundreds of megabytes: glibc should keep them. Other systems ignore this.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_TOP_PAD_": "268435456"}
-
 
 class PapersError(Exception):
     """A step that failed; the message says which and where its log is."""
@@ -99,13 +96,14 @@ def train(shop: Workshop, row: Row, threads: int) -> None:
     command += [f"--trainer.default_root_dir={folder}", "--trainer.logger=false", "--trainer.enable_progress_bar=false", "--data.workers=0"]
     command += [f"--data.sequences={shop.phrases}"] if row.phrases else []
     command += [f"--ckpt_path={last}"] if last.is_file() else []
-    environment = KEEP_MEMORY | os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     with (folder / "train.log").open("ab") as log:
         done = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
     if done.returncode:
         raise PapersError(f"training {row.name} failed (exit code {done.returncode}); see {folder / 'train.log'}")
-    seconds = load_checkpoint(last).info["training_seconds"]
-    replace_file(folder / "done.json", json.dumps({"row": described(row), "training_seconds": seconds}).encode())
+    info = load_checkpoint(last).info
+    took = {"steps": info["step"], "training_seconds": info["training_seconds"]}
+    replace_file(folder / "done.json", json.dumps({"row": described(row), **took}).encode())
 
 
 def train_all(shop: Workshop, chosen: Iterable[Row], jobs: int) -> None:

@@ -88,8 +88,8 @@ def _effort(shop: Workshop, chosen: Sequence[Row]) -> tuple[str, list[dict[str, 
     lines, content = [], []
     for row in chosen:
         checkpoint = load_checkpoint(shop.checkpoint(row))
-        seconds = json.loads((shop.row(row) / "done.json").read_text(encoding="utf-8"))["training_seconds"]
-        step = int(load_checkpoint(shop.row(row) / "checkpoints/last.pt").info["step"])
+        took = json.loads((shop.row(row) / "done.json").read_text(encoding="utf-8"))
+        step, seconds = int(took["steps"]), float(took["training_seconds"])
         options = " ".join([*row.options, *(["--data.sequences=…"] if row.phrases else [])])
         options = options if len(options) < 90 else options[:80] + " …]"
         lines.append([row.name, row.recipe, f"`{options}`" if options else "", str(step), str(checkpoint.info["step"]), f"{seconds / 60:.1f}"])

@@ -46,17 +46,26 @@ class WholeFiles(TorchCheckpointIO):
         replace_file(Path(path), buffer.getbuffer())
 
 
-class Checkpoints(ModelCheckpoint):
-    """`best.pt` by validation loss and `last.pt`, each replaced in one step."""
+class Best(ModelCheckpoint):
+    """`best.pt`, by validation loss, replaced in one step."""
 
     FILE_EXTENSION = ".pt"
 
     def __init__(self) -> None:
-        super().__init__(monitor="val/loss", filename="best", save_last=True, enable_version_counter=False, auto_insert_metric_name=False)
+        super().__init__(monitor="val/loss", filename="best", enable_version_counter=False, auto_insert_metric_name=False)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         trainer.strategy.checkpoint_io = WholeFiles()
         super().setup(trainer, pl_module, stage)
+
+
+class Last(ModelCheckpoint):
+    """`last.pt`, after every epoch: what `--ckpt_path` resumes. (ModelCheckpoint's own `save_last` waits for a better one.)"""
+
+    FILE_EXTENSION = ".pt"
+
+    def __init__(self) -> None:
+        super().__init__(filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
 
 
 def one_sentence(message: str, ex: Exception | None = None) -> NoReturn:
@@ -90,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             SoundData,
             subclass_mode_model=True,
             trainer_class=lightning.Trainer,
-            trainer_defaults={"callbacks": [Checkpoints()], "use_distributed_sampler": False, "max_epochs": 200},
+            trainer_defaults={"callbacks": [Best(), Last()], "use_distributed_sampler": False, "max_epochs": 200},
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             args=arguments,
