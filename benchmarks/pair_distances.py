@@ -113,7 +113,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         if way != "vectorised":
             ours = by_case[frames, pairs, "vectorised"]
             worst = max(abs(row[key] / ours[key] - 1) for key in ("value", "gradient_norm"))
-            text += f"- {way}, {frames} frames × {pairs}: {worst:.1e}; {row['seconds'] / ours['seconds']:.2g} × the time\n"
+            text += f"- {way}, {frames} frames × {pairs}: {worst:.1e}; {row['seconds'] / ours['seconds']:.1f} × the time\n"
     return text
 
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.pipeline_parts import Costs, Rate, Workshop, loader_rate, measure_costs, step_rate
+from benchmarks.pipeline_parts import Costs, Workshop, measure_costs
+from benchmarks.pipeline_rates import Rate, loader_rate, step_rate
 from benchmarks.pipeline_report import as_markdown
 from benchmarks.precision import Precision, compare_precision
 from training.data.manifest import DataError, read_dataset
@@ -48,7 +49,7 @@ class Measured:
 def measure(name: str, data: Path, options: argparse.Namespace) -> Measured:
     """All figures of one recipe; the paper-size model in few and small steps."""
     paper = name == PAPER_SIZE
-    shop = Workshop(name, data, options.paper_batch if paper else None)
+    shop = Workshop(name, data, options.paper_batch if paper else options.batch)
     rounds = 1 if paper else options.rounds
     costs = measure_costs(shop, rounds, 8)
     loaders = {workers: loader_rate(shop, workers, options.batches) for workers in (1, 2)}
@@ -78,8 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets, one per sample rate of the recipes")
     parser.add_argument("--out", type=Path, help="folder for report.md and report.json")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
-    parser.add_argument("--rounds", type=number(1, 1000, int), default=3, help="measured batches per part, the paper-size model one")
+    parser.add_argument("--rounds", type=number(1, 1000, int), default=6, help="measured batches per part, the paper-size model one")
     parser.add_argument("--batches", type=number(2, 10000, int), default=24, help="measured batches of the loader alone")
+    parser.add_argument("--batch", type=number(1, 1024, int), help="sounds per measured step; default: the recipe's")
     parser.add_argument("--paper-batch", type=number(1, 1024, int), default=2, help="sounds per step of the paper-size model")
     parser.add_argument("--seeds", type=number(0, 100, int), default=3, help="pairs of trainings that compare float32 and bfloat16; 0 none")
     options = parser.parse_args(arguments)

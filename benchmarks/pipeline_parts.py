@@ -1,11 +1,10 @@
-"""What a training example costs: each part of the input pipeline and of the training step, in processor time and on the clock.
+"""What a training example costs: each part of the input pipeline and of the training step, in processor time.
 
 Processor time is that of the process and its threads; unlike the clock it hardly depends on what else the machine does.
 """
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.straightforward import straightforward
@@ -38,7 +37,7 @@ class Costs:
     seconds: dict[str, float]
     straightforward: float
     flops: float
-    examples: int
+    examples: dict[str, int]  # measured
 
     @property
     def loading(self) -> float:
@@ -57,7 +56,7 @@ class Costs:
 class Workshop:
     """A recipe's task and its training examples.
 
-    batch : examples per measured step; None takes the recipe's. The optimiser's share is always that of the recipe's batch.
+    batch : examples per measured step, at most the recipe's; None takes that. The optimiser's share is always that of the recipe's batch.
     """
 
     def __init__(self, name: str, data: Path, batch: int | None = None) -> None:
@@ -65,7 +64,7 @@ class Workshop:
         assert isinstance(cli.model, PerturbationTask)
         assert isinstance(cli.datamodule, SoundData)
         self.task, self.data = cli.model, cli.datamodule
-        self.batch = batch or self.data.batch_size
+        self.batch = min(batch or self.data.batch_size, self.data.batch_size)
         self.sounds = self.data.sounds("train")
         samples = round(self.data.segment_seconds * self.sounds.sample_rate)
         self.crop = Crop(samples, self.data.start_fraction, self.data.shift_semitones, True, True, self.task.noise_values(samples))
@@ -84,6 +83,14 @@ class Workshop:
     def step(self, batch: Batch) -> None:
         self.task.terms(batch, training=True)["loss"].backward()
 
+    def flops(self) -> float:
+        """Of a step, per example: multiplications and additions of matrix products."""
+        counter, dataset = FlopCounterMode(display=False), self.dataset()
+        batch = default_collate([dataset[draw] for draw in self.draws(1, 1)[0]])
+        with counter:
+            self.step(batch)
+        return float(counter.get_total_flops())
+
     def update(self) -> None:
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -97,16 +104,21 @@ def assemble(name: str, data: Path, *options: str) -> NeiroCLI:
 
 
 class Meter:
-    """Adds up processor seconds by part."""
+    """Adds up processor seconds and examples by part."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.examples: defaultdict[str, int] = defaultdict(int)
 
     @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
+    def __call__(self, part: str, examples: int) -> Iterator[None]:
         started = time.process_time()
         yield
         self.seconds[part] += time.process_time() - started
+        self.examples[part] += examples
+
+    def per_example(self) -> dict[str, float]:
+        return {part: seconds / self.examples[part] for part, seconds in self.seconds.items()}
 
 
 def measure_costs(shop: Workshop, rounds: int, straightforward_examples: int) -> Costs:
@@ -115,80 +127,36 @@ def measure_costs(shop: Workshop, rounds: int, straightforward_examples: int) ->
     straightforward_examples : of a round, those that the straightforward pipeline makes too
     """
     torch.set_num_threads(1)
-    draws, meter, counter = shop.draws(rounds + 1), Meter(), FlopCounterMode(display=False)
-    with counter:
-        measure_round(shop, draws[0], Meter(), 1)
+    draws, meter = shop.draws(rounds + 1, shop.data.batch_size), Meter()
+    measure_round(shop, draws[0], Meter(), 1)
     for some in draws[1:]:
         measure_round(shop, some, meter, straightforward_examples)
-    examples = rounds * shop.batch
-    spent = {part: seconds / examples for part, seconds in meter.seconds.items()}
-    parts = {part: spent[part] for part in (*LOADING, "features")}
+    spent = meter.per_example()
+    parts = {part: spent[part] for part in (*LOADING, "features", "update")}
     parts["model"] = spent["step"] - spent["features"]
-    parts["update"] = spent["update"] * shop.batch / shop.data.batch_size
-    slow = meter.seconds["straightforward"] / (rounds * min(straightforward_examples, shop.batch))
-    return Costs(parts, slow + spent["read"], counter.get_total_flops() / shop.batch, examples)
+    return Costs(parts, spent["straightforward"] + spent["read"], shop.flops(), dict(meter.examples))
 
 
 def measure_round(shop: Workshop, draws: list[Draw], meter: Meter, straightforward_examples: int) -> None:
-    """One batch through every part."""
-    recordings, features = shop.recordings(), shop.task.features.config
+    """One of the recipe's batches through every part, as much of it as fits through the step."""
+    recordings, features, size = shop.recordings(), shop.task.features.config, len(draws)
     rngs = [np.random.default_rng(seed) for _, seed in draws]
-    with meter("read"):
+    with meter("read", size):
         items = [recordings[draw] for draw in draws]
     audio = [item["audio"].numpy() for item in items]
-    with meter("distort"):
+    with meter("distort", size):
         distorted = [distort_timbre(sound, features.sample_rate, rng) for sound, rng in zip(audio, rngs, strict=True)]
-    with meter("noise"):
+    with meter("noise", size):
         noise = [drawn_noise(seed % 2**62, shop.crop.noise_values) for _, seed in draws]
     whole = [item | {"distorted": torch.from_numpy(g), "noise": n} for item, g, n in zip(items, distorted, noise, strict=True)]
-    with meter("collate"):
+    with meter("collate", size):
         batch: Batch = default_collate(whole)
-    with torch.no_grad(), meter("features"):
+    with torch.no_grad(), meter("features", size):
         shop.task.perturbed(batch)
-    with meter("step"):
-        shop.step(batch)
-    with meter("update"):
+    with meter("step", shop.batch):
+        shop.step({name: value[: shop.batch] for name, value in batch.items()})
+    with meter("update", size):
         shop.update()
     for item, sound, rng in list(zip(items, audio, rngs, strict=True))[:straightforward_examples]:
-        with meter("straightforward"):
+        with meter("straightforward", 1):
             straightforward(sound, features, float(item["semitones"]), rng)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Examples per second by the clock, and processor seconds per example, all processes and threads together."""
-
-    examples_per_second: float
-    processor_seconds: float
-
-
-def loader_rate(shop: Workshop, workers: int, batches: int) -> Rate:
-    """The loader alone, in so many processes; the clock starts with the first batch."""
-    before = _children()
-    draws = shop.draws(batches, shop.data.batch_size)
-    batcher = DataLoader(shop.dataset(), batch_sampler=draws, num_workers=workers, prefetch_factor=4)
-    stream = iter(batcher)
-    next(stream)
-    started = time.perf_counter()
-    counted = sum(len(batch["audio"]) for batch in stream)
-    elapsed = time.perf_counter() - started
-    del stream  # ends the workers, whose time is known only then
-    return Rate(counted / elapsed, (_children() - before) / (batches * shop.data.batch_size))
-
-
-def _children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def step_rate(shop: Workshop, threads: int, steps: int) -> Rate:
-    """Features, model and update, in so many threads."""
-    torch.set_num_threads(threads)
-    dataset = shop.dataset()
-    batches = [default_collate([dataset[draw] for draw in draws]) for draws in shop.draws(steps)]
-    started, spent = time.perf_counter(), time.process_time()
-    for batch in batches:
-        shop.step(batch)
-        shop.update()
-    elapsed, spent, examples = time.perf_counter() - started, time.process_time() - spent, steps * shop.batch
-    return Rate(examples / elapsed, spent / examples)

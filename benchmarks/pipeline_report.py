@@ -91,7 +91,8 @@ def clock_section(measured: dict[str, Measured]) -> str:
 def gpu_section(paper: Measured) -> str:
     """What 16 cores deliver and a GPU takes: an estimate."""
     costs = paper.costs
-    delivered = CORES / costs.loading
+    loading = paper.loaders[1].processor_seconds  # of hundreds of examples, the start of the worker and handing over included
+    delivered = CORES / loading
     rows = []
     for kind, peak in GPU_PEAK.items():
         for share in ACHIEVED:
@@ -104,8 +105,8 @@ def gpu_section(paper: Measured) -> str:
     return (
         f"## How much of an {GPU} would {CORES} cores feed? (an estimate; no GPU was at hand)\n\n"
         f"A paper-size step is {costs.flops / 1e9:.4g} GFLOP per example (counted by torch on the step itself), {paper.batch} examples. "
-        f"Loading costs {1e3 * costs.loading:.3g} ms on one core here, so {CORES} such cores load {delivered:.0f} examples/s; "
-        f"features run on the GPU. Dense peaks: {peaks}.\n\n"
+        f"Loading costs {1e3 * loading:.3g} ms on one core here, starting the worker and handing over included, so {CORES} such cores load "
+        f"{delivered:.0f} examples/s; features run on the GPU. Dense peaks: {peaks}.\n\n"
         + table(header, rows)
         + "\nThe last column is the share of a step that drawing the noise in the training process would take. The loader's workers draw it "
         "instead, from each example's own seed, so it is the same whatever the batch, the process or the resumption; they collate, too.\n"

@@ -291,7 +291,16 @@ def arguments(data: Path, root: Path, *more: str) -> list[str]:
     model = {"hidden": 12, "decoder_hidden": 12, "shared": 10, "latent_dim": 4}
     words = [f"--data.{key}={value}" for key, value in options.items()] + [f"--model.model.{key}={value}" for key, value in model.items()]
     trainer = [f"--trainer.default_root_dir={root}", "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu"]
-    return ["fit", f"--config={recipe('tanaka2021-small')}", "--model.features.sample_rate=44100", *words, *trainer, *more]
+    return [
+        "fit",
+        f"--config={recipe('tanaka2021-small')}",
+        "--model.features.sample_rate=44100",
+        "--model.alpha=0.8",
+        "--model.beta=0.8",
+        *words,
+        *trainer,
+        *more,
+    ]
 
 
 def test_the_recipe_trains_and_its_checkpoint_reads(tiny_data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from training.checkpoint import Checkpoint
 from training.data.manifest import DataError, read_dataset
 from training.evaluation.classes import Classes, normalised
 from training.evaluation.figures import ZERO_INSIDE
-from training.evaluation.metric import FRAMES, evaluate_metric, first_frames
+from training.evaluation.metric import evaluate_metric
+from training.evaluation.metric_measures import FRAMES, first_frames
 from training.features import FeatureConfig, FeatureExtractor
 from training.models.metric import MetricConfig, MetricVAE
 

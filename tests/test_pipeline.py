@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 
 from benchmarks import pipeline, pipeline_report
 from benchmarks.pipeline_parts import LOADING, TRAINING, Costs, Workshop
+from benchmarks.pipeline_rates import Rate
 from benchmarks.precision import Precision
 from benchmarks.straightforward import log_amplitude, split, straightforward
 from training.data.manifest import read_dataset
@@ -112,7 +113,22 @@ def test_the_straightforward_pipeline_makes_the_same_spectra(tiny_data: Path) ->
 
 
 def test_the_benchmark_reports_every_part(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--data", str(tiny_data), "--recipes", "live", "--rounds", "1", "--batches", "2", "--seeds", "0", "--out", str(tmp_path)]
+    arguments = [
+        "--data",
+        str(tiny_data),
+        "--recipes",
+        "live",
+        "--rounds",
+        "1",
+        "--batch",
+        "2",
+        "--batches",
+        "2",
+        "--seeds",
+        "0",
+        "--out",
+        str(tmp_path),
+    ]
     assert pipeline.main(arguments) == 0
     [found] = json.loads((tmp_path / "report.json").read_text())["recipes"].values()
     parts = found["costs"]["seconds"]
@@ -133,7 +149,7 @@ def test_the_benchmark_refuses_data_of_another_rate(tiny_data: Path, capsys: pyt
 def test_the_estimate_for_a_gpu_is_arithmetic() -> None:
     """100 examples/s per core against 200 GFLOP per example: 16 cores load 1600 examples/s."""
     parts = dict.fromkeys((*LOADING, *TRAINING), 0.0025)
-    paper = pipeline.Measured(32, 10**8, Costs(parts, 0.1, 200e9, 2), {}, {})
+    paper = pipeline.Measured(32, 10**8, Costs(parts, 0.1, 200e9, {}), {1: Rate(50, 0.01)}, {})
     text = pipeline_report.gpu_section(paper)
     assert "load 1600 examples/s" in text
     assert "| TF32 | 5% | 124 | 259 | 12.9 × | 31% |" in text

@@ -22,7 +22,7 @@ from training.train import WholeFiles, recipe
 
 FEW_STEPS = ["--data.steps_per_epoch=3", "--trainer.max_epochs=4", "--model.preview_epochs=0", "--trainer.limit_val_batches=1"]
 FEW_STEPS += ["--trainer.log_every_n_steps=1"]
-CURVE_TOLERANCE = 0.02
+CURVE_TOLERANCE = 1e-4  # relative, rounding; measured 5e-6 on these notes, 7e-4 on FluidR3, where sounds end and the halves of a batch differ
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 

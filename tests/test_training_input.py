@@ -41,7 +41,7 @@ def assert_trained(root: Path) -> None:
     content = torch.load(last, weights_only=True)
     assert content["global_step"] == 2
     assert all(bool(torch.isfinite(value).all()) for value in content["state_dict"].values())
-    [saved] = [state for name, state in content["callbacks"].items() if name.startswith("Checkpoints")]
+    [saved] = [state for name, state in content["callbacks"].items() if name.startswith("Best")]
     assert math.isfinite(float(saved["current_score"]))
     load_checkpoint(last)
 

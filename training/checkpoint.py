@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from training.data.manifest import replace_file
-from training.features import FeatureConfig
+from training.features import FeatureConfig, RecipeError
 from training.models.latents import TimbreVAE
 from training.models.metric import MetricConfig, MetricVAE
 from training.models.mixture import MixtureConfig, MixtureVAE
@@ -78,7 +78,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         model = make_model(make_config(**described["model"]))
         weights = {key.removeprefix("model."): value for key, value in content["state_dict"].items() if key.startswith("model.")}
         model.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, RecipeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} is damaged or of another version ({reason}); train or copy it again") from None
     return Checkpoint(features, model.eval(), dict(described.get("info", {})), described.get("knobs"))

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class RecipeError(ValueError):
+class RecipeError(Exception):
     """A value a model cannot be made with; the message says which and what is possible."""
 
 

@@ -105,9 +105,17 @@ def main(arguments: list[str] | None = None) -> int:
             args=arguments,
         )
     except (DataError, CheckpointError, RecipeError, FileNotFoundError, MisconfigurationException) as error:
-        print(f"training.train: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _complain(error)
+    except ValueError as error:
+        if not isinstance(error.__cause__, RecipeError):  # jsonargparse wraps what a model refuses
+            raise
+        return _complain(error.__cause__)
     return 0
+
+
+def _complain(error: Exception) -> int:
+    print(f"training.train: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
 
 
 def recipe(name: str) -> Path:

@@ -6,64 +6,25 @@ begins to hear the sound one hop in, the paper's centred one half a window in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from training.checkpoint import Checkpoint
 from training.data.cutting import UNLABELLED
 from training.data.manifest import DataError, SoundSet
-from training.evaluation.bootstrap import interval
-from training.evaluation.classes import Classes, normalised
 from training.evaluation.figures import FAILS, HOLDS, ZERO_INSIDE
 from training.evaluation.measurement import read_matching, subset
 from training.evaluation.metric_figures import denseness_figure, distances_figure, tsne_figure
+from training.evaluation.metric_measures import FRAMES, SPACES, Row, basic_interval, measure
 from training.evaluation.report import save_picture, table
-from training.features import FeatureExtractor
-from training.probes import batches, encode_all, swap_changes
 
-FRAMES = 9
-SPACES = ("pitch", "timbre")
 TABLE = tuple(f"{space} {figure}" for space in SPACES for figure in ("denseness", "divergence"))
 OURS = ("authority of pitch", "authority of timbre", "MSE")
 PAPER = {"vanilla": (3.334, 2.279, 3.640, 1.541), "proposed": (2.891, 3.551, 3.420, 2.654)}  # table 1
 TOLD = ("alpha", "beta", "mask_silence", "balanced_pairs", "epoch", "step", "seed", "training_seconds")  # of the training, in report.json
-Statistic = Callable[[np.ndarray], float]  # of row indices
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What was measured of one checkpoint.
-
-    kind : the paper's row it stands beside;  spaces : space → its own classes;  seen : test instruments that it was trained on
-    statistics : figure → (number of rows, the figure of those rows)
-    """
-
-    kind: str
-    spaces: dict[str, Classes]
-    seen: list[str]
-    statistics: dict[str, tuple[int, Statistic]]
-
-    def value(self, figure: str) -> float:
-        count, statistic = self.statistics[figure]
-        return statistic(np.arange(count))
-
-    def interval(self, figure: str, seed: int) -> tuple[float, float]:
-        """95 % bootstrap interval over sounds (authority: over pairs of sounds)."""
-        return basic_interval(*self.statistics[figure], seed=seed)
-
-
-def basic_interval(count: int, statistic: Statistic, *, seed: int) -> tuple[float, float]:
-    """The percentile interval mirrored at the figure (Davison & Hinkley 1997, section 5.2), over `count` rows.
-
-    Sounds drawn twice make classes look denser and further apart than they are; mirroring takes that bias out.
-    """
-    twice = 2 * statistic(np.arange(count))
-    return interval(np.arange(count), lambda rows: twice - statistic(rows), seed=seed)
 
 
 def evaluate_metric(checkpoints: Mapping[str, Checkpoint], data: Path, out: Path, *, seed: int, test_sounds: int) -> tuple[str, dict[str, Any]]:
@@ -87,7 +48,7 @@ def evaluate_metric(checkpoints: Mapping[str, Checkpoint], data: Path, out: Path
             raise DataError(
                 f"{name} and {first} have other test sounds, so they cannot be compared; train them on one selection, or evaluate each alone"
             )
-    rows = {name: _measure(checkpoint, sounds, chosen[name][1], seed) for name, checkpoint in checkpoints.items()}
+    rows = {name: measure(checkpoint, sounds, chosen[name][1], seed) for name, checkpoint in checkpoints.items()}
     spaces = {name: row.spaces for name, row in rows.items()}
     pictures = (
         save_picture(tsne_figure(spaces, seed), out, "s2_tsne", "Figure 3: both spaces by t-SNE")
@@ -115,41 +76,6 @@ def _sounds(checkpoint: Checkpoint, data: Path, seed: int, count: int) -> tuple[
             raise DataError(f"{data} has labelled test sounds of {len(np.unique(labels))} {what} for this model, the evaluation needs 2 or more")
     trained = every.select(split="train", **checkpoint.selection)
     return sounds, sorted({str(name) for name in sounds.instrument} & {str(name) for name in trained.instrument})
-
-
-def _measure(checkpoint: Checkpoint, sounds: SoundSet, seen: list[str], seed: int) -> Row:
-    seconds, features = float(checkpoint.info.get("segment_seconds", 2.0)), FeatureExtractor(checkpoint.features)
-    latents = first_frames(checkpoint, features, sounds, seconds)
-    pitches, by_pitch = np.unique(np.round(sounds.pitch).astype(int), return_inverse=True)
-    instruments, by_instrument = np.unique(sounds.instrument, return_inverse=True)
-    spaces = {
-        "pitch": Classes(normalised(latents["pitch"]), by_pitch, tuple(map(str, pitches))),
-        "timbre": Classes(normalised(latents["timbre"]), by_instrument, tuple(map(str, instruments))),
-    }
-    changes = swap_changes(checkpoint.model, features, sounds, seconds, seed)
-    errors = encode_all(checkpoint.model, features, sounds, seconds)
-    statistics: dict[str, tuple[int, Statistic]] = {}
-    for space, classes in spaces.items():
-        for k, figure in enumerate(("denseness", "divergence")):
-            statistics[f"{space} {figure}"] = (len(sounds), lambda rows, classes=classes, k=k: classes.figures_of(rows)[k])  # type: ignore[misc]
-        statistics[f"authority of {space}"] = (len(changes[space]), _share(changes[space], changes["all"]))
-    statistics["MSE"] = (len(sounds), _share(errors.squared_error * errors.frames, errors.frames))
-    kind = "proposed" if checkpoint.info.get("alpha") or checkpoint.info.get("beta") else "vanilla"
-    return Row(kind, spaces, seen, statistics)
-
-
-@torch.no_grad()
-def first_frames(checkpoint: Checkpoint, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> dict[str, np.ndarray]:
-    """Posterior means of the first frames of each sound, (sounds, FRAMES, D) per space."""
-    parts = []
-    for _, audio in batches(sounds, seconds):
-        spectra = features(audio)
-        parts.append(checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents)
-    return {space: np.concatenate([z[space][:, :FRAMES].double().numpy() for z in parts]) for space in SPACES}
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> Statistic:
-    return lambda rows: float(part[rows].sum() / max(1e-12, whole[rows].sum()))
 
 
 def _claims(rows: Mapping[str, Row], seed: int) -> list[dict[str, Any]]:
