@@ -50,10 +50,10 @@ def measure(name: str, data: Path, options: argparse.Namespace) -> Measured:
     """All figures of one recipe; the paper-size model in few and small steps."""
     paper = name == PAPER_SIZE
     shop = Workshop(name, data, options.paper_batch if paper else options.batch)
-    rounds = 1 if paper else options.rounds
-    costs = measure_costs(shop, rounds, 8)
+    rounds = max(1, options.rounds // 3) if paper else options.rounds
+    costs = measure_costs(shop, rounds, 16)
     loaders = {workers: loader_rate(shop, workers, options.batches) for workers in (1, 2)}
-    steps = {threads: step_rate(shop, threads, rounds) for threads in (1, 2)}
+    steps = {threads: step_rate(shop, threads, 1 if paper else rounds) for threads in (1, 2)}
     return Measured(shop.data.batch_size, sum(parameter.numel() for parameter in shop.task.parameters()), costs, loaders, steps)
 
 
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets, one per sample rate of the recipes")
     parser.add_argument("--out", type=Path, help="folder for report.md and report.json")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
-    parser.add_argument("--rounds", type=number(1, 1000, int), default=6, help="measured batches per part, the paper-size model one")
+    parser.add_argument("--rounds", type=number(1, 1000, int), default=6, help="measured batches per part, a third for the paper-size model")
     parser.add_argument("--batches", type=number(2, 10000, int), default=24, help="measured batches of the loader alone")
     parser.add_argument("--batch", type=number(1, 1024, int), help="sounds per measured step; default: the recipe's")
     parser.add_argument("--paper-batch", type=number(1, 1024, int), default=2, help="sounds per step of the paper-size model")
