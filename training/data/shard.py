@@ -12,6 +12,7 @@ import numpy as np
 from training.data.fluid import PERCUSSION_BANK, NoteRenderer
 from training.data.gm import PERCUSSION, PERCUSSION_KEYS, PROGRAMS
 from training.data.manifest import FULL_SCALE, PEAK_DBFS, SPLITS, DataError, Sound, read_rows, replace_file, rows_as_csv
+from training.data.splits import draw_splits
 from training.data.store import PITCH_STEP_SAMPLES, pitch_file
 
 ONSET_DB = -50.0  # a sound begins at the first sample this close to its peak
@@ -156,14 +157,11 @@ def write_shard(
 
 
 def assign_splits(rows: list[Sound], request: RenderRequest) -> list[Sound]:
-    """Deal the sounds of each instrument at random to the splits, in the shares asked for, as evenly as their number allows."""
-    edges = np.cumsum(request.split)[:-1]
+    """Deal the sounds of each instrument to the splits, in the shares asked for."""
     chosen: dict[str, str] = {}
     for instrument in dict.fromkeys(row.instrument for row in rows):
         names = [row.sound for row in rows if row.instrument == instrument]
-        rng = np.random.default_rng([request.seed, *instrument.encode()])
-        positions = (rng.permutation(len(names)) + rng.random()) / len(names)
-        chosen.update(zip(names, (SPLITS[i] for i in np.searchsorted(edges, positions, side="right")), strict=True))
+        chosen.update(zip(names, draw_splits(instrument, len(names), shares=request.split, seed=request.seed), strict=True))
     return [replace(row, split=chosen[row.sound]) for row in rows]
 
 

@@ -9,6 +9,13 @@ import numpy as np
 from training.data.manifest import SPLITS
 
 
+def draw_splits(instrument: str, count: int, *, shares: Sequence[float], seed: int) -> list[str]:
+    """Splits for so many things of one instrument: at random, as evenly in the given shares of `SPLITS` as their number allows."""
+    rng = np.random.default_rng([seed, *instrument.encode()])
+    positions = (rng.permutation(count) + rng.random()) / count
+    return [SPLITS[int(index)] for index in np.searchsorted(np.cumsum(shares)[:-1], positions, side="right")]
+
+
 def deal(instruments: Sequence[str], groups: Sequence[str], *, shares: Sequence[float], seed: int) -> list[str]:
     """The split of each sound. Within an instrument, groups go to the splits at random in the given shares; a group is never divided.
 
@@ -19,17 +26,14 @@ def deal(instruments: Sequence[str], groups: Sequence[str], *, shares: Sequence[
     instruments, groups : one per sound; a group belongs to one instrument
     shares : of `SPLITS`
     """
-    edges = np.cumsum(shares)[:-1]
     members: dict[str, dict[str, int]] = {}
     for instrument, group in zip(instruments, groups, strict=True):
         sizes = members.setdefault(instrument, {})
         sizes[group] = sizes.get(group, 0) + 1
     chosen: dict[tuple[str, str], str] = {}
     for instrument, sizes in members.items():
-        rng = np.random.default_rng([seed, *instrument.encode()])
-        positions = (rng.permutation(len(sizes)) + rng.random()) / len(sizes)
-        dealt = np.searchsorted(edges, positions, side="right")
-        chosen.update({(instrument, group): SPLITS[int(index)] for group, index in zip(sizes, dealt, strict=True)})
+        drawn = draw_splits(instrument, len(sizes), shares=shares, seed=seed)
+        chosen.update({(instrument, group): split for group, split in zip(sizes, drawn, strict=True)})
     for split, share in zip(SPLITS, shares, strict=True):
         if share > 0 and split not in chosen.values():
             _move_one(chosen, members, split)

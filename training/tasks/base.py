@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import lightning
@@ -21,7 +22,7 @@ Batch = dict[str, Tensor]
 MatmulPrecision = Literal["highest", "high", "medium"]
 
 
-class VAETask(lightning.LightningModule):
+class VAETask(lightning.LightningModule, ABC):
     """Trains one system. A subclass makes `self.model` and says in `terms` what is minimised.
 
     Parameters
@@ -50,9 +51,9 @@ class VAETask(lightning.LightningModule):
         self.preview: Batch | None = None
         self.earlier_seconds, self.started = 0.0, time.monotonic()
 
+    @abstractmethod
     def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
         """Named scalars of a batch; "loss" is what is minimised. In validation nothing is perturbed and nothing drawn at random."""
-        raise NotImplementedError
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
