@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.models.latents import Latents, TimbreVAE
 from training.models.perturbation import PerturbationVAE
-from training.recurrent import RecurrentStack
+from training.recurrent import RecurrentStack, update_weight
 
 DECODER_ROWS = 2  # the latents as they are, and the latents as edited
 
@@ -46,22 +46,40 @@ class GruStep(nn.Module):
 
 
 class StackStep(nn.Module):
-    """A causal `RecurrentStack`, one frame; a state of shape (batch, hidden) per layer."""
+    """A causal `RecurrentStack`, one frame.
+
+    state_sizes : name → width of each state: a hidden vector per layer, and, of a stack that looks ahead, what the last layer's
+        predecessor gave for the frames since, side by side
+    """
 
     def __init__(self, stack: RecurrentStack) -> None:
         super().__init__()
         if stack.directions != 1:
             raise ValueError("a bidirectional stack does not stream; make it causal first")
         self.layers = nn.ModuleList([*(GruStep(stack.body, layer) for layer in range(stack.body.num_layers)), GruStep(stack.head, 0)])
+        self.width, self.lookahead = stack.width, stack.lookahead
+        self.state_sizes = {f"layer{i}": stack.hidden for i in range(len(self.layers))}
+        if stack.lookahead:
+            self.state_sizes["past"] = stack.lookahead * stack.width
 
     def forward(self, x: Tensor, states: list[Tensor], condition: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        following = []
-        for i, (layer, h) in enumerate(zip(self.layers, states, strict=True)):
-            if condition is not None and i == len(self.layers) - 1:
-                x = torch.cat([x, condition], dim=-1)
+        """states, and the next ones in the answer, in the order of `state_sizes`."""
+        following, past = [], []
+        for i, (layer, h) in enumerate(zip(self.layers, states[: len(self.layers)], strict=True)):
+            if i == len(self.layers) - 1:
+                if self.lookahead:
+                    x, late = beside_past_step(x, states[-1], self.width)
+                    past = [late]
+                x = x if condition is None else torch.cat([x, condition], dim=-1)
             x = layer(x, h)
             following.append(x)
-        return x, following
+        return x, following + past
+
+
+def beside_past_step(y: Tensor, past: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """One frame of `training.recurrent.beside_past`.  y : (batch, width);  past : (batch, k·width), the oldest first."""
+    both = torch.cat([past, y], dim=-1)
+    return torch.cat([both[:, :width], y], dim=-1), both[:, width:]
 
 
 class StreamingEncoder(nn.Module):
@@ -74,7 +92,8 @@ class StreamingEncoder(nn.Module):
         self.stacks = nn.ModuleDict({name: StackStep(model.stack(name)) for name in model.latent_sizes})
         self.means = nn.ModuleDict({name: LinearStep(model.head(name).mean.weight, model.head(name).mean.bias) for name in model.latent_sizes})
         self.centred = model.config.centred_variation and "variation" in model.latent_sizes
-        self.state_shapes = {f"{name}.layer{i}": (1, model.stack(name).hidden) for name in model.latent_sizes for i in range(len(self._layers(name)))}
+        self.lookahead = model.lookahead
+        self.state_shapes = {f"{name}.{key}": (1, size) for name in model.latent_sizes for key, size in self._stack(name).state_sizes.items()}
         self.state_shapes["count"] = (1, 1)
         if "timbre" in model.latent_sizes:
             self.state_shapes["timbre.mean"] = (1, model.stack("timbre").width)
@@ -84,15 +103,15 @@ class StreamingEncoder(nn.Module):
         self.input_shapes = {"envelope": (1, bins), "fine": (1, bins), "rate": (1,)}
         self.output_shapes = {name: (1, size) for name, size in model.latent_sizes.items()}
 
-    def _layers(self, name: str) -> nn.ModuleList:
+    def _stack(self, name: str) -> StackStep:
         stack = self.stacks[name]
         assert isinstance(stack, StackStep)
-        return stack.layers
+        return stack
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         state = dict(zip(self.state_shapes, states, strict=True))
         following = {"count": state["count"] + 1}
-        weight = torch.maximum(1 / following["count"], rate)
+        weight = update_weight(following["count"], rate, self.lookahead)
         compact = self.envelope_input(envelope)
         values: dict[str, Tensor] = {}
         for name in self.output_shapes:
@@ -108,7 +127,7 @@ class StreamingEncoder(nn.Module):
         return (*values.values(), *(following[name] for name in self.state_shapes))
 
     def _step(self, name: str, x: Tensor, condition: Tensor | None, state: dict[str, Tensor], following: dict[str, Tensor]) -> Tensor:
-        keys = [f"{name}.layer{i}" for i in range(len(self._layers(name)))]
+        keys = [f"{name}.{key}" for key in self._stack(name).state_sizes]
         y, states = self.stacks[name](x, [state[key] for key in keys], condition)
         following |= dict(zip(keys, states, strict=True))
         return y
@@ -122,7 +141,7 @@ class StreamingDecoder(nn.Module):
         self.stack = StackStep(model.decoder_stack)
         self.output = LinearStep(model.output.weight, model.output.bias)
         self.latents = len(model.latent_sizes)
-        self.state_shapes = {f"layer{i}": (DECODER_ROWS, model.decoder_stack.hidden) for i in range(len(self.stack.layers))}
+        self.state_shapes = {key: (DECODER_ROWS, size) for key, size in self.stack.state_sizes.items()}
         self.input_shapes = {name: (DECODER_ROWS, size) for name, size in model.latent_sizes.items()}
         self.output_shapes = {"log_amplitude": (DECODER_ROWS, model.config.bins)}
 

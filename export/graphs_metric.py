@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from export.graphs import DECODER_ROWS, LinearStep
+from export.graphs import DECODER_ROWS, LinearStep, beside_past_step
 from training.models.metric import LstmStack, MetricVAE
 
 
@@ -57,10 +57,16 @@ class MetricStreamingEncoder(nn.Module):
         self.input_shapes = {"envelope": (1, bins), "fine": (1, bins), "rate": (1,)}
         self.output_shapes = {name: (1, size) for name, size in model.latent_sizes.items()}
         self.state_shapes = dict.fromkeys(self.stack.state_names, (1, model.encoder.hidden))
+        self.layers = len(self.stack.state_names)
+        if model.lookahead:
+            self.state_shapes["past"] = (1, model.lookahead * model.encoder.width)
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         x = self.model.observed(envelope + fine) + 0 * rate  # every port is read, or it would not be there
-        h, following = self.stack(x, *states)
+        h, following = self.stack(x, *states[: self.layers])
+        if self.model.lookahead:
+            h, past = beside_past_step(h, states[-1], self.model.encoder.width)
+            following = [*following, past]
         h = nn.functional.leaky_relu(self.shared(h))
         return (*(self.means[name](h) for name in self.output_shapes), *following)
 

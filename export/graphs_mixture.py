@@ -77,7 +77,7 @@ class StudentEncoder(nn.Module):
     def __init__(self, scale: MelScale, stack: RecurrentStack, head: nn.Linear, latent_sizes: dict[str, int]) -> None:
         super().__init__()
         self.scale, self.stack, self.head = scale, StackStep(stack), LinearStep(head.weight, head.bias)
-        self.state_shapes = {f"layer{i}": (1, stack.hidden) for i in range(len(self.stack.layers))}
+        self.state_shapes = {key: (1, size) for key, size in self.stack.state_sizes.items()}
         bins = scale.bank.shape[1]
         self.input_shapes = {"envelope": (1, bins), "fine": (1, bins), "rate": (1,)}
         self.output_shapes = {name: (1, size) for name, size in latent_sizes.items()}

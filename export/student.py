@@ -28,6 +28,7 @@ class StudentVAE(nn.Module):
     """GRU encoder over mel frames with the teacher's scale and newest-frame decoder. It streams only: a whole sound is what the last frame says."""
 
     KIND: ClassVar[str] = "mixture_vae_student"
+    lookahead = 0
 
     def __init__(self, teacher: MixtureVAE, hidden: int = HIDDEN) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
     manifest.json                            this file's `Manifest`
     streaming/encoder.onnx  decoder.onnx     one hop per call, causal, explicit state
     offline/encoder.onnx    decoder.onnx     the original, whole sounds (absent from a streaming-only bundle)
+    fused.onnx                               the whole runtime in one graph, for other hosts (only if asked for; see `export.fused`)
     report.md  report.json                   what the streaming form costs against the original
 
 Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
@@ -13,6 +14,7 @@ Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
              out  log_amplitude (2, F)
     a model without one of the latents (the manifest's `latents` names those it has) lacks its ports; timbre is always there
     both     in   state.<name>   out  next.<name>, of the fixed shapes listed under `states`; reset = zeros
+    with `lookahead_hops` = k the answer at frame t is about frame t − k, and the runtime delays the sound by k hops
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 FORMAT_VERSION = 1
 STREAMING = ("streaming/encoder", "streaming/decoder")
 OFFLINE = ("offline/encoder", "offline/decoder")
+Precision = Literal["fp32", "int8", "int4"]
 
 
 class BundleError(Exception):
@@ -51,6 +54,7 @@ class Graph(_Record):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     states: tuple[Port, ...] = ()
+    precision: Precision = "fp32"  # of its matrix products' weights
 
 
 class Features(_Record):
@@ -117,8 +121,9 @@ class Manifest(_Record):
     format_version: Literal[1]
     producer: str
     model_kind: str
-    precision: Literal["fp32", "int8"]
+    precision: Literal["fp32", "int8", "int4", "mixed"]  # of the streaming graphs
     features: Features
+    lookahead_hops: Annotated[int, Field(ge=0, le=64)] = 0  # how many hops later the model answers
     latents: dict[Literal["timbre", "variation", "pitch"], int]  # dimensions
     graphs: dict[str, Graph]
     axes: tuple[Axis, ...]

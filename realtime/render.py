@@ -26,7 +26,7 @@ def render(session: Session, audio: np.ndarray, rate: float, events: Sequence[Ev
 
     Returns
     -------
-    ndarray, (frames, channels), float32; as long as the input, for the session adds no latency
+    ndarray, (frames, channels), float32; as long as the input and in step with it: a session's latency is taken off
 
     Raises
     ------
@@ -37,8 +37,10 @@ def render(session: Session, audio: np.ndarray, rate: float, events: Sequence[Ev
         raise ValueError(f"{audio.shape} samples at {rate:g} Hz, but the session is for {session.channels} channels at {session.sample_rate:g} Hz")
     if block_size < 1:
         raise ValueError(f"block_size={block_size} must be at least 1")
+    late = session.latency_samples
+    audio = np.concatenate([audio, np.zeros((late, session.channels), audio.dtype)]) if late else audio
     out = np.empty_like(audio, np.float32)
-    due = sorted(events, key=lambda event: event[0])  # stable: events of one sample stay in order
+    due = sorted(((sample + late, action) for sample, action in events), key=lambda event: event[0])  # stable: events of one sample stay in order
     done = n = 0
     with _progress(len(audio) / rate) as progress:
         task = progress.add_task("rendering", total=len(audio))
@@ -51,7 +53,7 @@ def render(session: Session, audio: np.ndarray, rate: float, events: Sequence[Ev
             if not progress.disable:
                 progress.update(task, completed=end)
             done = end
-    return out
+    return out[late:]
 
 
 def _progress(seconds: float) -> Progress:

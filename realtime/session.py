@@ -1,7 +1,7 @@
 """The instrument: sound and knob values in, reshaped sound out, in blocks of any size. It knows no device and no file.
 
 Once per hop the model hears the newest frame and answers with a filter; the sound itself only ever passes through that filter, so
-it is never delayed. At rest the filter is 1, bit for bit.
+it is not delayed, but for models that answer about an earlier frame: then by as much. At rest the filter is 1, bit for bit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from realtime.convolver import Convolver
 from realtime.edits import TimbreEdits
 from realtime.engine import StreamingModel
 from realtime.hops import HopSource
+from realtime.lookahead import FrameDelay, SampleDelay
 from realtime.meters import HOP_HISTORY, Summary, new_meters, summarize
 from realtime.morph import MinimumPhase, MorphGain
 from realtime.pitch import PitchTracker
@@ -46,8 +47,6 @@ class Session:
         If the model cannot run as asked.
     """
 
-    latency_samples = 0  # the sound passes through a filter that answers at once
-
     def __init__(
         self,
         bundle: Bundle,
@@ -73,6 +72,10 @@ class Session:
         self._model = StreamingModel(bundle, provider)
         self._hops = HopSource(features, sample_rate)
         self._frame = FrameAnalyser(features)
+        lookahead = bundle.manifest.lookahead_hops
+        self._heard = FrameDelay(self._frame, lookahead)
+        self._latency_samples = round(lookahead * features.hop_seconds * sample_rate)
+        self._delay = SampleDelay(channels, self._latency_samples, CHUNK_SAMPLES)
         self._pitch = PitchTracker(features)
         self._edits = TimbreEdits(bundle.manifest)
         self._gain = MorphGain(features)
@@ -82,6 +85,11 @@ class Session:
         self._mono = np.zeros(CHUNK_SAMPLES)
         self.reset()
         self._warm_up()
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples from in to out at the session's rate: the filter itself answers at once, the model perhaps some hops later."""
+        return self._latency_samples
 
     @property
     def provider(self) -> str:
@@ -100,7 +108,7 @@ class Session:
 
     def reset(self) -> None:
         """As new: the same sound gives the same answer, bit for bit. Meters and knobs stay as they are."""
-        for part in (self._model, self._hops, self._frame, self._pitch, self._edits, self._gain, self._convolver):
+        for part in (self._model, self._hops, self._frame, self._heard, self._delay, self._pitch, self._edits, self._gain, self._convolver):
             part.reset()
         self._rest_hops = self._settle_hops  # hops since the last edit
 
@@ -138,6 +146,7 @@ class Session:
         np.add.reduce(dry, axis=0, out=mono)
         if self.channels > 1:
             mono /= self.channels
+        dry = self._delay.process(dry)
         done = 0
         while True:
             taken = self._hops.take(mono[done : done + self._convolver.most])
@@ -152,8 +161,9 @@ class Session:
     def _step(self) -> None:  # audio thread
         """A hop has ended: hear it, and change the filter."""
         started = time.perf_counter()
-        frame, edits, gain = self._frame, self._edits, self._gain
+        frame, heard, edits, gain = self._frame, self._heard, self._edits, self._gain
         frame.push(self._hops.hop)
+        heard.push()
         edits.follow(self.knobs.values)
         self._rest_hops = self._rest_hops + 1 if edits.at_rest else 0
         settled = self._rest_hops >= self._settle_hops
@@ -161,13 +171,13 @@ class Session:
         if not self._answer():
             meters["failed_hops"] += 1
             self._model.reset()
-            gain.rest(frame.amplitude, frame.sounding)
+            gain.rest(heard.amplitude, heard.sounding)
             self._convolver.change(None, edits.gain)
         elif settled or edits.mix == 0.0:
-            gain.rest(frame.amplitude, frame.sounding)
+            gain.rest(heard.amplitude, heard.sounding)
             self._convolver.change(None, edits.gain)
         else:
-            gain.update(self._model.log_amplitude, frame.log_amplitude, frame.amplitude, frame.sounding, self._pitch.period_samples)
+            gain.update(self._model.log_amplitude, heard.log_amplitude, heard.amplitude, heard.sounding, self._pitch.period_samples)
             response = self._minimum_phase.response(gain)
             response *= gain.level * edits.mix * edits.gain
             response[0] += (1 - edits.mix) * edits.gain
@@ -186,8 +196,8 @@ class Session:
         try:
             if frame.sounding:
                 model.encode(frame.envelope, frame.fine, self._timbre_rate)
-                if not self._edits.at_rest:
-                    self._pitch.update(frame.amplitude)
+            if self._heard.sounding and not self._edits.at_rest:
+                self._pitch.update(self._heard.amplitude)
             inputs = model.decoder_inputs
             for name, value in model.latents.items():
                 inputs[name][:] = value

@@ -88,7 +88,8 @@ class TimbreVAE(Protocol):
     """What evaluation, knobs, plots and export ask of every system.
 
     Inputs are the spectra of `training.features`: envelope + fine is the log-amplitude. Whole sounds go through `encode` and `decode`;
-    causal models also stream, any number of frames a call, with a state of fixed shape made by `encoder_state` and `decoder_state`.
+    causal models also stream, any number of frames a call, with a state of fixed shape made by `encoder_state` and `decoder_state`;
+    what `stream_encode` gives at frame t is about frame t − `lookahead`.
     `latent_sizes` lists the latents in the order of `LATENTS`. `decode` may give fewer frames than went in (a model of fixed length).
     """
 
@@ -96,6 +97,8 @@ class TimbreVAE(Protocol):
     config: Any
     latent_sizes: dict[str, int]
 
+    @property
+    def lookahead(self) -> int: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def encode(self, envelope: Tensor, fine: Tensor, counts: Tensor, noise: Latents | None = None) -> Encoding: ...
     def decode(self, latents: Latents) -> Tensor: ...

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from training.features import RecipeError
 from training.models.latents import Encoding, Latents, Posterior
-from training.models.perturbation import GaussianHead
-from training.recurrent import State
+from training.models.perturbation import GaussianHead, check_lookahead
+from training.recurrent import State, beside_past, lengthened
 
 
 @dataclass(frozen=True)
 class MetricConfig:
-    """Sizes and options. The defaults are the paper's."""
+    """Sizes and options. The defaults are the paper's; options marked * are ours (DESIGN §5)."""
 
     bins: int = 513
     latent_dim: int = 16  # of each latent
@@ -30,12 +30,14 @@ class MetricConfig:
     shared: int = 256  # width of the layer that the four heads read
     dropout: float = 0.3  # after every layer of the encoder, in training only
     bidirectional: bool = True
+    lookahead: int = 0  # * causal: how many frames later the encoder answers, having heard so many more
     log_floor: float = 1e-3  # of the features: turns the log-amplitude into power and back
 
     def __post_init__(self) -> None:
         for name in ("bins", "latent_dim", "hidden", "encoder_layers", "decoder_hidden", "shared"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}={getattr(self, name)} must be at least 1")
+        check_lookahead(self.lookahead, self.bidirectional)
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"dropout={self.dropout} must lie in 0 … 1, 1 excluded")
         if self.log_floor <= 0:
@@ -79,10 +81,14 @@ class MetricVAE(nn.Module):
         self.config = c = config
         self.latent_sizes = {"timbre": c.latent_dim, "pitch": c.latent_dim}
         self.encoder = LstmStack(c.bins, c.hidden, c.encoder_layers, dropout=c.dropout, bidirectional=c.bidirectional)
-        self.shared = nn.Linear(self.encoder.width, c.shared)
+        self.shared = nn.Linear(self.encoder.width * (2 if c.lookahead else 1), c.shared)
         self.heads = nn.ModuleDict({name: GaussianHead(c.shared, size) for name, size in self.latent_sizes.items()})
         self.decoder = LstmStack(2 * c.latent_dim, c.decoder_hidden, 1, bidirectional=c.bidirectional)
         self.output = nn.Linear(self.decoder.width, c.bins)
+
+    @property
+    def lookahead(self) -> int:
+        return self.config.lookahead
 
     def head(self, name: str) -> GaussianHead:
         head = self.heads[name]
@@ -113,8 +119,9 @@ class MetricVAE(nn.Module):
         envelope, fine : (batch, frames, bins);  counts : (batch, frames), not used: every frame stands for itself
         noise : standard normal draws; None takes the means
         """
-        h, _ = self.encoder(self.observed(envelope + fine), self.encoder.initial_state(len(counts)))
-        h = self.features_of(h)
+        x = lengthened(self.observed(envelope + fine), self.lookahead)
+        h, _ = self._followed(x, self.encoder_state(len(counts)))
+        h = h[:, self.lookahead :]
         posteriors: dict[str, Posterior] = {name: self.head(name)(h) for name in self.latent_sizes}
         values = {name: posterior.sample(noise[name] if noise else None) for name, posterior in posteriors.items()}
         return Encoding(posteriors, Latents(**values))
@@ -139,15 +146,22 @@ class MetricVAE(nn.Module):
     # Streaming: any number of frames a call, state in and out ---------------------------------------------------------
 
     def encoder_state(self, batch: int) -> State:
-        return self.encoder.initial_state(batch)
+        state = self.encoder.initial_state(batch)
+        return state | ({"past": self.output.weight.new_zeros(batch, self.lookahead, self.encoder.width)} if self.lookahead else {})
+
+    def _followed(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """What the heads read of power spectra (batch, frames, bins), about `lookahead` frames earlier, and the next state."""
+        h, following = self.encoder(x, state)
+        if self.lookahead:
+            h, following["past"] = beside_past(h, state["past"])
+        return self.features_of(h), following
 
     def decoder_state(self, batch: int) -> State:
         return self.decoder.initial_state(batch)
 
     def stream_encode(self, envelope: Tensor, fine: Tensor, rate: Tensor, state: State) -> tuple[Latents, State]:
         """Latents of the next frames.  rate : not used, no latent is a mean over time"""
-        h, state = self.encoder(self.observed(envelope + fine), state)
-        h = self.features_of(h)
+        h, state = self._followed(self.observed(envelope + fine), state)
         return Latents(**{name: self.head(name).mean(h) for name in self.latent_sizes}), state
 
     def stream_decode(self, latents: Latents, state: State) -> tuple[Tensor, State]:

@@ -193,6 +193,8 @@ class MixtureVAE(nn.Module):
 
     # Streaming: the latents of the window that ends at each frame, by honest recomputation ------------------------------------
 
+    lookahead = 0
+
     def encoder_state(self, batch: int) -> State:
         """The mel frames heard before, as their distance from silence: zeros are silence before the start."""
         return {"heard": self.timbre_means.new_zeros(batch, self.config.frames - 1, self.config.mel_bands)}

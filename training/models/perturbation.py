@@ -17,6 +17,9 @@ from training.models.latents import LATENTS, Encoding, Latents, Posterior, tiled
 from training.recurrent import RecurrentStack, State, cumulative_mean, running_mean
 
 
+MOST_LOOKAHEAD = 64
+
+
 @dataclass(frozen=True)
 class PerturbationConfig:
     """Sizes and options. The defaults are the paper's; options marked * are ours (DESIGN §6)."""
@@ -32,6 +35,7 @@ class PerturbationConfig:
     pitch_encoder: Literal["independent", "conditional"] = "independent"
     centred_variation: bool = False  # * subtract z^v's running mean: what is constant must live in z^t
     envelope_coefficients: int = 0  # * read the envelope as that many cepstral coefficients; 0: bin by bin
+    lookahead: int = 0  # * causal: how many frames later the encoders answer, having heard so many more
     factors: tuple[str, ...] = LATENTS  # two of the three make the paper's ablations (table II)
 
     def __post_init__(self) -> None:
@@ -41,11 +45,20 @@ class PerturbationConfig:
                 raise RecipeError(f"{name}={size} must be at least 1")
         if self.layers < 2:
             raise RecipeError(f"layers={self.layers} must be at least 2: the last layer reads the condition")
+        check_lookahead(self.lookahead, self.bidirectional)
         if not 0 <= self.envelope_coefficients < self.bins:
             raise RecipeError(f"envelope_coefficients={self.envelope_coefficients} must lie in 0 … {self.bins - 1}")
         object.__setattr__(self, "factors", tuple(name for name in LATENTS if name in self.factors))
         if "pitch" not in self.factors or len(self.factors) < 2:
             raise RecipeError(f"factors={list(self.factors)} must be pitch and at least one of timbre and variation")
+
+
+def check_lookahead(frames: int, bidirectional: bool) -> None:
+    """Raises RecipeError where a model cannot look so far ahead."""
+    if not 0 <= frames <= MOST_LOOKAHEAD:
+        raise RecipeError(f"lookahead={frames} must lie in 0 … {MOST_LOOKAHEAD} frames")
+    if frames and bidirectional:
+        raise RecipeError(f"lookahead={frames} is for causal models; a bidirectional one hears the whole sound: leave it out")
 
 
 class GaussianHead(nn.Module):
@@ -96,12 +109,18 @@ class PerturbationVAE(nn.Module):
         for name in c.factors:
             width = c.bins if name == "pitch" else c.envelope_coefficients or c.bins
             condition = sum(self.latent_sizes[other] for other in self.conditions(name))
-            stack = RecurrentStack(width, c.hidden, c.layers, condition_size=condition, bidirectional=c.bidirectional)
+            stack = RecurrentStack(
+                width, c.hidden, c.layers, condition_size=condition, bidirectional=c.bidirectional, lookahead=c.lookahead
+            )
             self.add_module(f"{name}_stack", stack)
         for name in c.factors:
             self.add_module(f"{name}_head", GaussianHead(self.stack(name).width, self.latent_sizes[name]))
         self.decoder_stack = RecurrentStack(sum(self.latent_sizes.values()), c.decoder_hidden or c.hidden, c.layers, bidirectional=c.bidirectional)
         self.output = nn.Linear(self.decoder_stack.width, c.bins)
+
+    @property
+    def lookahead(self) -> int:
+        return self.config.lookahead
 
     def stack(self, name: str) -> RecurrentStack:
         """The encoder of one latent."""
@@ -129,13 +148,12 @@ class PerturbationVAE(nn.Module):
         noise : standard normal draws; None takes the means
         pooled : (batch, frames), the frames z^t is averaged over; None means `counts`
         """
-        batch, frames = counts.shape
+        frames = counts.shape[1]
         compact = self.envelope_input(envelope)
         posteriors, values = {}, Latents()
         for name in self.latent_sizes:
             told = [tiled(values[other], frames) for other in self.conditions(name)]
-            stack = self.stack(name)
-            h, _ = stack(fine if name == "pitch" else compact, stack.initial_state(batch), torch.cat(told, -1) if told else None)
+            h = self.stack(name).whole(fine if name == "pitch" else compact, torch.cat(told, -1) if told else None)
             if name == "timbre":
                 weight = (counts if pooled is None else pooled)[..., None].to(h.dtype)
                 h = (h * weight).sum(1) / weight.sum(1).clamp_min(1)
@@ -180,7 +198,7 @@ class PerturbationVAE(nn.Module):
         return self.decoder_stack.initial_state(batch)
 
     def stream_encode(self, envelope: Tensor, fine: Tensor, rate: Tensor, state: State) -> tuple[Latents, State]:
-        """Latents of the next frames; z^t is the running mean, so it has a value per frame.
+        """Latents of the next frames (of those `lookahead` frames earlier); z^t is the running mean, so it has a value per frame.
 
         rate : scalar, the smallest update weight of the running means (1/frames)
         """
@@ -192,11 +210,11 @@ class PerturbationVAE(nn.Module):
             told = [values[other] for other in self.conditions(name)]
             h, after = self.stack(name)(fine if name == "pitch" else compact, part, torch.cat(told, -1) if told else None)
             if name == "timbre":
-                h, mean = running_mean(h, part, rate)
+                h, mean = running_mean(h, part, rate, self.lookahead)
                 after |= mean
             z = self.head(name).mean(h)
             if name == "variation":
-                centre, mean = running_mean(z, part, rate)
+                centre, mean = running_mean(z, part, rate, self.lookahead)
                 after |= mean
                 z = z - centre if self.config.centred_variation else z
             values[name] = z
