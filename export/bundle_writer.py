@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from export.quantize import quantize_int8
+from export.quantize import Quantized, overall, quantize
+from export.quantize_feeds import Feed
 from export.verify import ExportError, state_names
-from realtime.bundle import Axis, Features, Graph, Manifest, Port, Preset, file_sha256
+from realtime.bundle import STREAMING, Axis, Features, Graph, Manifest, Port, Precision, Preset, file_sha256
 from training.features import FeatureConfig
 from training.models.latents import TimbreVAE
 
 OPSET = 17
+
+
+@dataclass
+class Written:
+    """graphs : by their names in the manifest;  quantised : what became of the weights of each streaming graph that is coarser"""
+
+    graphs: dict[str, Graph]
+    quantised: dict[str, Quantized] = field(default_factory=dict)
+
+    @property
+    def precisions(self) -> dict[str, Precision]:
+        return {name.removeprefix("streaming/"): graph.precision for name, graph in self.graphs.items() if name in STREAMING}
 
 
 @contextmanager
@@ -43,8 +57,8 @@ def building(target: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def write_streaming(folder: Path, encoder: Any, decoder: Any, precision: str) -> dict[str, Graph]:
-    """Export the causal model's two graphs, one hop per call."""
+def write_streaming(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:
+    """Export the causal model's two graphs, one hop per call, fp32."""
     graphs = {}
     for name, module in (("encoder", encoder.eval()), ("decoder", decoder.eval())):
         file = f"streaming/{name}.onnx"
@@ -52,11 +66,7 @@ def write_streaming(folder: Path, encoder: Any, decoder: Any, precision: str) ->
         states_in, states_out = state_names(module)
         shapes = [*module.input_shapes.values(), *module.state_shapes.values()]
         inputs, outputs = [*module.input_shapes, *states_in], [*module.output_shapes, *states_out]
-        plain = folder / f"{name}.fp32.onnx" if precision == "int8" else folder / file
-        _export(module, tuple(torch.zeros(shape) for shape in shapes), plain, inputs, outputs, None)
-        if precision == "int8":
-            quantize_int8(plain, folder / file)
-            plain.unlink()
+        _export(module, tuple(torch.zeros(shape) for shape in shapes), folder / file, inputs, outputs, None)
         graphs[f"streaming/{name}"] = Graph(
             file=file,
             sha256=file_sha256(folder / file),
@@ -65,6 +75,30 @@ def write_streaming(folder: Path, encoder: Any, decoder: Any, precision: str) ->
             states=_ports(module.state_shapes),
         )
     return graphs
+
+
+def quantize_streaming(
+    folder: Path, graphs: Mapping[str, Graph], precisions: Mapping[str, Precision], feeds: Mapping[str, Sequence[Feed]] | None = None
+) -> Written:
+    """Put coarser graphs in the place of those that `write_streaming` wrote.
+
+    feeds : graph → what it was fed on real sound (`export.quantize_feeds`)
+
+    A graph without matrix products of its own weights stays as it is.
+    """
+    changed, sizes = dict(graphs), {}
+    for name, precision in precisions.items():
+        key = f"streaming/{name}"
+        path = folder / graphs[key].file
+        if precision == "fp32":
+            continue
+        exact = path.with_suffix(".fp32")
+        path.rename(exact)
+        sizes[name] = quantize(exact, path, precision, feeds[name] if feeds else None)
+        exact.unlink()
+        kept = precision if sizes[name].matrices else "fp32"
+        changed[key] = graphs[key].model_copy(update={"sha256": file_sha256(path), "precision": kept})
+    return Written(changed, sizes)
 
 
 def write_offline(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:
@@ -86,7 +120,6 @@ def write_manifest(
     *,
     features: FeatureConfig,
     model: TimbreVAE,
-    precision: str,
     graphs: dict[str, Graph],
     knobs: dict[str, Any],
     fidelity: dict[str, float],
@@ -95,7 +128,8 @@ def write_manifest(
         format_version=1,
         producer=f"neiro {metadata.version('neiro')}",
         model_kind=model.KIND,
-        precision="int8" if precision == "int8" else "fp32",
+        precision=overall({name: graphs[name].precision for name in STREAMING}),
+        lookahead_hops=model.lookahead,
         features=Features(
             sample_rate=features.sample_rate,
             window_samples=features.window_samples,
@@ -112,8 +146,12 @@ def write_manifest(
         presets=tuple(Preset.model_validate(preset) for preset in knobs["presets"]),
         fidelity=fidelity,
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=None) + "\n", encoding="utf-8")
+    save_manifest(folder, manifest)
     return manifest
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=None) + "\n", encoding="utf-8")
 
 
 def _ports(shapes: dict[str, Any]) -> tuple[Port, ...]:

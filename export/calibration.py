@@ -19,6 +19,8 @@ from training.data.store import SoundStore
 
 SHIPPED = Path(__file__).with_name("calibration.ogg")
 NOTE_SECONDS = 1.0  # the shipped set is a row of notes of this length
+MOST_BYTES = 1.2e9
+MOST_HELD_OUT = 150
 FORMATS = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".mp3"}
 
 
@@ -34,12 +36,15 @@ class Calibration:
 def calibration_sounds(checkpoint: Checkpoint, folder: Path | None, *, seconds: float = 1.5, limit: int = 600) -> Calibration:
     """The sounds to use: those named, else the checkpoint's data set, else the shipped notes.
 
+    seconds : of each sound (the shipped notes last one second);  limit : sounds, at most what `MOST_BYTES` hold
+
     Raises
     ------
     DataError
         If the named folder holds no sound, or a data set at another rate.
     """
     rate = checkpoint.features.sample_rate
+    limit = min(limit, int(MOST_BYTES / (4 * rate * seconds)))
     if folder is None and checkpoint.data is not None:
         return _from_dataset(checkpoint.data, rate, checkpoint.selection, seconds, limit)
     if folder is None:
@@ -62,7 +67,8 @@ def _from_dataset(folder: Path, rate: int, selection: dict[str, Any], seconds: f
     if everything.sample_rate != rate:
         raise DataError(f"{folder} is at {everything.sample_rate} Hz, the model at {rate} Hz; name other sounds with --calibration")
     parts = []
-    for split, count in (("train", 3 * limit // 4), ("validation", limit // 4)):
+    few = min(limit // 4, MOST_HELD_OUT)
+    for split, count in (("train", limit - few), ("validation", few)):
         sounds = everything.select(split=split, **selection)
         sounds = sounds.take(np.random.default_rng(0).permutation(len(sounds))[:count])
         store, samples = SoundStore(sounds), round(seconds * rate)

@@ -1,8 +1,11 @@
-"""From bidirectional to causal, in closed form (DESIGN §5, steps 1 and 2).
+"""From bidirectional to causal, in closed form (DESIGN §5, steps 1, 2 and 4).
 
 `drop` keeps the forward directions and throws the rest away. `fold` then refits every linear map that used to read
 [forward; backward], layer by layer, by ridge regression on calibration sounds: each map of the causal student learns to
 give the teacher's own pre-activations from the student's own activations; the decoder's last map learns the data.
+
+The teacher hears each sound as it was trained to, the student as the runtime will frame it. With a lookahead, the place of
+the backward half is taken by what the same layer gives k frames later.
 """
 
 from __future__ import annotations
@@ -16,61 +19,103 @@ from torch import Tensor, nn
 
 from training.features import Spectra
 from training.models.latents import Latents, tiled
-from training.models.perturbation import GaussianHead, PerturbationVAE
-from training.recurrent import RecurrentStack
+from training.models.perturbation import PerturbationVAE
+from training.recurrent import RecurrentStack, beside_past, cumulative_mean, lengthened
 
 RIDGE = 1e-4  # times the mean power of the inputs
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One batch's way through a stack: what each layer gave, and what the last one was told beside."""
+class Heard:
+    """One batch of calibration sounds.
 
-    layers: list[Tensor]  # outputs, (batch, frames, width), one per layer
-    condition: Tensor | None
+    whole : as the original model was trained to hear it;  live : as the runtime frames it, with the running level
+    """
+
+    whole: Spectra
+    live: Spectra
 
 
-def drop(model: PerturbationVAE) -> PerturbationVAE:
-    """The causal model made of the forward halves alone."""
-    student = PerturbationVAE(dataclasses.replace(model.config, bidirectional=False))
+@dataclass
+class Pass:
+    """One batch's way through a stack: what the last layer of either model gave, and what their very last ones are told beside.
+
+    theirs : (batch, frames, width), the teacher's;  ours : (batch, frames + lookahead, width), the student's
+    """
+
+    theirs: Tensor
+    ours: Tensor
+    told_theirs: Tensor | None = None
+    told_ours: Tensor | None = None
+
+    def reach_condition(self, lookahead: int) -> None:
+        """What the very last layer reads."""
+        if lookahead:
+            self.ours, _ = beside_past(self.ours, self.ours.new_zeros(len(self.ours), lookahead, self.ours.shape[-1]))
+        self.theirs, self.ours = (
+            y if told is None else torch.cat([y, told], -1) for y, told in ((self.theirs, self.told_theirs), (self.ours, self.told_ours))
+        )
+
+
+def drop(model: PerturbationVAE, lookahead: int = 0) -> PerturbationVAE:
+    """The causal model made of the forward halves alone; what a lookahead adds is not listened to yet."""
+    student = PerturbationVAE(dataclasses.replace(model.config, bidirectional=False, lookahead=lookahead))
     weights = model.state_dict()
+    stacks = tuple(f"{name}_stack.head.weight_ih" for name in model.latent_sizes)
     for name, target in student.state_dict().items():
-        target.copy_(_forward_half(weights[name], target))
+        ahead = student.stack(name.split("_")[0]).width if lookahead and name.startswith(stacks) else 0
+        target.copy_(_forward_half(weights[name], target, ahead))
     return student.eval()
 
 
-def _forward_half(source: Tensor, target: Tensor) -> Tensor:
-    """Columns that read the forward half (they come first), and those that read the condition (they come last)."""
-    if source.shape == target.shape:
+def _forward_half(source: Tensor, target: Tensor, ahead: int = 0) -> Tensor:
+    """Columns that read the forward half (they come first), and those that read the condition (they come last).
+
+    ahead : so many columns between them read what comes later, and start at zero
+    """
+    if source.shape == target.shape and not ahead:
         return source
-    missing = source.shape[1] - target.shape[1]  # the width of the backward half
-    condition = target.shape[1] - missing
-    return torch.cat([source[:, :missing], source[:, source.shape[1] - condition :]], dim=1)
+    missing = ahead or source.shape[1] - target.shape[1]  # the width of the backward half
+    condition = target.shape[1] - missing - ahead
+    return torch.cat([source[:, :missing], source.new_zeros(len(source), ahead), source[:, source.shape[1] - condition :]], dim=1)
 
 
 @torch.no_grad()
-def fold(model: PerturbationVAE, sounds: Sequence[Spectra]) -> PerturbationVAE:
-    """The causal model, refitted.  sounds : batches of calibration spectra."""
-    teacher, student = model.eval(), drop(model)
-    masks = [sound.sounding for sound in sounds]
-    theirs = [teacher.encode(sound.envelope, sound.fine, sound.sounding).latents for sound in sounds]
+def fold(model: PerturbationVAE, sounds: Sequence[Heard], lookahead: int = 0) -> PerturbationVAE:
+    """The causal model, refitted on what it will meet when it streams, its running means among it.
+
+    lookahead : frames later that its encoders answer
+    """
+    teacher, student = model.eval(), drop(model, lookahead)
+    masks = [sound.live.sounding for sound in sounds]
+    theirs = [teacher.encode(sound.whole.envelope, sound.whole.fine, sound.whole.sounding).latents for sound in sounds]
     ours = [Latents() for _ in sounds]
     for name in model.latent_sizes:
-        inputs = [sound.fine if name == "pitch" else teacher.envelope_input(sound.envelope) for sound in sounds]
-        told_theirs, told_ours = (
-            [_joined(z, model.conditions(name), mask.shape[1]) for z, mask in zip(known, masks, strict=True)] for known in (theirs, ours)
-        )
-        passes = _fold_stack(teacher.stack(name), student.stack(name), inputs, inputs, told_theirs, told_ours, masks)
-        _fold_head(teacher.head(name), student.head(name), passes, masks)
-        for known, (_, way), mask in zip(ours, passes, masks, strict=True):
-            known[name] = _latent(student, name, way.layers[-1], mask)
-    nothing = [None] * len(sounds)
-    theirs_in, ours_in = (
-        [_joined(z, tuple(model.latent_sizes), mask.shape[1]) for z, mask in zip(known, masks, strict=True)] for known in (theirs, ours)
-    )
-    passes = _fold_stack(teacher.decoder_stack, student.decoder_stack, _present(theirs_in), _present(ours_in), nothing, nothing, masks)
-    assign(student.output, *ridge([way.layers[-1] for _, way in passes], [sound.log_amplitude for sound in sounds], masks))
+        inputs = [_input(teacher, name, sound.whole) for sound in sounds]
+        live = [before if sound.live is sound.whole else _input(teacher, name, sound.live) for before, sound in zip(inputs, sounds, strict=True)]
+        told = [_joined(z, model.conditions(name), mask.shape[1]) for z, mask in zip(theirs, masks, strict=True)]
+        told_ours = [_joined(z, model.conditions(name), mask.shape[1] + lookahead) for z, mask in zip(ours, masks, strict=True)]
+        passes = [Pass(x, lengthened(y, lookahead), a, b) for x, y, a, b in zip(inputs, live, told, told_ours, strict=True)]
+        same = all(x is y for x, y in zip(inputs, live, strict=True)) and not lookahead
+        late = _fold_stack(teacher.stack(name), student.stack(name), passes, masks, late=0, same_inputs=same)
+        for part in ("mean", "variance"):
+            reference: nn.Linear = getattr(teacher.head(name), part)
+            wanted = [reference(way.theirs) for way in passes]
+            assign(getattr(student.head(name), part), *ridge([aligned(way, late) for way in passes], wanted, masks))
+        for known, way, mask in zip(ours, passes, masks, strict=True):
+            known[name] = _streamed(student, name, way.ours, mask)
+    names = tuple(model.latent_sizes)
+    passes = [
+        Pass(_needed(_joined(a, names, mask.shape[1])), _needed(_joined(b, names, mask.shape[1] + lookahead)))
+        for a, b, mask in zip(theirs, ours, masks, strict=True)
+    ]
+    late = _fold_stack(teacher.decoder_stack, student.decoder_stack, passes, masks, late=lookahead, same_inputs=False)
+    assign(student.output, *ridge([aligned(way, late) for way in passes], [sound.live.log_amplitude for sound in sounds], masks))
     return student
+
+
+def _input(model: PerturbationVAE, name: str, spectra: Spectra) -> Tensor:
+    return spectra.fine if name == "pitch" else model.envelope_input(spectra.envelope)
 
 
 def _joined(z: Latents, names: tuple[str, ...], frames: int) -> Tensor | None:
@@ -78,44 +123,43 @@ def _joined(z: Latents, names: tuple[str, ...], frames: int) -> Tensor | None:
     return torch.cat([tiled(z[name], frames) for name in names], -1) if names else None
 
 
-def _present(values: Sequence[Tensor | None]) -> list[Tensor]:
-    return [value for value in values if value is not None]
+def _needed(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value
 
 
 def _fold_stack(
-    teacher: RecurrentStack,
-    student: RecurrentStack,
-    teacher_inputs: Sequence[Tensor],
-    student_inputs: Sequence[Tensor],
-    teacher_conditions: Sequence[Tensor | None],
-    student_conditions: Sequence[Tensor | None],
-    masks: Sequence[Tensor],
-) -> list[tuple[_Pass, _Pass]]:
-    """Refit the input maps of a stack from its second layer on (its first too, where the inputs differ)."""
-    passes = [
-        (_Pass([x], a), _Pass([y], b)) for x, y, a, b in zip(teacher_inputs, student_inputs, teacher_conditions, student_conditions, strict=True)
-    ]
-    same_inputs = all(x is y for x, y in zip(teacher_inputs, student_inputs, strict=True))
+    teacher: RecurrentStack, student: RecurrentStack, passes: Sequence[Pass], masks: Sequence[Tensor], *, late: int, same_inputs: bool
+) -> int:
+    """Refit the input maps of a stack from its second layer on, its first too where the inputs differ; `passes` then hold what comes out.
+
+    late : frames that the student's inputs are later than the teacher's
+
+    Returns
+    -------
+    int : frames that its outputs are later
+    """
     references = single_layers(teacher)
     for i, (reference, (weight, bias)) in enumerate(zip(references, _layer_parameters(student), strict=True)):
-        last = i == len(references) - 1
+        if i == len(references) - 1:
+            late += student.lookahead
+            for way in passes:
+                way.reach_condition(student.lookahead)
         if i or not same_inputs:
-            rows = [(_read(a, last), _read(b, last)) for a, b in passes]
             forward = reference.get_parameter("weight_ih_l0"), reference.get_parameter("bias_ih_l0")
-            wanted = [nn.functional.linear(x, *forward) for x, _ in rows]
-            new_weight, new_bias = ridge([y for _, y in rows], wanted, masks)
+            wanted = [nn.functional.linear(way.theirs, *forward) for way in passes]
+            new_weight, new_bias = ridge([aligned(way, late) for way in passes], wanted, masks)
             weight.copy_(new_weight)
             bias.copy_(new_bias)
         refitted = single_layers(student)[i]
-        for a, b in passes:
-            a.layers.append(reference(_read(a, last))[0])
-            b.layers.append(refitted(_read(b, last))[0])
-    return passes
+        for way in passes:
+            way.theirs, way.ours = reference(way.theirs)[0], refitted(way.ours)[0]
+    return late
 
 
-def _read(way: _Pass, last: bool) -> Tensor:
-    """What the next layer reads: the last output, and the condition if it is the last layer."""
-    return torch.cat([way.layers[-1], way.condition], -1) if last and way.condition is not None else way.layers[-1]
+def aligned(way: Pass, late: int) -> Tensor:
+    """The student's frames that are about the teacher's."""
+    return way.ours[:, late : late + way.theirs.shape[1]]
 
 
 def single_layers(stack: RecurrentStack) -> list[nn.GRU]:
@@ -136,21 +180,13 @@ def _layer_parameters(stack: RecurrentStack) -> list[tuple[Tensor, Tensor]]:
     return [*body, (stack.head.weight_ih_l0, stack.head.bias_ih_l0)]
 
 
-def _fold_head(teacher: GaussianHead, student: GaussianHead, passes: Sequence[tuple[_Pass, _Pass]], masks: Sequence[Tensor]) -> None:
-    """Mean and variance maps, frame by frame; averaging over time commutes with them."""
-    theirs, ours = [a.layers[-1] for a, _ in passes], [b.layers[-1] for _, b in passes]
-    for name in ("mean", "variance"):
-        reference: nn.Linear = getattr(teacher, name)
-        assign(getattr(student, name), *ridge(ours, [reference(h) for h in theirs], masks))
-
-
-def _latent(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
-    """The student's latent means of whole sounds."""
-    head = student.head(name).mean
+def _streamed(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
+    """The student's latent means at every frame, as streaming gives them, the first `lookahead` ones about nothing."""
+    head, late = student.head(name).mean, student.lookahead
     if name == "timbre":
-        weight = mask[..., None].to(h.dtype)
-        return head((h * weight).sum(1) / weight.sum(1).clamp_min(1))
-    return student.centre(head(h), mask) if name == "variation" else head(h)
+        return head(torch.cat([h[:, :late], cumulative_mean(h[:, late:], mask)], 1))
+    z = head(h)
+    return torch.cat([0 * z[:, :late], student.centre(z[:, late:], mask)], 1) if name == "variation" and student.config.centred_variation else z
 
 
 def ridge(inputs: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,12 @@ TIMED_FRAMES = 300
 def streaming_graphs(model: MixtureVAE | StudentVAE) -> tuple[nn.Module, nn.Module]:
     """Encoder and decoder, one hop per call."""
     if isinstance(model, StudentVAE):
-        return StudentEncoder(model.scale, model.stack, model.head, model.latent_sizes), model.decoder
+        head = nn.Linear(model.head.in_features, model.head.out_features)
+        with torch.no_grad():
+            head.weight.copy_(model.head.weight * model.spread[:, None])
+            head.bias.copy_(model.head.bias * model.spread + model.mean)
+        return StudentEncoder(model.scale, model.stack, head, model.latent_sizes), model.decoder
     return SlidingEncoder(model), NewestDecoder(model)
-
-
-def sliding(model: MixtureVAE, sounds: Sequence[Spectra]) -> MixtureVAE:
-    """The model itself: its window slides."""
-    return model
 
 
 def describe(model: MixtureVAE | StudentVAE) -> str:
@@ -80,6 +78,6 @@ def _cost(name: str, model: MixtureVAE | StudentVAE, spectra: Spectra) -> dict[s
     encoder, decoder = streaming_graphs(model)
     row = Spectra(*(value.flatten(0, 1)[None, :TIMED_FRAMES] for value in (spectra.log_amplitude, spectra.envelope, spectra.fine, spectra.sounding)))
     with tempfile.TemporaryDirectory() as folder:
-        write_streaming(Path(folder), encoder, decoder, "fp32")
+        write_streaming(Path(folder), encoder, decoder)
         run = run_streaming(Path(folder), row, 0.0)
     return {f"hop_ms_{name}": float(np.median(run.hop_ms)), f"parameters_{name}": float(streaming_products([encoder, decoder]))}

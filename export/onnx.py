@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,30 +15,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.bundle_writer import building, write_manifest, write_offline, write_streaming
+from export.bundle_writer import Written, building, quantize_streaming, save_manifest, write_manifest, write_offline, write_streaming
 from export.calibration import Calibration, calibration_sounds
-from export.report import as_markdown, live_features, machine, measure
-from export.systems import SYSTEMS, system_of
-from export.verify import ExportError, run_streaming, verify_offline, verify_streaming
-from realtime.bundle import BundleError, load_bundle
+from export.distil import forget
+from export.fallbacks import Fallback, Wanted, course_of, heard, make_fallback
+from export.fidelity import Sounds, live_features
+from export.fused_file import verify_fused, write_fused
+from export.quantize import parse_precision
+from export.quantize_cost import precision_cost
+from export.quantize_feeds import record_feeds
+from export.report import as_markdown, compare_ways, machine, measure, plain_cost
+from export.systems import System, streaming_graphs, system_of
+from export.verify import ExportError, StreamingRun, run_streaming, verify_offline, verify_streaming
+from realtime.bundle import BundleError, Precision, load_bundle
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from training.data.manifest import DataError, read_dataset
+from training.data.manifest import DataError, SoundSet, read_dataset
 from training.evaluation.measurement import subset
-from training.features import FeatureExtractor
+from training.features import FeatureExtractor, Spectra
 from training.knobs import measure_knobs, raw_axes, timbre_axes
 from training.models.latents import TimbreVAE
 
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default
 VERIFY_SECONDS = 12.0  # of real sound, hop by hop
-CALIBRATION_BATCH = 32
+COMPARED_SOUNDS = (800, 300)  # labelled ones, to learn neighbours from and to measure on
+WINDOWED_SOUNDS = 24  # each of whose frames costs a whole window
+FEEDS = 256  # hops that the rounding of weights is calibrated on
+DISTIL_SOUNDS, FOLD_SOUNDS = 12000, 600
 
 
 @dataclass(frozen=True)
 class Options:
-    precision: str = "fp32"
+    """precisions : of the graphs "encoder" and "decoder";  fused : also write the whole runtime as one graph;  provider : to prove it on"""
+
+    precisions: Mapping[str, Precision] = field(default_factory=lambda: parse_precision("fp32"))
     streaming_only: bool = False
     calibration: Path | None = None
-    distil_minutes: float = 0.0  # 0: no student
+    wanted: Wanted = field(default_factory=Wanted)
+    fused: bool = False
+    provider: str = "cpu"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything an export works with. rate : smallest update weight of the running means;  long : sounds in a row, for the proof."""
+
+    checkpoint: Checkpoint
+    system: System
+    calibration: Calibration
+    fallback: Fallback
+    knobs: dict[str, Any]
+    long: Spectra
+    rate: float
+    options: Options
 
 
 def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
@@ -50,60 +79,133 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
     """
     checkpoint = load_checkpoint(source)
     system = system_of(checkpoint.model)
-    calibration = calibration_sounds(checkpoint, options.calibration)
-    held_out = calibration.held_out
-    causal = causal_form(checkpoint, calibration, options.distil_minutes)
-    long = live_features(checkpoint.features)(held_out.reshape(1, -1)[:, : round(VERIFY_SECONDS * checkpoint.features.sample_rate)])
-    rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
-    knobs = checkpoint.knobs or _knobs(checkpoint, calibration.fit)
-    with building(target) as folder:
-        graphs = write_streaming(folder, *system.streaming(causal), options.precision)
-        differences, run = verify_streaming(folder, causal, long, rate, options.precision)
-        if not options.streaming_only:
-            graphs |= write_offline(folder, *system.offline(checkpoint.model))
-            whole = FeatureExtractor(checkpoint.features)(held_out[:1])
-            differences |= verify_offline(folder, *system.offline(checkpoint.model), whole)
-        play = partial(run_streaming, folder, rate=rate)
-        figures = measure(checkpoint.model, causal, system.compare, checkpoint.features, held_out, play, run, long)
-        report = {
-            "model": system.describe(checkpoint.model),
-            "precision": options.precision,
-            "calibration": "the checkpoint's data set" if checkpoint.data and not options.calibration else calibration.source,
-            "verified_hops": len(run.hop_ms),
-            "figures": figures,
-            "differences": differences,
-            "environment": machine(),
-        }
-        lasting = {key: round(value, 6) for key, value in figures.items() if key.startswith("mse")}  # timings would differ every time
-        write_manifest(folder, features=checkpoint.features, model=causal, precision=options.precision, graphs=graphs, knobs=knobs, fidelity=lasting)
-        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (folder / "report.md").write_text(as_markdown(target.stem, report), encoding="utf-8")
+    minutes = options.wanted.distil_minutes
+    calibration = sounds_for(checkpoint, options.wanted, options.calibration)
+    with building(target) as folder:  # first of all: whether anything can be written there
+        course = course_of(source, options.wanted, calibration, target.with_name(f"{target.name}.student.pt")) if minutes else None
+        fallback = make_fallback(checkpoint, calibration, options.wanted, course)
+        long = _proof_sound(checkpoint, calibration.held_out)
+        rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
+        knobs = checkpoint.knobs or _knobs(checkpoint, calibration.fit)
+        report = _build(folder, target.stem, _Job(checkpoint, system, calibration, fallback, knobs, long, rate, options))
     load_bundle(target)
+    if course:
+        forget(course)
     return report
 
 
-def causal_form(checkpoint: Checkpoint, calibration: Calibration, distil_minutes: float = 0.0) -> TimbreVAE:
-    """The model itself if it streams, else what is made of it with calibration sounds; a student if minutes to teach it are given."""
-    system = system_of(checkpoint.model)
-    if distil_minutes < 0 or (distil_minutes and system.distil is None):
-        known = ", ".join(kind for kind, other in SYSTEMS.items() if other.distil)
-        raise ExportError(f"--distil-minutes {distil_minutes:g} needs a number from 0 and, at present, a model of kind {known}; leave it out")
-    features = live_features(checkpoint.features) if distil_minutes else FeatureExtractor(checkpoint.features)
-    spectra = [features(audio) for audio in calibration.fit.split(CALIBRATION_BATCH)]
-    if distil_minutes and system.distil:
-        return system.distil(checkpoint.model, spectra, distil_minutes)
-    return system.causal(checkpoint.model, spectra)
+def sounds_for(checkpoint: Checkpoint, wanted: Wanted, folder: Path | None = None) -> Calibration:
+    """Calibration sounds for such a fallback: many as long as those of the training for a student, fewer and longer ones for a fit."""
+    if wanted.distil_minutes:
+        return calibration_sounds(checkpoint, folder, seconds=float(checkpoint.info.get("segment_seconds", 1.0)), limit=DISTIL_SOUNDS)
+    return calibration_sounds(checkpoint, folder, limit=FOLD_SOUNDS)
+
+
+def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:
+    """Graphs, proofs, measurements and manifest."""
+    checkpoint, model, options = job.checkpoint, job.fallback.model, job.options
+    features, held_out = checkpoint.features, job.calibration.held_out
+    encoder, decoder = streaming_graphs(job.system, model)
+    graphs = write_streaming(folder, encoder, decoder)
+    differences, run = verify_streaming(folder, model, job.long, job.rate, provider=options.provider)
+    written, cost = Written(graphs), None
+    if any(precision != "fp32" for precision in options.precisions.values()):
+        feeds = record_feeds(folder, _fit_sound(job), job.rate, FEEDS)
+        exact = run
+        written = quantize_streaming(folder, graphs, options.precisions, feeds)
+        differences, run = verify_streaming(folder, model, job.long, job.rate, written.precisions, provider=options.provider)
+        cost = precision_cost(exact, run, job.long.log_amplitude[0].numpy(), model.lookahead)
+    if not options.streaming_only:
+        written.graphs.update(write_offline(folder, *job.system.offline(checkpoint.model)))
+        whole = FeatureExtractor(features)(held_out[:1])
+        differences |= verify_offline(folder, *job.system.offline(checkpoint.model), whole)
+    play = partial(run_streaming, folder, rate=job.rate)
+    figures = measure(checkpoint.model, model, features, held_out, play, run, job.long)
+    figures |= job.system.compare(checkpoint.model, model, FeatureExtractor(features)(held_out))
+    lasting = {key: round(value, 6) for key, value in figures.items() if key.startswith("mse")}  # timings would differ every time
+    manifest = write_manifest(folder, features=features, model=model, graphs=written.graphs, knobs=job.knobs, fidelity=lasting)
+    if options.fused:
+        fused = write_fused(folder, manifest, encoder, decoder)
+        differences |= verify_fused(folder, manifest, held_out.flatten().numpy())
+        save_manifest(folder, manifest.model_copy(update={"graphs": {**manifest.graphs, "fused": fused}}))
+    report = _report(job, differences, run, figures) | plain_cost(cost, written)
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(as_markdown(name, report), encoding="utf-8")
+    return report
+
+
+def _report(job: _Job, differences: dict[str, float], run: StreamingRun, figures: dict[str, Any]) -> dict[str, Any]:
+    checkpoint, options = job.checkpoint, job.options
+    sounds = _labelled(checkpoint) if options.calibration is None else None
+    ways = _ways(job)
+    fidelity = compare_ways(checkpoint.model, ways, checkpoint.features, job.calibration.held_out, sounds) if ways else {}
+    words = "The calibration sounds that were held out; they have no labels, so no k-NN accuracies."
+    if sounds:
+        words = f"{len(sounds.test)} test sounds; neighbours among {len(sounds.train)} training sounds; {sounds.seconds:g} s of each, from silence."
+    outcome = job.fallback.outcome
+    return {
+        "model": job.system.describe(checkpoint.model),
+        "fallback": job.fallback.name + (f", {outcome.seconds / 60:.1f} min, {outcome.steps} steps" if outcome else ""),
+        "lookahead_hops": job.fallback.model.lookahead,
+        "window_frames": options.wanted.window_frames,
+        "precision": ", ".join(f"{name} {precision}" for name, precision in options.precisions.items()),
+        "calibration": "the checkpoint's data set" if checkpoint.data and not options.calibration else job.calibration.source,
+        "provider": options.provider,
+        "verified_hops": len(run.hop_ms),
+        "figures": figures,
+        "sounds": words,
+        "fidelity": fidelity,
+        "differences": differences,
+        "environment": machine(),
+    }
+
+
+def _ways(job: _Job) -> dict[str, TimbreVAE]:
+    """What the report sets beside the original: what streams, and what simpler fallbacks would have given. Windows take too long for it."""
+    model, wanted = job.checkpoint.model, job.options.wanted
+    if wanted.window_frames:
+        return {}
+    ways = {}
+    if job.system.recurrent and job.fallback.name != "causal":
+        ways["dropped"] = job.system.drop(model, 0)
+    if job.fallback.name == "distilled":
+        ways["folded"] = job.system.fold(model, heard(job.checkpoint, job.calibration.fit[:FOLD_SOUNDS]), wanted.lookahead)
+    return ways | {job.fallback.name: job.fallback.model}
+
+
+def _labelled(checkpoint: Checkpoint) -> Sounds | None:
+    """Of the checkpoint's data set, if it is here and large enough."""
+    sets = _split(checkpoint, *COMPARED_SOUNDS, "train", "test")
+    return Sounds(*sets, float(checkpoint.info.get("segment_seconds", 1.0))) if sets else None
+
+
+def _split(checkpoint: Checkpoint, first: int, second: int, *splits: str) -> tuple[SoundSet, SoundSet] | None:
+    """At most so many sounds of two splits of the checkpoint's data set; None if there are too few."""
+    if checkpoint.data is None:
+        return None
+    sounds, rng = read_dataset(checkpoint.data), np.random.default_rng(0)
+    a, b = (subset(sounds.select(split=name, **checkpoint.selection), count, rng) for name, count in zip(splits, (first, second), strict=True))
+    return (a, b) if len(a) > 10 and len(b) > 1 else None
+
+
+def _proof_sound(checkpoint: Checkpoint, held_out: Tensor) -> Spectra:
+    """Held-out sounds in a row, again from the first where there are too few, as the runtime frames them."""
+    samples = round(VERIFY_SECONDS * checkpoint.features.sample_rate)
+    row = held_out.reshape(1, -1)
+    return live_features(checkpoint.features)(row.repeat(1, -(-samples // row.shape[1]))[:, :samples])
+
+
+def _fit_sound(job: _Job) -> Spectra:
+    """Sounds to calibrate the rounding on, in a row; others than the proof's."""
+    samples = round(VERIFY_SECONDS * job.checkpoint.features.sample_rate)
+    return live_features(job.checkpoint.features)(job.calibration.fit.reshape(1, -1)[:, :samples])
 
 
 def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     """Knobs of a checkpoint that does not carry any: measured on its data set, or without one the plain dimensions."""
     features = FeatureExtractor(checkpoint.features)
-    if checkpoint.data is not None:
-        sounds = read_dataset(checkpoint.data)
-        rng = np.random.default_rng(0)
-        train, held_out = (subset(sounds.select(split=split, **checkpoint.selection), 2000, rng) for split in ("train", "validation"))
-        if len(train) > 10 and len(held_out) > 1:
-            return measure_knobs(checkpoint.model, features, train, held_out, float(checkpoint.info.get("segment_seconds", 1.0)))
+    if sets := _split(checkpoint, 2000, 2000, "train", "validation"):
+        return measure_knobs(checkpoint.model, features, *sets, float(checkpoint.info.get("segment_seconds", 1.0)))
     print("export.onnx: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets", file=sys.stderr)
     spectra = features(audio[:48])
     with torch.no_grad():
@@ -112,26 +214,49 @@ def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     return {"axes": [*timbre_axes(checkpoint.model, z, timbre), *raw_axes(checkpoint.model, z)], "presets": []}
 
 
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="python -m export.onnx", description=__doc__)
+    found.add_argument("checkpoint", type=Path)
+    found.add_argument("--output", type=Path, help="bundle folder to write; default: the checkpoint's name with .bundle")
+    found.add_argument(
+        "--precision", default="fp32", metavar="P", help="of the streaming graphs: fp32, int8 or int4, or one each: encoder=int4,decoder=int8"
+    )
+    found.add_argument("--streaming-only", action="store_true", help="leave out the whole-sound graphs")
+    found.add_argument("--fused", action="store_true", help="also write fused.onnx: the whole runtime as one graph, for other hosts")
+    found.add_argument("--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to fit and measure on")
+    found.add_argument("--distil-minutes", type=float, default=0.0, metavar="M", help="teach the causal student for so long; a stopped run resumes")
+    found.add_argument("--lookahead", type=int, default=0, metavar="K", help="let the student answer K hops later (so much more latency)")
+    found.add_argument(
+        "--window-frames", type=int, default=0, metavar="N", help="stream the original itself over the last N frames: the ceiling, N times the work"
+    )
+    found.add_argument("--provider", choices=("cpu", "cuda"), default="cpu", help="prove and time the graphs on this; never falls back silently")
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m export.onnx", description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--output", type=Path, help="bundle folder to write; default: the checkpoint's name with .bundle")
-    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of the streaming graphs")
-    parser.add_argument("--streaming-only", action="store_true", help="leave out the whole-sound graphs")
-    parser.add_argument("--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to fit and measure on")
-    parser.add_argument("--distil-minutes", type=float, default=0.0, metavar="M", help="teach a causal student for so long (mixture models only)")
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     target = chosen.output or Path(chosen.checkpoint.with_suffix(".bundle").name)
     try:
-        report = export(chosen.checkpoint, target, Options(chosen.precision, chosen.streaming_only, chosen.calibration, chosen.distil_minutes))
+        options = Options(
+            parse_precision(chosen.precision),
+            chosen.streaming_only,
+            chosen.calibration,
+            Wanted(chosen.distil_minutes, chosen.lookahead, chosen.window_frames),
+            chosen.fused,
+            chosen.provider,
+        )
+        report = export(chosen.checkpoint, target, options)
     except (CheckpointError, DataError, ExportError, BundleError) as error:
         print(f"export.onnx: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("export.onnx: stopped, nothing was written; the same command again goes on with a distillation where it was", file=sys.stderr)
+        return 130
     figures = report["figures"]
-    print(f"{target}: {report['model']}, {report['precision']}, verified over {report['verified_hops']} hops")
+    print(f"{target}: {report['model']}, {report['fallback']}, {report['precision']}, verified over {report['verified_hops']} hops")
     print(
         f"reconstruction MSE {figures['mse_original']:.3f} original, {figures['mse_streaming']:.3f} streaming; "
-        f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop"
+        f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop; {figures['algorithmic_latency_ms']:g} ms of latency"
     )
     print(f"play it with: python -m realtime.run --bundle {target} --device 0")
     return 0

@@ -5,27 +5,32 @@ It needs no window and a fraction of the products; how near it comes is measured
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from export.fidelity import live_features
 from export.graphs_mixture import NewestDecoder
-from training.features import Spectra
+from training.features import FeatureConfig
 from training.models.latents import Encoding, Latents, Posterior
 from training.models.mixture import MixtureVAE
 from training.recurrent import RecurrentStack, State
 
 HIDDEN, LAYERS = 256, 2
 BATCH = 16  # sequences a step
-LEARNING_RATE = 3e-3
-CLIP = 1.0  # of the gradient's norm
+EXAMINED = 128  # sequences
 
 
 class StudentVAE(nn.Module):
-    """GRU encoder over mel frames with the teacher's scale and newest-frame decoder. It streams only: a whole sound is what the last frame says."""
+    """GRU encoder over mel frames with the teacher's scale and newest-frame decoder. It streams only: a whole sound is what the last frame says.
+
+    mean, spread : (2·latent_dim,), of the teacher's latents, which the head gives less the one and in units of the other
+    """
+
+    mean: Tensor
+    spread: Tensor
 
     KIND: ClassVar[str] = "mixture_vae_student"
     lookahead = 0
@@ -36,6 +41,8 @@ class StudentVAE(nn.Module):
         self.scale, self.decoder = teacher.scale, NewestDecoder(teacher).requires_grad_(False)
         self.stack = RecurrentStack(teacher.config.mel_bands, hidden, LAYERS)
         self.head = nn.Linear(hidden, sum(self.latent_sizes.values()))
+        self.register_buffer("mean", torch.zeros(self.head.out_features))
+        self.register_buffer("spread", torch.ones(self.head.out_features))
 
     def encode(self, envelope: Tensor, fine: Tensor, counts: Tensor, noise: Latents | None = None) -> Encoding:
         """The latents at the last frame, (batch, D), certain of themselves."""
@@ -64,23 +71,62 @@ class StudentVAE(nn.Module):
     def follow(self, mel: Tensor, state: State) -> tuple[Tensor, State]:
         """Both latents side by side.  mel : (batch, frames, bands);  returns (batch, frames, 2·latent_dim)."""
         h, state = self.stack(mel, state)
-        return self.head(h), state
+        return self.head(h) * self.spread + self.mean, state
 
     def stream_decode(self, latents: Latents, state: State) -> tuple[Tensor, State]:
         mel = self.decoder.mel(torch.cat([latents.timbre, latents.pitch], -1))
         return self.scale.log_amplitude(mel), state
 
 
-@torch.no_grad()
-def lessons(teacher: MixtureVAE, sounds: Sequence[Spectra], seed: int = 0) -> list[tuple[Tensor, Tensor]]:
-    """What to learn from: mel frames (batch, frames, bands) and the teacher's latents of the window that ends at each, (batch, frames, 2·D).
+class StudentLessons:
+    """Two sounds in a row, from silence, so that windows also hold two notes; silent frames left out, as the runtime leaves them out.
 
-    Two sounds in a row, from silence, so that windows also hold two notes; silent frames left out, as the runtime leaves them out.
-
-    sounds : batches of calibration spectra, with the running level
+    mel : (sequences, frames, bands), scaled mel frames;  wanted : (sequences, frames, 2·D), the teacher's latents of the window that ends at each
     """
-    notes = [(envelope + fine)[counts] for sound in sounds for envelope, fine, counts in zip(sound.envelope, sound.fine, sound.sounding, strict=True)]
-    notes = [note for note in notes if len(note)]
+
+    learning_rate = 3e-3
+
+    def __init__(self, teacher: MixtureVAE, features: FeatureConfig, audio: Tensor, held_out: Tensor, seed: int = 0) -> None:
+        """audio, held_out : (sounds, samples), float32"""
+        torch.manual_seed(seed)
+        self.student = StudentVAE(teacher)
+        self.mel, self.wanted = _lessons(teacher, features, audio, seed)
+        self._examined = _lessons(teacher, features, held_out[:EXAMINED], seed)
+        every = self.wanted.flatten(0, 1)
+        self.student.mean.copy_(every.mean(0))
+        self.student.spread.copy_(every.std(0).clamp_min(1e-4))
+
+    def taught(self) -> list[nn.Parameter]:
+        return [*self.student.stack.parameters(), *self.student.head.parameters()]
+
+    def batches(self, random: torch.Generator) -> Iterator[Tensor]:
+        yield from torch.randperm(len(self.mel), generator=random).split(BATCH)
+
+    def loss(self, rows: Tensor) -> Tensor:
+        return self._missed(self.mel[rows], self.wanted[rows])
+
+    @torch.no_grad()
+    def examine(self) -> float:
+        return float(self._missed(*self._examined))
+
+    def _missed(self, mel: Tensor, wanted: Tensor) -> Tensor:
+        """Of the latents, in their spread, and of what the decoder makes of them."""
+        student = self.student
+        found, _ = student.follow(mel, student.encoder_state(len(mel)))
+        with torch.no_grad():
+            painted = student.decoder.mel(wanted)
+        latent = ((found - wanted) / student.spread).square().mean()
+        output = (student.decoder.mel(found) - painted).square().mean() / painted.var().clamp_min(1e-6)
+        return latent + output
+
+
+@torch.no_grad()
+def _lessons(teacher: MixtureVAE, features: FeatureConfig, audio: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    live = live_features(features)
+    notes = []
+    for part in audio.split(BATCH):
+        spectra = live(part)
+        notes += [row[counts] for row, counts in zip(spectra.log_amplitude, spectra.sounding, strict=True) if counts.any()]
     order = torch.randperm(len(notes), generator=torch.Generator().manual_seed(seed)).tolist()
     rows = [torch.cat([notes[i], notes[j]]) for i, j in zip(order, order[1:] + order[:1], strict=True)]
     length = max(len(row) for row in rows)
@@ -90,45 +136,4 @@ def lessons(teacher: MixtureVAE, sounds: Sequence[Spectra], seed: int = 0) -> li
         z, _ = teacher.stream_encode(log_amplitude, torch.zeros_like(log_amplitude), torch.tensor(0.0), teacher.encoder_state(1))
         mels.append(teacher.scale(log_amplitude))
         latents.append(torch.cat([z.timbre, z.pitch], -1))
-    return list(zip(torch.cat(mels).split(BATCH), torch.cat(latents).split(BATCH), strict=True))
-
-
-def distil(teacher: MixtureVAE, sounds: Sequence[Spectra], minutes: float, *, passes: int = 1, seed: int = 0) -> StudentVAE:
-    """Train a student on the teacher's latents and on its decoder's newest frame, for so many minutes, and at least `passes` over the sounds.
-
-    sounds : batches of calibration spectra, with the running level
-    """
-    started = time.monotonic()
-    torch.manual_seed(seed)
-    batches = lessons(teacher.eval(), sounds, seed)
-    student = StudentVAE(teacher)
-    every = torch.cat([z.flatten(0, 1) for _, z in batches])
-    mean, spread = every.mean(0), every.std(0).clamp_min(1e-4)
-    optimizer = torch.optim.Adam([*student.stack.parameters(), *student.head.parameters()], lr=LEARNING_RATE)
-    random = torch.Generator().manual_seed(seed)
-    done, total, passed = 0.0, 60 * minutes, 0
-    while done < 1 or passed < passes:
-        passed += 1
-        for index in torch.randperm(len(batches), generator=random).tolist():
-            mel, wanted = batches[index]
-            _step(student, mel, wanted, mean, spread, optimizer)
-        done = min(1.0, (time.monotonic() - started) / total) if total > 0 else 1.0
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * max(0.02, 1 - done)
-    with torch.no_grad():
-        student.head.weight.mul_(spread[:, None])
-        student.head.bias.mul_(spread).add_(mean)
-    return student.eval()
-
-
-def _step(student: StudentVAE, mel: Tensor, wanted: Tensor, mean: Tensor, spread: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """While it learns, the head gives latents of zero mean and unit variance."""
-    found, _ = student.follow(mel, student.encoder_state(len(mel)))
-    with torch.no_grad():
-        painted = student.decoder.mel(wanted)
-    latent = (found - (wanted - mean) / spread).square().mean()
-    output = (student.decoder.mel(found * spread + mean) - painted).square().mean() / painted.var().clamp_min(1e-6)
-    optimizer.zero_grad()
-    (latent + output).backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(student.parameters(), CLIP)
-    optimizer.step()
+    return torch.cat(mels), torch.cat(latents)

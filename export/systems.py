@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from export import causal_mixture
-from export.causal import drop, fold
+from export.causal import Heard, drop, fold
 from export.causal_metric import drop_metric, fold_metric
+from export.distil import Lessons
 from export.graphs import OfflineDecoder, OfflineEncoder, StreamingDecoder, StreamingEncoder
 from export.graphs_metric import MetricStreamingDecoder, MetricStreamingEncoder
-from export.report import reconstruction_mse
-from export.student import distil
+from export.lessons import MetricLessons, StreamingLessons
+from export.student import StudentLessons, StudentVAE
 from export.verify import ExportError
-from training.features import Spectra
+from export.windowed import WindowedDecoder, WindowedEncoder, WindowedVAE
+from training.features import FeatureConfig, Spectra
 from training.models.latents import TimbreVAE
 from training.models.metric import MetricVAE
 from training.models.mixture import MixtureVAE
@@ -27,72 +29,69 @@ Pair = tuple[nn.Module, nn.Module]  # encoder, decoder
 
 @dataclass(frozen=True)
 class System:
-    """streaming : of a causal model, one hop per call, with `input_shapes`, `output_shapes` and `state_shapes` (see `export.graphs`)
+    """describe : the model in words
+    streaming : of a causal model, one hop per call, with `input_shapes`, `output_shapes` and `state_shapes` (see `export.graphs`)
     offline : of any model, whole sounds, with `input_shapes` and `output_shapes`
-    causal : the model that streams, made of any model with calibration sounds
-    compare : figures of ways to become causal, on held-out sounds: (original, causal, spectra) → name → value
-    describe : the model in words
-    distil : a recurrent student in place of what `causal` gives, from calibration sounds with the running level, in so many minutes
+    recurrent : whether its models can be bidirectional; if so
+        drop : the causal model of the forward halves alone, (model, lookahead)
+        fold : the causal model refitted on calibration sounds, (model, sounds, lookahead)
+    lessons : for a causal student, (teacher, folded model, features, sounds, sounds held out), the latter (sounds, samples)
+    compare : further figures for the report, (original, what streams, spectra) → name → value
     """
 
+    describe: Callable[[Any], str]
     streaming: Callable[[Any], Pair]
     offline: Callable[[Any], Pair]
-    causal: Callable[[Any, Sequence[Spectra]], TimbreVAE]
-    compare: Callable[[Any, Any, Spectra], dict[str, float]]
-    describe: Callable[[Any], str]
-    distil: Callable[[Any, Sequence[Spectra], float], TimbreVAE] | None = None
-
-
-def _perturbation_causal(model: PerturbationVAE, sounds: Sequence[Spectra]) -> TimbreVAE:
-    return fold(model, sounds) if model.config.bidirectional else model
-
-
-def _perturbation_compare(original: PerturbationVAE, causal: PerturbationVAE, spectra: Spectra) -> dict[str, float]:
-    if not original.config.bidirectional:
-        return {}
-    return {"mse_dropped": reconstruction_mse(drop(original), spectra), "mse_folded": reconstruction_mse(causal, spectra)}
+    lessons: Callable[[Any, Any, FeatureConfig, Tensor, Tensor], Lessons]
+    recurrent: bool = True
+    drop: Callable[[Any, int], TimbreVAE] = lambda model, lookahead: model
+    fold: Callable[[Any, Sequence[Heard], int], TimbreVAE] = lambda model, sounds, lookahead: model
+    compare: Callable[[Any, Any, Spectra], dict[str, float]] = lambda original, streams, spectra: {}
 
 
 def _perturbation_words(model: PerturbationVAE) -> str:
     c = model.config
     factors = "" if len(c.factors) == 3 else f", {' and '.join(c.factors)} only"
-    direction = "bidirectional" if c.bidirectional else "causal"
-    return f"random-perturbation VAE, {direction}, {c.layers}×{c.hidden}, {c.pitch_encoder} pitch encoder{factors}"
-
-
-def _metric_compare(original: MetricVAE, causal: MetricVAE, spectra: Spectra) -> dict[str, float]:
-    if not original.config.bidirectional:
-        return {}
-    return {"mse_dropped": reconstruction_mse(drop_metric(original), spectra), "mse_folded": reconstruction_mse(causal, spectra)}
+    return f"random-perturbation VAE, {_direction(c.bidirectional)}, {c.layers}×{c.hidden}, {c.pitch_encoder} pitch encoder{factors}"
 
 
 def _metric_words(model: MetricVAE) -> str:
     c = model.config
-    return f"metric-learning VAE, {'bidirectional' if c.bidirectional else 'causal'}, {c.encoder_layers}×{c.hidden}, {c.latent_dim} dimensions each"
+    return f"metric-learning VAE, {_direction(c.bidirectional)}, {c.encoder_layers}×{c.hidden}, {c.latent_dim} dimensions each"
+
+
+def _direction(bidirectional: bool) -> str:
+    return "bidirectional" if bidirectional else "causal"
+
+
+def _mixture_streaming(model: MixtureVAE | StudentVAE) -> Pair:
+    return causal_mixture.streaming_graphs(model)
 
 
 SYSTEMS: dict[str, System] = {
     PerturbationVAE.KIND: System(
+        describe=_perturbation_words,
         streaming=lambda model: (StreamingEncoder(model), StreamingDecoder(model)),
         offline=lambda model: (OfflineEncoder(model), OfflineDecoder(model)),
-        causal=_perturbation_causal,
-        compare=_perturbation_compare,
-        describe=_perturbation_words,
-    ),
-    MixtureVAE.KIND: System(
-        streaming=causal_mixture.streaming_graphs,
-        offline=lambda model: (OfflineEncoder(model, model.config.frames), OfflineDecoder(model, model.config.frames)),
-        causal=causal_mixture.sliding,
-        compare=causal_mixture.compare,
-        describe=causal_mixture.describe,
-        distil=distil,
+        lessons=StreamingLessons,
+        drop=drop,
+        fold=fold,
     ),
     MetricVAE.KIND: System(
+        describe=_metric_words,
         streaming=lambda model: (MetricStreamingEncoder(model), MetricStreamingDecoder(model)),
         offline=lambda model: (OfflineEncoder(model), OfflineDecoder(model)),
-        causal=lambda model, sounds: fold_metric(model, sounds) if model.config.bidirectional else model,
-        compare=_metric_compare,
-        describe=_metric_words,
+        lessons=MetricLessons,
+        drop=drop_metric,
+        fold=fold_metric,
+    ),
+    MixtureVAE.KIND: System(
+        describe=causal_mixture.describe,
+        streaming=_mixture_streaming,
+        offline=lambda model: (OfflineEncoder(model, model.config.frames), OfflineDecoder(model, model.config.frames)),
+        lessons=lambda teacher, folded, *lesson: StudentLessons(teacher, *lesson),
+        recurrent=False,
+        compare=causal_mixture.compare,
     ),
 }
 
@@ -104,3 +103,8 @@ def system_of(model: TimbreVAE) -> System:
             f"this model has {' and '.join(model.latent_sizes)} but no timbre, so no knob could move it; export one with a timbre latent"
         )
     return SYSTEMS[model.KIND]
+
+
+def streaming_graphs(system: System, model: TimbreVAE) -> Pair:
+    """Encoder and decoder of whatever form of the system streams."""
+    return (WindowedEncoder(model), WindowedDecoder(model)) if isinstance(model, WindowedVAE) else system.streaming(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class _StreamingGraph:
 
     def __init__(self, bundle: Bundle, name: str, provider: str) -> None:
         graph = bundle.manifest.graphs[name]
-        self.session = _open(bundle, name, provider)
+        self.session = open_session(bundle.graph_path(name), provider)
         _check_ports(name, graph, self.session)
         self.inputs = {port.name: _buffer(port) for port in graph.inputs}
         self.outputs = {port.name: _buffer(port) for port in graph.outputs}
@@ -154,8 +155,14 @@ def _choose(bundle: Bundle) -> tuple[str, str]:
     return faster, f"measured per step: CPU {cpu_ms:.2f} ms, CUDA {cuda_ms:.2f} ms"
 
 
-def _open(bundle: Bundle, name: str, provider: str) -> ort.InferenceSession:
-    path = bundle.graph_path(name)
+def open_session(path: Path, provider: str) -> ort.InferenceSession:
+    """One graph on one core, or on the GPU.  provider : "cpu" or "cuda"
+
+    Raises
+    ------
+    EngineError
+        If the file cannot be loaded, or runs on something else than the provider asked for.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL

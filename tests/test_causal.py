@@ -12,9 +12,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export.bundle_writer import write_offline, write_streaming
-from export.causal import drop, fold, single_layers
+from export.bundle_writer import quantize_streaming, write_offline, write_streaming
+from export.causal import Heard, drop, fold, single_layers
 from export.graphs import GruStep, OfflineDecoder, OfflineEncoder, StackStep, StreamingDecoder, StreamingEncoder
+from export.quantize import parse_precision
 from export.report import reconstruction_mse
 from export.verify import ExportError, run_streaming, verify_offline, verify_streaming
 from training.data.manifest import read_dataset
@@ -54,6 +55,11 @@ def bidirectional(request: pytest.FixtureRequest, notes: dict[str, list[Spectra]
     return trained(dataclasses.replace(BIDIRECTIONAL, pitch_encoder=request.param), notes["train"], steps=120)
 
 
+def heard(spectra: list[Spectra]) -> list[Heard]:
+    """The teacher and the student hear the very same."""
+    return [Heard(batch, batch) for batch in spectra]
+
+
 def held_out_mse(model: PerturbationVAE, spectra: list[Spectra]) -> float:
     return float(np.mean([reconstruction_mse(model, batch) for batch in spectra]))
 
@@ -61,7 +67,7 @@ def held_out_mse(model: PerturbationVAE, spectra: list[Spectra]) -> float:
 def test_folding_keeps_the_reconstruction_dropping_does_not(bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]]) -> None:
     """On held-out notes: folded within 10 % of the bidirectional original; the forward half alone far off."""
     original = held_out_mse(bidirectional, notes["test"])
-    folded = held_out_mse(fold(bidirectional, notes["train"]), notes["test"])
+    folded = held_out_mse(fold(bidirectional, heard(notes["train"])), notes["test"])
     dropped = held_out_mse(drop(bidirectional), notes["test"])
     assert original < 1.0 * float(np.mean([_variance(batch) for batch in notes["test"]])), "the original must have learnt something"
     assert folded <= 1.10 * original
@@ -74,7 +80,7 @@ def _variance(spectra: Spectra) -> float:
 
 
 def test_the_folded_model_cannot_see_the_future(bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]]) -> None:
-    student = fold(bidirectional, notes["train"])
+    student = fold(bidirectional, heard(notes["train"]))
     assert not student.config.bidirectional
     batch = notes["test"][0]
     changed = batch.envelope.clone()
@@ -127,10 +133,10 @@ def test_graphs_equal_torch_at_random_sizes(
     torch.manual_seed(seed)
     config = PerturbationConfig(257, *sizes, hidden, None, layers, False, pitch_encoder, centred, coefficients)  # type: ignore[arg-type]
     model, folder = PerturbationVAE(config).eval(), tmp_path_factory.mktemp("graphs")
-    write_streaming(folder, StreamingEncoder(model), StreamingDecoder(model), "fp32")
+    write_streaming(folder, StreamingEncoder(model), StreamingDecoder(model))
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1], batch.envelope[:1], batch.fine[:1], batch.sounding[:1])
-    differences, _ = verify_streaming(folder, model, one, 0.02, "fp32")
+    differences, _ = verify_streaming(folder, model, one, 0.02)
     assert max(differences.values()) < 1e-3
 
 
@@ -148,18 +154,19 @@ def test_export_refuses_what_it_cannot_reproduce(notes: dict[str, list[Spectra]]
     config = dataclasses.replace(BIDIRECTIONAL, bidirectional=False)
     torch.manual_seed(1)
     model, other = PerturbationVAE(config).eval(), PerturbationVAE(config).eval()
-    write_streaming(tmp_path, StreamingEncoder(model), StreamingDecoder(model), "fp32")
+    write_streaming(tmp_path, StreamingEncoder(model), StreamingDecoder(model))
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1], batch.envelope[:1], batch.fine[:1], batch.sounding[:1])
     with pytest.raises(ExportError, match=r"differs from torch by .* \(limit 1e-03\)"):
-        verify_streaming(tmp_path, other, one, 0.02, "fp32")
+        verify_streaming(tmp_path, other, one, 0.02)
 
 
 def test_int8_rows_do_not_disturb_each_other(notes: dict[str, list[Spectra]], tmp_path: Path) -> None:
     """The decoder's first row is the same bits whatever the second, edited row holds."""
     torch.manual_seed(2)
     model = PerturbationVAE(dataclasses.replace(BIDIRECTIONAL, bidirectional=False, hidden=64)).eval()
-    write_streaming(tmp_path, StreamingEncoder(model), StreamingDecoder(model), "int8")
+    graphs = write_streaming(tmp_path, StreamingEncoder(model), StreamingDecoder(model))
+    quantize_streaming(tmp_path, graphs, parse_precision("int8"))
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1, :20], batch.envelope[:1, :20], batch.fine[:1, :20], batch.sounding[:1, :20])
     calm, wild = run_streaming(tmp_path, one, 0.02, shift=0.0), run_streaming(tmp_path, one, 0.02, shift=25.0)

@@ -15,6 +15,7 @@ import torch
 
 from export.calibration import SHIPPED, calibration_sounds
 from export.onnx import Options, export, main
+from export.quantize import parse_precision
 from realtime.bundle import BundleError, Manifest, load_bundle
 from realtime.controls import KnobBank
 from realtime.render import render
@@ -84,14 +85,13 @@ def test_bundle_plays_and_knobs_change_the_sound(bundle_folder: Path, tiny_data:
 def test_bidirectional_checkpoints_are_folded(smoke_checkpoint: Path, tmp_path: Path) -> None:
     source = bidirectional_checkpoint(smoke_checkpoint, tmp_path / "both.pt")
     report = export(source, tmp_path / "both.bundle", Options())
-    figures = report["figures"]
-    assert figures["mse_folded"] < figures["mse_dropped"]
+    assert report["fidelity"]["folded"]["MSE"] < report["fidelity"]["dropped"]["MSE"]
     assert "bidirectional" in report["model"]
     assert load_bundle(tmp_path / "both.bundle").manifest.latents["timbre"] == 16
 
 
 def test_int8_is_small_and_near(smoke_checkpoint: Path, bundle_folder: Path, tmp_path: Path) -> None:
-    report = export(smoke_checkpoint, tmp_path / "small.bundle", Options(precision="int8", streaming_only=True))
+    report = export(smoke_checkpoint, tmp_path / "small.bundle", Options(parse_precision("int8"), streaming_only=True))
     small = load_bundle(tmp_path / "small.bundle")
     assert set(small.manifest.graphs) == {"streaming/encoder", "streaming/decoder"}
     assert small.graph_path("streaming/encoder").stat().st_size < 0.5 * load_bundle(bundle_folder).graph_path("streaming/encoder").stat().st_size

@@ -11,11 +11,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export.bundle_writer import write_offline, write_streaming
+from export.bundle_writer import quantize_streaming, write_offline, write_streaming
+from export.causal import Heard
 from export.causal_metric import drop_metric, fold_metric
 from export.graphs import OfflineDecoder, OfflineEncoder
 from export.graphs_metric import LstmStackStep, MetricStreamingDecoder, MetricStreamingEncoder
 from export.onnx import main as export_main
+from export.quantize import parse_precision
 from export.report import reconstruction_mse
 from export.verify import run_streaming, verify_offline, verify_streaming
 from realtime.bundle import load_bundle
@@ -38,6 +40,11 @@ def notes(tiny_data: Path) -> dict[str, list[Spectra]]:
     extractor = FeatureExtractor(FEATURES)
     sounds = read_dataset(tiny_data)
     return {split: [extractor(audio) for _, audio in batches(sounds.select(split=split), 0.5)] for split in ("train", "test")}
+
+
+def heard(spectra: list[Spectra]) -> list[Heard]:
+    """The teacher and the student hear the very same."""
+    return [Heard(batch, batch) for batch in spectra]
 
 
 def nll(model: MetricVAE, spectra: list[Spectra]) -> float:
@@ -73,7 +80,7 @@ def bidirectional(notes: dict[str, list[Spectra]]) -> MetricVAE:
 def test_folding_keeps_the_likelihood_dropping_does_not(bidirectional: MetricVAE, notes: dict[str, list[Spectra]]) -> None:
     """On held-out notes, in nats per bin: of what dropping the backward half costs, folding gives back three quarters or more."""
     original, dropped = nll(bidirectional, notes["test"]), nll(drop_metric(bidirectional), notes["test"])
-    folded_model = fold_metric(bidirectional, notes["train"])
+    folded_model = fold_metric(bidirectional, heard(notes["train"]))
     folded = nll(folded_model, notes["test"])
     assert original < -1, "the original must have learnt something"
     assert dropped > original + 0.2
@@ -83,7 +90,7 @@ def test_folding_keeps_the_likelihood_dropping_does_not(bidirectional: MetricVAE
 
 
 def test_the_folded_model_streams_and_cannot_see_the_future(bidirectional: MetricVAE, notes: dict[str, list[Spectra]]) -> None:
-    student = fold_metric(bidirectional, notes["train"])
+    student = fold_metric(bidirectional, heard(notes["train"]))
     assert not student.config.bidirectional
     batch = notes["test"][0]
     changed = batch.envelope.clone()
@@ -120,10 +127,10 @@ def test_graphs_equal_torch_at_random_sizes(
     torch.manual_seed(seed)
     model = MetricVAE(MetricConfig(257, *sizes, 0.3, False, 1e-2)).eval()
     folder = tmp_path_factory.mktemp("graphs")
-    write_streaming(folder, MetricStreamingEncoder(model), MetricStreamingDecoder(model), "fp32")
+    write_streaming(folder, MetricStreamingEncoder(model), MetricStreamingDecoder(model))
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1], batch.envelope[:1], batch.fine[:1], batch.sounding[:1])
-    differences, _ = verify_streaming(folder, model, one, 0.02, "fp32")
+    differences, _ = verify_streaming(folder, model, one, 0.02)
     assert max(differences.values()) < 1e-3
 
 
@@ -137,8 +144,9 @@ def test_offline_graphs_equal_torch_at_any_length(bidirectional: MetricVAE, note
 
 def test_int8_rows_do_not_disturb_each_other(bidirectional: MetricVAE, notes: dict[str, list[Spectra]], tmp_path: Path) -> None:
     """The decoder's first row is the same bits whatever the second, edited row holds; and all ports of the contract are there."""
-    model = fold_metric(bidirectional, notes["train"])
-    write_streaming(tmp_path, MetricStreamingEncoder(model), MetricStreamingDecoder(model), "int8")
+    model = fold_metric(bidirectional, heard(notes["train"]))
+    graphs = write_streaming(tmp_path, MetricStreamingEncoder(model), MetricStreamingDecoder(model))
+    quantize_streaming(tmp_path, graphs, parse_precision("int8"))
     batch = notes["test"][0]
     one = Spectra(batch.log_amplitude[:1, :20], batch.envelope[:1, :20], batch.fine[:1, :20], batch.sounding[:1, :20])
     calm, wild = run_streaming(tmp_path, one, 0.02, shift=0.0), run_streaming(tmp_path, one, 0.02, shift=25.0)

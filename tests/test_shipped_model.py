@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from export.onnx import Options, export
+from export.quantize import parse_precision
 from realtime.bundle import embedded_bundle, find_bundle, load_bundle
 from realtime.controls import KnobBank
 from realtime.render import render
@@ -47,7 +48,7 @@ def test_card_meets_the_marks() -> None:
 
 
 def test_embedded_bundle_is_the_checkpoint_exported(tmp_path: Path) -> None:
-    export(CHECKPOINT, tmp_path / "again.bundle", Options(precision="int8", streaming_only=True))
+    export(CHECKPOINT, tmp_path / "again.bundle", Options(parse_precision("int8"), streaming_only=True))
     embedded, again = load_bundle(embedded_bundle()), load_bundle(tmp_path / "again.bundle")
     assert embedded.manifest.model_copy(update={"graphs": {}, "fidelity": {}}) == again.manifest.model_copy(update={"graphs": {}, "fidelity": {}})
     assert sum(file.stat().st_size for file in embedded.path.rglob("*") if file.is_file()) <= 8e6

@@ -94,7 +94,5 @@ def running_mean(x: Tensor, state: State, rate: Tensor, lookahead: int = 0) -> t
 
 
 def update_weight(count: Tensor, rate: Tensor, lookahead: int = 0) -> Tensor:
-    """Of the newest of `count` frames in a running mean; 0 for the first `lookahead` of them."""
-    if not lookahead:
-        return torch.maximum(1 / count, rate)
-    return torch.maximum(1 / (count - lookahead).clamp_min(1), rate) * (count > lookahead).to(count.dtype)
+    """Of the newest of `count` frames in a running mean; the first `lookahead` of them are about nothing and leave no trace."""
+    return torch.maximum(1 / ((count - lookahead).clamp_min(1) if lookahead else count), rate)

@@ -30,8 +30,8 @@ class MetricConfig:
     shared: int = 256  # width of the layer that the four heads read
     dropout: float = 0.3  # after every layer of the encoder, in training only
     bidirectional: bool = True
-    lookahead: int = 0  # * causal: how many frames later the encoder answers, having heard so many more
     log_floor: float = 1e-3  # of the features: turns the log-amplitude into power and back
+    lookahead: int = 0  # * causal: how many frames later the encoder answers, having heard so many more
 
     def __post_init__(self) -> None:
         for name in ("bins", "latent_dim", "hidden", "encoder_layers", "decoder_hidden", "shared"):

@@ -16,7 +16,6 @@ from training.features import RecipeError, cepstral_matrices
 from training.models.latents import LATENTS, Encoding, Latents, Posterior, tiled
 from training.recurrent import RecurrentStack, State, cumulative_mean, running_mean
 
-
 MOST_LOOKAHEAD = 64
 
 
@@ -35,8 +34,8 @@ class PerturbationConfig:
     pitch_encoder: Literal["independent", "conditional"] = "independent"
     centred_variation: bool = False  # * subtract z^v's running mean: what is constant must live in z^t
     envelope_coefficients: int = 0  # * read the envelope as that many cepstral coefficients; 0: bin by bin
-    lookahead: int = 0  # * causal: how many frames later the encoders answer, having heard so many more
     factors: tuple[str, ...] = LATENTS  # two of the three make the paper's ablations (table II)
+    lookahead: int = 0  # * causal: how many frames later the encoders answer, having heard so many more
 
     def __post_init__(self) -> None:
         sizes = {"timbre_dim": self.timbre_dim, "variation_dim": self.variation_dim, "pitch_dim": self.pitch_dim, "hidden": self.hidden}
@@ -109,9 +108,7 @@ class PerturbationVAE(nn.Module):
         for name in c.factors:
             width = c.bins if name == "pitch" else c.envelope_coefficients or c.bins
             condition = sum(self.latent_sizes[other] for other in self.conditions(name))
-            stack = RecurrentStack(
-                width, c.hidden, c.layers, condition_size=condition, bidirectional=c.bidirectional, lookahead=c.lookahead
-            )
+            stack = RecurrentStack(width, c.hidden, c.layers, condition_size=condition, bidirectional=c.bidirectional, lookahead=c.lookahead)
             self.add_module(f"{name}_stack", stack)
         for name in c.factors:
             self.add_module(f"{name}_head", GaussianHead(self.stack(name).width, self.latent_sizes[name]))
