@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from export.bundle_writer import write_streaming
-from export.graphs_mixture import NewestDecoder, SlidingEncoder, StudentEncoder, streaming_products
+from export.graphs import LinearStep
+from export.graphs_mixture import NewestDecoder, SlidingEncoder, StudentDecoder, StudentEncoder, streaming_products
 from export.student import StudentVAE
 from export.verify import run_streaming
 from training.features import Spectra
@@ -27,7 +28,9 @@ def streaming_graphs(model: MixtureVAE | StudentVAE) -> tuple[nn.Module, nn.Modu
         with torch.no_grad():
             head.weight.copy_(model.head.weight * model.spread[:, None])
             head.bias.copy_(model.head.bias * model.spread + model.mean)
-        return StudentEncoder(model.scale, model.stack, head, model.latent_sizes), model.decoder
+        first = LinearStep((1 / model.spread).diag(), -model.mean / model.spread)
+        decoder = StudentDecoder(model.scale, first, model.decoder_stack, model.output, model.latent_sizes)
+        return StudentEncoder(model.scale, model.stack, head, model.latent_sizes), decoder
     return SlidingEncoder(model), NewestDecoder(model)
 
 

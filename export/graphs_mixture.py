@@ -87,6 +87,22 @@ class StudentEncoder(nn.Module):
         return (*self.head(h).split([size for _, size in self.output_shapes.values()], dim=-1), *following)
 
 
+class StudentDecoder(nn.Module):
+    """(timbre, pitch, *states) → (log_amplitude, *next states) of the same, for two sets of latents at once."""
+
+    def __init__(self, scale: MelScale, first: LinearStep, stack: RecurrentStack, output: nn.Linear, latent_sizes: dict[str, int]) -> None:
+        """first : brings the latents, side by side, to what the stack reads"""
+        super().__init__()
+        self.scale, self.first, self.stack, self.output = scale, first, StackStep(stack), LinearStep(output.weight, output.bias)
+        self.state_shapes = {key: (DECODER_ROWS, size) for key, size in self.stack.state_sizes.items()}
+        self.input_shapes = {name: (DECODER_ROWS, size) for name, size in latent_sizes.items()}
+        self.output_shapes = {"log_amplitude": (DECODER_ROWS, scale.bank.shape[1])}
+
+    def forward(self, timbre: Tensor, pitch: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        h, following = self.stack(self.first(torch.cat([timbre, pitch], -1)), list(states))
+        return (self.scale.log_amplitude(torch.tanh(self.output(h))), *following)
+
+
 class NewestDecoder(nn.Module):
     """(timbre, pitch) → (log_amplitude,), for two sets of latents at once: the last frame of the decoded second. No state."""
 

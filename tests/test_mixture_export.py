@@ -101,8 +101,8 @@ def test_graphs_are_the_model_and_power_stays_in_float(tmp_path: Path, precision
     if precision == "int8":
         kinds = {name: [node.op_type for node in onnx.load(tmp_path / f"streaming/{name}.onnx").graph.node] for name in ("encoder", "decoder")}
         assert kinds["encoder"].count("MatMulNBits") == 6  # the two maps to the latents are too small to be worth it
-        assert kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 1  # power to mel: ten decades do not fit 8 bits
-        assert kinds["decoder"].count("MatMulNBits") == 4
+        assert kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 3  # those, and power to mel: ten decades do not fit 8 bits
+        assert kinds["decoder"].count("MatMulNBits") == 3  # all but the map from the latents
 
 
 @torch.no_grad()
@@ -151,14 +151,6 @@ def notes(tiny_data: Path) -> Tensor:
     return torch.from_numpy(np.stack([store.read(int(row), 0, 22050) for row in rows]))
 
 
-@torch.no_grad()
-def test_lessons_are_the_teachers_windows(teacher: MixtureVAE, notes: Tensor) -> None:
-    lessons = StudentLessons(teacher, FEATURES, notes[:24], notes[24:])
-    for frame in (16, 30):
-        z = teacher.encode_mel(lessons.mel[:3, frame - 15 : frame + 1]).latents
-        torch.testing.assert_close(lessons.wanted[:3, frame], torch.cat([z.timbre, z.pitch], -1), atol=1e-4, rtol=1e-4)
-
-
 def test_a_taught_student_is_nearer_to_its_teacher(teacher: MixtureVAE, notes: Tensor) -> None:
     """A few seconds against none, on other notes than it was taught."""
     lessons, spectra = StudentLessons(teacher, FEATURES, notes[:24], notes[24:]), FeatureExtractor(FEATURES)(notes[24:])
@@ -166,9 +158,8 @@ def test_a_taught_student_is_nearer_to_its_teacher(teacher: MixtureVAE, notes: T
     outcome = teach(lessons, Course(0.1))
     taught = compare(teacher, lessons.student.eval(), spectra)
     assert outcome.loss_after < outcome.loss_before
-    assert taught["latent_r2_student_to_sliding"] > max(0.1, untaught["latent_r2_student_to_sliding"] + 0.1)
+    assert taught["latent_cosine_student_to_whole"] > untaught["latent_cosine_student_to_whole"] + 0.1
     assert taught["parameters_student"] > 0
-    assert taught["latent_r2_sliding_to_whole"] == pytest.approx(untaught["latent_r2_sliding_to_whole"])
 
 
 @given(cuts=st.lists(st.integers(1, 24), max_size=5, unique=True))
