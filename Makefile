@@ -10,10 +10,10 @@ STAMP := .venv/.stamp-$(ORT)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test papers lint format clean
+.PHONY: help setup demo test papers streaming lint format clean
 
 help: ## Show these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## System packages, virtual environment, Python packages
 
@@ -26,6 +26,10 @@ test: lint ## Linter, types, all tests
 papers: $(STAMP) ## Render public sounds, train a small model for every row of the papers' tables, write the report; hours, resumable
 	@WITH_SOUNDFONT=1 bash .ci/system-packages.sh
 	$(PYTHON) -m benchmarks.papers
+
+streaming: $(STAMP) ## Measure every way of streaming against the originals, write the report; about an hour and a half, resumable
+	@WITH_SOUNDFONT=1 bash .ci/system-packages.sh
+	$(PYTHON) -m benchmarks.streaming
 
 lint: $(STAMP) ## Linter, formatting, types
 	$(PYTHON) -m ruff check .

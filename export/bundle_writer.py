@@ -44,6 +44,7 @@ def building(target: Path) -> Iterator[Path]:
         raise ExportError(f"{target} exists and is not a bundle; choose another --output")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        _sweep(target)
         part.mkdir(parents=True)
         yield part
         old = target.with_name(f".{target.name}.{os.getpid()}.old")
@@ -55,6 +56,24 @@ def building(target: Path) -> Iterator[Path]:
         raise ExportError(f"cannot write {target} ({error.strerror or error}); free some space or choose another --output") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what exports to this target that were killed have left."""
+    for left in target.parent.glob(f".{target.name}.*.part"):
+        owner = left.name.split(".")[-2]
+        if os.name == "posix" and owner.isdigit() and not _runs(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's, so it is there
+        return True
+    return True
 
 
 def write_streaming(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:

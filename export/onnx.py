@@ -86,7 +86,7 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
         fallback = make_fallback(checkpoint, calibration, options.wanted, course)
         long = _proof_sound(checkpoint, calibration.held_out)
         rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
-        knobs = checkpoint.knobs or _knobs(checkpoint, calibration.fit)
+        knobs = checkpoint.knobs or knobs_of(checkpoint, calibration.fit)
         report = _build(folder, target.stem, _Job(checkpoint, system, calibration, fallback, knobs, long, rate, options))
     load_bundle(target)
     if course:
@@ -201,12 +201,12 @@ def _fit_sound(job: _Job) -> Spectra:
     return live_features(job.checkpoint.features)(job.calibration.fit.reshape(1, -1)[:, :samples])
 
 
-def _knobs(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
+def knobs_of(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     """Knobs of a checkpoint that does not carry any: measured on its data set, or without one the plain dimensions."""
     features = FeatureExtractor(checkpoint.features)
     if sets := _split(checkpoint, 2000, 2000, "train", "validation"):
         return measure_knobs(checkpoint.model, features, *sets, float(checkpoint.info.get("segment_seconds", 1.0)))
-    print("export.onnx: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets", file=sys.stderr)
+    print("export: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets", file=sys.stderr)
     spectra = features(audio[:48])
     with torch.no_grad():
         z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents

@@ -14,6 +14,7 @@ from export.verify import open_session
 from training.features import Spectra
 from training.models.latents import LATENTS
 
+WIDEST = 5000
 Feed = dict[str, np.ndarray]  # port → float32, states included
 EDIT = 1.0  # standard deviation of the edited row's distance from the unedited one, in every timbre dimension
 
@@ -66,13 +67,16 @@ def record_feeds(folder: Path, spectra: Spectra, rate: float, hops: int) -> dict
 
 
 def input_moments(model: onnx.ModelProto, names: Iterable[str], feeds: Sequence[Feed], *, covariance: bool) -> dict[str, Moments]:
-    """Mean and, if asked for, covariance of these values of the graph, by name, over all rows of all feeds."""
+    """Mean and, if asked for, covariance of these values of the graph, by name, over all rows of all feeds.
+
+    Values wider than `WIDEST` get none: it would take gigabytes, and more feeds than there are to know it.
+    """
     wanted = list(dict.fromkeys(names))
     rows = {name: np.concatenate(values) for name, values in _observe(model, wanted, feeds).items()}
     moments = {}
     for name, x in rows.items():
         mean = x.mean(0, dtype=np.float64).astype(np.float32)
-        centred = x - mean if covariance else None
+        centred = x - mean if covariance and x.shape[1] <= WIDEST else None
         moments[name] = Moments(mean, None if centred is None else centred.T @ centred / len(x))
     return moments
 

@@ -29,7 +29,7 @@ from export.hosts_neutone import neutone_file, neutone_kit, verify_neutone
 from export.hosts_nn_tilde import check_hop, nn_tilde_module, verify_nn_tilde
 from export.hosts_parts import Parts, loaded, quiet
 from export.hosts_plain import plain_module, plain_program, verify_plain
-from export.onnx import _knobs, sounds_for
+from export.onnx import knobs_of, sounds_for
 from export.systems import streaming_graphs, system_of
 from export.verify import ExportError
 from realtime.bundle import BundleError, load_bundle
@@ -131,7 +131,7 @@ def playable(checkpoint: Checkpoint, name: str, folder: Path | None, wanted: Wan
     system, calibration = system_of(checkpoint.model), sounds_for(checkpoint, wanted, folder)
     causal = make_fallback(checkpoint, calibration, wanted).model
     encoder, decoder = (graph.eval().requires_grad_(False) for graph in streaming_graphs(system, causal))
-    knobs = checkpoint.knobs or _knobs(checkpoint, calibration.fit)
+    knobs = checkpoint.knobs or knobs_of(checkpoint, calibration.fit)
     row = calibration.held_out.reshape(-1)[: round(LEAST_SECONDS * checkpoint.features.sample_rate)]
     try:
         with tempfile.TemporaryDirectory() as place:

@@ -52,8 +52,8 @@ def bidirectional(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     torch.manual_seed(0)
     model = PerturbationVAE(PerturbationConfig(FEATURES.bins, 12, 6, 8, 32, None, 2, True, "conditional"))
     optimizer = torch.optim.Adam(model.parameters(), 4e-3)
-    for step in range(150):
-        rows = torch.randperm(len(audio), generator=torch.Generator().manual_seed(step))[:24]
+    for step in range(100):
+        rows = torch.randperm(len(audio), generator=torch.Generator().manual_seed(step))[:16]
         z = model.encode(spectra.envelope[rows], spectra.fine[rows], spectra.sounding[rows]).latents
         loss = (model.decode(z) - spectra.log_amplitude[rows]).square().mean()
         optimizer.zero_grad()
@@ -270,15 +270,15 @@ def test_the_best_student_is_kept_not_the_last() -> None:
 
 def test_a_course_goes_on_where_it_was_and_only_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep = tmp_path / "student.pt"
-    first = teach(_Line(), Course(0.005, keep, "this"))
+    first = teach(_Line(), Course(0.01, keep, "this"))
     capsys.readouterr()
     lessons = _Line()
-    longer = teach(lessons, Course(0.01, keep, "this"))
+    longer = teach(lessons, Course(0.03, keep, "this"))
     assert "going on with the student" in capsys.readouterr().err
     assert longer.steps > first.steps
-    assert longer.seconds == pytest.approx(0.6, abs=0.2)
+    assert longer.seconds >= 1.8
     other = _Line()
-    teach(other, Course(0.005, keep, "another"))
+    teach(other, Course(0.002, keep, "another"))
     assert "going on" not in capsys.readouterr().err
     keep.write_bytes(b"torn")
     teach(_Line(), Course(0.002, keep, "this"))
@@ -289,7 +289,7 @@ def test_a_course_goes_on_where_it_was_and_only_its_own(tmp_path: Path, capsys: 
 def test_a_stopped_export_writes_nothing_and_resumes(bidirectional: Path, tmp_path: Path, stop: signal.Signals) -> None:
     """Interrupted or killed while the student learns: no bundle and nothing half-written; the same command goes on and cleans up."""
     target = tmp_path / "both.bundle"
-    command = [sys.executable, "-m", "export.onnx", str(bidirectional), "--output", str(target), "--streaming-only", "--distil-minutes", "0.3"]
+    command = [sys.executable, "-m", "export.onnx", str(bidirectional), "--output", str(target), "--streaming-only", "--distil-minutes", "0.1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     state = tmp_path / "both.bundle.student.pt"
@@ -309,7 +309,7 @@ def test_a_stopped_export_writes_nothing_and_resumes(bidirectional: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     assert "going on with the student" in done.stderr
     report = json.loads((target / "report.json").read_text())
-    assert report["fallback"].startswith("distilled, 0.3 min")
+    assert report["fallback"].startswith("distilled, 0.1 min")
     assert list(report["fidelity"]) == ["original", "dropped", "folded", "distilled"]
     assert {"instrument from timbre", "pitch from pitch", "MSE", "log-spectral distance, dB"} <= set(report["fidelity"]["distilled"])
     assert [path.name for path in tmp_path.iterdir()] == ["both.bundle"]
