@@ -51,7 +51,7 @@ def measure(subject: Subject, effort: Effort, work: Path, *, cuda: bool) -> dict
         asked = {"wanted": asdict(way.wanted) if way.wanted else None}
         with _told(f"{subject.title}, {way.name}: quality"):
             found["quality"][way.name] = kept(f"quality-{way.key}", about | dict(depends_on(effort)) | asked, partial(quality, way))
-    minutes = {"minutes": [subject.distil_minutes, subject.lookahead_minutes], "calibration": effort.calibration, "hops": effort.hops}
+    minutes = {"minutes": [subject.distil_minutes, subject.lookahead_minutes], "sounds": [effort.calibration, effort.lessons], "hops": effort.hops}
     with _told(f"{subject.title}: speed of every form"):
         found["speed"] = kept("speed", about | minutes, lambda: form_times(forms, list(chosen)))
     with _told(f"{subject.title}: precisions and backends"):

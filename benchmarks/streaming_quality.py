@@ -64,18 +64,21 @@ class Quality:
         }
 
     def _windowed(self, model: TimbreVAE) -> dict[str, Any]:
-        """On some of the test sounds only, among neighbours that the original gives: the spaces are the same. Beside them the original's own."""
-        rows = np.linspace(0, len(self.sounds.test) - 1, min(self._effort.windowed_sounds, len(self.sounds.test))).round().astype(int)
-        learnt, reference = self.original
-        there = _rows(reference, rows)
-        asked = self._live(model, self.sounds.test.take(rows))
+        """On fewer sounds, for it works through a window per frame; neighbours among its own answers. Beside them the original's on the same."""
+        rows, known = (_spread(len(part), count) for part, count in zip(self._parts(), self._effort.windowed_sounds, strict=True))
+        few = Sounds(self.sounds.train.take(known), self.sounds.test.take(rows), self.sounds.seconds)
+        learnt, asked = (self._live(model, part) for part in (few.train, few.test))
+        there = [_rows(played, chosen) for played, chosen in zip(self.original, (known, rows), strict=True)]
         return _figures(asked) | {
-            "knn": self._knn(learnt, reference, asked, rows),
-            "cosine": nearness(asked, there),
-            "train_sounds": len(self.sounds.train),
+            "knn": neighbours(few, learnt, asked),
+            "cosine": nearness(asked, there[1]),
+            "train_sounds": len(known),
             "test_sounds": len(rows),
-            "original_there": _figures(there) | {"knn": self._knn(learnt, reference, there, rows)},
+            "original_there": _figures(there[1]) | {"knn": neighbours(few, *there)},
         }
+
+    def _parts(self) -> tuple[SoundSet, SoundSet]:
+        return self.sounds.test, self.sounds.train
 
     def _knn(self, learnt: Played, reference: Played, asked: Played, rows: np.ndarray) -> dict[str, float]:
         """Accuracies among the training sounds; of instruments that none of them has, among the other test sounds.
@@ -95,6 +98,11 @@ class Quality:
 
 def _figures(played: Played) -> dict[str, float]:
     return {"mse": played.mse, "distance_db": played.log_spectral_distance_db}
+
+
+def _spread(many: int, few: int) -> np.ndarray:
+    """So many rows of them, evenly spread."""
+    return np.linspace(0, many - 1, min(few, many)).round().astype(int)
 
 
 def _rows(played: Played, rows: np.ndarray) -> Played:

@@ -69,7 +69,8 @@ def _verdicts(subjects: dict[str, Any]) -> str:
         found.append(f"- {verdict(quality[ORIGINAL], quality[way]).sentence(subject['title'], told)}\n")
     if not found:
         return ""
-    question = f"Is the distilled fallback within {KNN_POINTS:g} points of the original on every k-NN figure, and within {MSE_SHARE:.0%} on the MSE?"
+    question = f"Is the distilled fallback within {KNN_POINTS:g} points of the original on every k-NN figure, and within {MSE_SHARE:.0%} on the MSE? "
+    question += "What is better does not count against it."
     return f"## Verdict\n\n{question}\n\n" + "".join(found)
 
 
@@ -96,7 +97,7 @@ def _mark(notes: Footnotes, subject: dict[str, Any], way: str) -> str:
     if "original_there" in quality:
         there = quality["original_there"]
         knn = ", ".join(f"{name} {value:.3f}" for name, value in there["knn"].items())
-        sentence += f" as the original places them, since it is slow; the original there: MSE {there['mse']:.3f}, {knn}"
+        sentence += f", fewer since it is slow; the original there: MSE {there['mse']:.3f}, {knn}"
     if subject["held_out_instruments"]:
         sentence += "; the test sounds' instruments are new to the model and told apart among the other test sounds"
     mark = notes.mark(sentence + ".")

@@ -1,4 +1,4 @@
-"""Does the distilled fallback stand in for the original? Computed from the figures."""
+"""Does the distilled fallback stand in for the original? Computed from the figures; what is better than the original does not count against it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        return not self.beyond and self.mse_holds
+        return not self.worse and self.mse_holds
 
     @property
     def farthest(self) -> float:

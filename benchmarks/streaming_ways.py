@@ -19,14 +19,14 @@ WINDOW_LOOKAHEAD = 4  # of its second row, frames
 class Effort:
     """How much is measured.
 
-    train_sounds, test_sounds : at most, for the quality;  windowed_sounds : test sounds for the windowed original, which takes a window per frame
+    train_sounds, test_sounds : at most, for the quality;  windowed_sounds : test and training sounds of the windowed original, a window per frame
     calibration, lessons : sounds at most, to fit on and to teach with;  hops : timed ones of each form
     memory_bytes, memory_seconds : of the buffer to measure the memory's bandwidth on, and for how long;  compiler : whether torch.compile has its row
     """
 
     train_sounds: int = 4000
     test_sounds: int = 1500
-    windowed_sounds: int = 300
+    windowed_sounds: tuple[int, int] = (300, 800)
     calibration: int = 600
     lessons: int = 12000
     hops: int = 5000
@@ -36,7 +36,7 @@ class Effort:
     seed: int = 0
 
 
-QUICK = Effort(train_sounds=300, test_sounds=120, windowed_sounds=16, calibration=64, lessons=64, hops=200)
+QUICK = Effort(train_sounds=300, test_sounds=120, windowed_sounds=(16, 40), calibration=64, lessons=64, hops=200)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ FEATURES = FeatureConfig(sample_rate=44100, window_samples=1024, hop_samples=102
 EFFORT = Effort(
     train_sounds=40,
     test_sounds=16,
-    windowed_sounds=2,
+    windowed_sounds=(2, 8),
     calibration=16,
     hops=50,
     memory_bytes=1 << 22,
@@ -156,6 +156,7 @@ def test_verdict_on_known_figures() -> None:
 
     assert judged(2.1, 0.78, 0.92, 0.12) == (True, [], [])
     assert judged(1.0, 0.80, 0.90, 0.10) == (True, [], [])
+    assert judged(2.0, 0.84, 0.95, 0.05) == (True, ["instrument from timbre", "pitch from pitch", "pitch from timbre"], [])
     assert judged(2.11, 0.80, 0.90, 0.10) == (False, [], [])
     assert judged(2.0, 0.77, 0.93, 0.13) == (
         False,
