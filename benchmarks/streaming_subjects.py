@@ -37,7 +37,7 @@ class Trained:
 
 TRAINED = {
     "s1": Trained("S1 (2022), small", "s1-three-pitched", 1.0, 0.2),
-    "s2": Trained("S2 (2021), small", "s2-metric", 1.0),
+    "s2": Trained("S2 (2021), small", "s2-metric", 0.4),
     "s3": Trained("S3 (2019), small", "s3-all-labels", 1.0),
 }
 PAPERS = {  # title, kind, recipe

@@ -17,7 +17,6 @@ TIMBRE_SECONDS = 2.0
 LATENT_WEIGHT = 2.0  # of what each latent misses, as a share of its variance, beside the reconstruction's error
 MEAN_WEIGHT = 10.0  # the same of its average over the sound, by which sounds are told apart
 STEADY_WEIGHT = 20.0  # the same of a latent that has one value per sound
-SWAP_WEIGHT = 0.5  # of the error of what is decoded with another sound's timbre
 SWAPPED = 12  # of the batch's sounds are decoded so
 EXAMINED = 128  # sounds
 
@@ -29,6 +28,7 @@ class StreamingLessons:
     """
 
     learning_rate = 2e-3
+    swap_weight = 0.5  # of the error of what is decoded with another sound's timbre
 
     def __init__(self, teacher: Any, student: Any, features: FeatureConfig, audio: Tensor, held_out: Tensor) -> None:
         self.teacher, self.student = teacher.requires_grad_(False), student
@@ -85,7 +85,7 @@ class StreamingLessons:
         z, decoded = play(self.student, live, self._rate)
         weight = live.sounding.to(decoded.dtype)
         total = weight.sum().clamp_min(1)
-        loss = (self.error(decoded, live) * weight).sum() / total + SWAP_WEIGHT * self._swapped(wanted, weight)
+        loss = (self.error(decoded, live) * weight).sum() / total + self.swap_weight * self._swapped(wanted, weight)
         later = weight * weight.cumsum(1)  # the longer a sound was heard, the better its timbre must be known
         for name, value in z.items():
             per_frame, per_sound = self._spread[name]
@@ -120,7 +120,9 @@ class StreamingLessons:
 
 
 class MetricLessons(StreamingLessons):
-    """The same for S2."""
+    """The same for S2, whose logarithms of small powers would otherwise count most."""
+
+    swap_weight = 0.05
 
     def error(self, decoded: Tensor, spectra: Spectra) -> Tensor:
         """What the power's exponential likelihood loses against a perfect mean, averaged over bins (Tanaka 2021, eq. 3)."""
@@ -147,7 +149,7 @@ class PairLessons(StreamingLessons):
         z, decoded = play(self.student, row, self._rate)
         weight = row.sounding.to(decoded.dtype)
         loss = (self.error(decoded, row) * weight).sum() / weight.sum().clamp_min(1)
-        loss = loss + SWAP_WEIGHT * self._swapped(wanted, live.sounding.to(decoded.dtype))
+        loss = loss + self.swap_weight * self._swapped(wanted, live.sounding.to(decoded.dtype))
         since = live.sounding.cumsum(1)[..., None].to(decoded.dtype)  # frames of the present note
         later = weight * pair(since)[..., 0]
         for name, value in z.items():

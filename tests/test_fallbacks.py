@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from export import causal
 from export.bundle_writer import write_streaming
 from export.calibration import calibration_sounds
 from export.distil import Course, teach
@@ -149,17 +150,26 @@ def test_a_window_longer_than_the_sound_says_what_the_original_says_of_what_was_
         torch.testing.assert_close(z.pitch[:, frame], heard_so_far.pitch[:, -1])
 
 
+@pytest.mark.parametrize("lookahead", [0, 3])
 @torch.no_grad()
-def test_looking_ahead_brings_the_latents_nearer(bidirectional: Path, causal_forms: dict[int, PerturbationVAE]) -> None:
-    """The pitch of real held-out notes, which is a frame's: the further a folded model looks ahead, the nearer to the original's."""
-    checkpoint = load_checkpoint(bidirectional)
-    audio = calibration_sounds(checkpoint, None, seconds=0.5).held_out
-    wanted = checkpoint.model.encode(*(getattr(heard(checkpoint, audio)[0].whole, name) for name in ("envelope", "fine", "sounding"))).latents.pitch
-    live, misses = heard(checkpoint, audio)[0].live, []
-    for k in (0, 2, 4):
-        found, _ = play(causal_forms[k], live, RATE)
-        misses.append(float((found.pitch - wanted[: len(found.pitch)])[live.sounding].square().mean()))
-    assert misses[2] < misses[0]
+def test_folding_fits_what_streaming_will_give(bidirectional: Path, monkeypatch: pytest.MonkeyPatch, lookahead: int) -> None:
+    """The latents that each refitted map was worked out on are those that the finished model streams, frame by frame, on the same notes."""
+    checkpoint, seen = load_checkpoint(bidirectional), {}  # type: ignore[var-annotated]
+    sounds = heard(checkpoint, calibration_sounds(checkpoint, None, seconds=0.5).fit)
+    streamed = causal._streamed
+
+    def watched(student: PerturbationVAE, name: str, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        z = streamed(student, name, h, mask)
+        seen.setdefault(name, z)
+        return z
+
+    monkeypatch.setattr(causal, "_streamed", watched)
+    assert isinstance(checkpoint.model, PerturbationVAE)
+    student = causal.fold(checkpoint.model, sounds, lookahead)
+    found, _ = play(student, sounds[0].live, 1e-4)
+    for name, value in found.items():
+        heard_frames = sounds[0].live.sounding
+        torch.testing.assert_close(seen[name][:, lookahead:][heard_frames], value[heard_frames], atol=1e-4, rtol=1e-4)
 
 
 # In the runtime --------------------------------------------------------------------------------------------------------------------
@@ -341,9 +351,25 @@ def test_bad_options_are_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("number", [0, 2, None])
+def test_checkpoints_of_another_format_are_one_sentence(
+    bidirectional: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int | None
+) -> None:
+    """Older or newer: what was found, what can be read, what to do; nothing written."""
+    content = torch.load(bidirectional, weights_only=True)
+    content["neiro"]["format"] = number
+    torch.save(content, tmp_path / "other.pt")
+    assert main([str(tmp_path / "other.pt"), "--output", str(tmp_path / "x.bundle")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert f"checkpoint format {number}" in error
+    assert "use the version of Neiro that wrote it" in error
+    assert len(error.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
+
+
 def test_causal_models_need_no_fallback(bidirectional: Path, causal_forms: dict[int, PerturbationVAE], tmp_path: Path) -> None:
-    causal = dataclasses.replace(load_checkpoint(bidirectional), model=causal_forms[2])
-    save_slim(causal, tmp_path / "causal.pt")
+    streams = dataclasses.replace(load_checkpoint(bidirectional), model=causal_forms[2])
+    save_slim(streams, tmp_path / "causal.pt")
     checkpoint = load_checkpoint(tmp_path / "causal.pt")
     calibration = calibration_sounds(checkpoint, None, seconds=0.5)
     assert make_fallback(checkpoint, calibration, Wanted()).model.lookahead == 2
