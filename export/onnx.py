@@ -38,7 +38,6 @@ from training.models.latents import TimbreVAE
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default
 VERIFY_SECONDS = 12.0  # of real sound, hop by hop
 COMPARED_SOUNDS = (800, 300)  # labelled ones, to learn neighbours from and to measure on
-WINDOWED_SOUNDS = 24  # each of whose frames costs a whole window
 FEEDS = 256  # hops that the rounding of weights is calibrated on
 DISTIL_SOUNDS, FOLD_SOUNDS = 12000, 600
 
