@@ -295,13 +295,18 @@ def test_a_course_goes_on_where_it_was_and_only_its_own(tmp_path: Path, capsys: 
     assert "going on" not in capsys.readouterr().err
 
 
+def _heeds_ctrl_c() -> None:
+    """As under a terminal; tests that run in the background pass on that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_export_writes_nothing_and_resumes(bidirectional: Path, tmp_path: Path, stop: signal.Signals) -> None:
     """Interrupted or killed while the student learns: no bundle and nothing half-written; the same command goes on and cleans up."""
     target = tmp_path / "both.bundle"
     command = [sys.executable, "-m", "export.onnx", str(bidirectional), "--output", str(target), "--streaming-only", "--distil-minutes", "0.1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_heeds_ctrl_c)
     state = tmp_path / "both.bundle.student.pt"
     deadline = time.monotonic() + 100
     while not state.is_file() and time.monotonic() < deadline:
