@@ -17,7 +17,7 @@ from torch import Tensor
 from training.data.manifest import SoundSet
 from training.evaluation.measurement import LABELS, knn
 from training.features import FeatureConfig, FeatureExtractor, Spectra
-from training.models.latents import Latents, TimbreVAE
+from training.models.latents import Latents, TimbreVAE, one_per_sound
 from training.probes import LatentTable, batches
 from training.recurrent import lengthened
 
@@ -108,7 +108,7 @@ def _audio(sounds: SoundSet | Tensor, seconds: float) -> Iterator[Tensor]:
 
 def _settled(z: Latents, model: TimbreVAE, sounding: Tensor) -> Latents:
     """One vector per sound: a latent that has one per sound as it stands at the last sounding frame, the others averaged."""
-    steady = {name for name, shape in model.noise_shapes(1).items() if len(shape) == 1}
+    steady = one_per_sound(model)
     last = (sounding * torch.arange(sounding.shape[1])).argmax(1)
     rows = torch.arange(len(last))
     return Latents(**{name: value[rows, last] if name in steady else value for name, value in z.items()}).averaged(sounding)

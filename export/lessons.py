@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from export.fidelity import live_features, play
 from training.features import FeatureConfig, FeatureExtractor, Spectra
-from training.models.latents import Latents, tiled
+from training.models.latents import Latents, one_per_sound, tiled
 
 BATCH = 32  # sounds
 TIMBRE_SECONDS = 2.0
@@ -36,7 +36,7 @@ class StreamingLessons:
         self._rate = features.hop_samples / (features.sample_rate * TIMBRE_SECONDS)
         self._audio, self._held_out = audio, held_out[torch.linspace(0, len(held_out) - 1, min(EXAMINED, len(held_out))).long()]
         self._known: dict[int, Latents] = {}
-        self._steady = {name for name, shape in teacher.noise_shapes(1).items() if len(shape) == 1}
+        self._steady = one_per_sound(teacher)
         self._spread = self._spreads()
 
     def taught(self) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from export.verify import open_session
+from export.verify import Stepper
 from training.features import Spectra
 from training.models.latents import LATENTS
 
@@ -28,21 +28,16 @@ class Moments:
 
 
 class _Recorder:
-    """A streaming graph with its state, which keeps what it is fed at the hops asked for."""
+    """Steps a streaming graph, and keeps what it is fed at the hops asked for."""
 
     def __init__(self, path: Path) -> None:
-        self.session = open_session(path)
-        self.outputs = [port.name for port in self.session.get_outputs()]
-        self.state = {port.name: np.zeros(port.shape, np.float32) for port in self.session.get_inputs() if port.name.startswith("state.")}
+        self.step = Stepper(path)
         self.feeds: list[Feed] = []
 
     def __call__(self, keep: bool, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        feed = inputs | self.state
         if keep:
-            self.feeds.append({name: value.copy() for name, value in feed.items()})
-        result = dict(zip(self.outputs, self.session.run(None, feed), strict=True))
-        self.state = {name: result.pop(name.replace("state.", "next.", 1)) for name in self.state}
-        return result
+            self.feeds.append({name: value.copy() for name, value in (inputs | self.step.state).items()})
+        return self.step(**inputs)
 
 
 def record_feeds(folder: Path, spectra: Spectra, rate: float, hops: int) -> dict[str, list[Feed]]:

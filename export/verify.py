@@ -45,10 +45,10 @@ def open_session(path: Path, provider: str = "cpu") -> onnxruntime.InferenceSess
         raise ExportError(str(error)) from None
 
 
-class _Stepper:
+class Stepper:
     """A streaming graph and its state."""
 
-    def __init__(self, path: Path, provider: str) -> None:
+    def __init__(self, path: Path, provider: str = "cpu") -> None:
         self.session = open_session(path, provider)
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.names = [name for name in LATENTS if name in self.outputs]
@@ -65,7 +65,7 @@ def run_streaming(folder: Path, spectra: Spectra, rate: float, *, shift: float =
 
     shift : added to the timbre of the decoder's second row, which is otherwise thrown away: the rows must not mix
     """
-    encoder, decoder = (_Stepper(folder / f"streaming/{name}.onnx", provider) for name in ("encoder", "decoder"))
+    encoder, decoder = (Stepper(folder / f"streaming/{name}.onnx", provider) for name in ("encoder", "decoder"))
     latents: dict[str, list[np.ndarray]] = {name: [] for name in encoder.names}
     decoded, times = [], []
     smallest = np.array([rate], np.float32)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from export.graphs import DECODER_ROWS
-from training.models.latents import Encoding, Latents, tiled
+from training.models.latents import Encoding, Latents, one_per_sound, tiled
 from training.recurrent import State
 
 MOST_FRAMES = 1000
@@ -32,7 +32,7 @@ class WindowedVAE(nn.Module):
             raise ValueError(f"a window of {frames} frames with a lookahead of {lookahead}: it needs {lookahead + 2} … {MOST_FRAMES} frames")
         self.original, self.frames, self.lookahead = original.eval(), frames, lookahead
         self.config, self.latent_sizes = original.config, dict(original.latent_sizes)
-        self.steady = {name for name, shape in original.noise_shapes(1).items() if len(shape) == 1}
+        self.steady = one_per_sound(original)
 
     def encode(self, envelope: Tensor, fine: Tensor, counts: Tensor, noise: Latents | None = None) -> Encoding:
         encoding: Encoding = self.original.encode(envelope, fine, counts, noise)

@@ -109,6 +109,11 @@ class TimbreVAE(Protocol):
     def stream_decode(self, latents: Latents, state: State) -> tuple[Tensor, State]: ...
 
 
+def one_per_sound(model: TimbreVAE) -> set[str]:
+    """The latents that have one value per sound, not one per frame."""
+    return {name for name, shape in model.noise_shapes(1).items() if len(shape) == 1}
+
+
 def tiled(value: Tensor, frames: int) -> Tensor:
     """(batch, D) repeated for every frame; per-frame values as they are."""
     return value[:, None].expand(-1, frames, -1) if value.dim() == 2 else value
