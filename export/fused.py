@@ -17,7 +17,7 @@ from export.fused_edits import Edits, Knobs
 from export.fused_morph import Filters, Morph
 from export.fused_pitch import Pitch
 from realtime.bundle import Manifest
-from realtime.controls import targets_of
+from realtime.controls import morph_targets
 from realtime.session import SETTLE_RATE_SECONDS
 
 TIMBRE_SECONDS = 2.0  # the session's default
@@ -28,7 +28,7 @@ LOUDEST = 1e6  # of what the analysis hears: its square must not leave float32
 class FusedStep(nn.Module):
     """(audio (batch, hop), knobs (batch, targets), *states) → (audio (batch, hop), *next states), float32, in the order of `state_shapes`.
 
-    knobs : in the order of `realtime.controls.targets_of`;  states : zeros = as new
+    knobs : in the order of `realtime.controls.morph_targets`;  states : zeros = as new
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class FusedStep(nn.Module):
         self.parts["encoder"] = encoder.state_shapes
         self.parts["decoder"] = {name: (1, *shape) for name, shape in decoder.state_shapes.items()}
         self.state_shapes = {f"{part}.{name}": tuple(shape) for part, shapes in self.parts.items() for name, shape in shapes.items()}
-        self.input_shapes = {"audio": (1, self.hop), "knobs": (1, len(targets_of(manifest)))}
+        self.input_shapes = {"audio": (1, self.hop), "knobs": (1, len(morph_targets(manifest)))}
         self.output_shapes = {"audio": (1, self.hop)}
 
     def forward(self, audio: Tensor, knobs: Tensor, *states: Tensor) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from export.fused_analysis import State
 from realtime.bundle import Manifest, Preset
-from realtime.controls import targets_of
+from realtime.controls import morph_targets
 from realtime.edits import SMOOTHING_SECONDS, SNAP, PitchedTimbre
 from realtime.session import SETTLE_SECONDS
 
@@ -52,7 +52,7 @@ class Edits(nn.Module):
 
     def __init__(self, manifest: Manifest) -> None:
         super().__init__()
-        targets, dimensions = targets_of(manifest), manifest.latents["timbre"]
+        targets, dimensions = morph_targets(manifest), manifest.latents["timbre"]
         index = {target.name: i for i, target in enumerate(targets)}
         self.preset, self.share, self.mix, self.gain = (index[name] for name in ("preset", "preset_amount", "mix", "gain_db"))
         for name in ("low", "high", "default"):

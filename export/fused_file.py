@@ -20,7 +20,7 @@ from export.fused import FusedStep
 from export.fused_weights import share_weights
 from export.verify import ExportError, open_session, state_names
 from realtime.bundle import STREAMING, Bundle, Graph, Manifest, Port, Precision, file_sha256
-from realtime.controls import KnobBank, targets_of
+from realtime.controls import KnobBank, morph_targets
 from realtime.session import Session
 
 FILE = "fused.onnx"
@@ -64,7 +64,7 @@ def write_fused(folder: Path, manifest: Manifest, encoder: Any, decoder: Any) ->
 
 
 def metadata_of(manifest: Manifest) -> dict[str, str]:
-    knobs = [(t.name, f"{t.low:g}", f"{t.high:g}", f"{t.default:g}", str(int(t.whole)), t.unit) for t in targets_of(manifest)]
+    knobs = [(t.name, f"{t.low:g}", f"{t.high:g}", f"{t.default:g}", str(int(t.whole)), t.unit) for t in morph_targets(manifest)]
     return {
         "producer": manifest.producer,
         "sample_rate": str(manifest.features.sample_rate),
@@ -111,7 +111,7 @@ def proof_sound(manifest: Manifest, audio: np.ndarray) -> np.ndarray:
 
 def proof_knobs(manifest: Manifest, hops: int, seed: int = 0) -> np.ndarray:
     """(hops, targets): every while another gesture, of which each third returns to rest and each ninth to the dry sound."""
-    rng, targets = np.random.default_rng(seed), targets_of(manifest)
+    rng, targets = np.random.default_rng(seed), morph_targets(manifest)
     low, high, default = (np.array([getattr(target, name) for target in targets]) for name in ("low", "high", "default"))
     axes, values = len(manifest.axes), np.empty((hops, len(targets)))
     names = [target.name for target in targets]
@@ -150,7 +150,7 @@ def play_session(bundle: Bundle, sound: np.ndarray, knobs: np.ndarray) -> tuple[
     session = Session(bundle, bank, channels=1, sample_rate=bundle.manifest.features.sample_rate, provider="cpu")
     heard, times = np.empty_like(sound), np.empty(len(sound))
     for i, (hop, values) in enumerate(zip(sound, knobs, strict=True)):
-        bank.values[:] = values
+        bank.values[: len(values)] = values
         start = time.perf_counter()
         session.process_block(hop[:, None], heard[i][:, None])
         times[i] = 1000 * (time.perf_counter() - start)

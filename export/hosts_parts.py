@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from export.fused import FusedStep
 from export.hosts_steps import DecodeStep, EncodeStep, Packed
 from realtime.bundle import Axis, Bundle, Features
-from realtime.controls import Target, targets_of
+from realtime.controls import Target, morph_targets
 
 PLAIN_AXES = 8  # timbre axes offered beside the labelled ones: the strongest
 
@@ -48,7 +48,7 @@ class Parts:
         return self.bundle.manifest.lookahead_hops * self.hop
 
     def targets(self) -> tuple[Target, ...]:
-        return targets_of(self.bundle.manifest)
+        return morph_targets(self.bundle.manifest)
 
     def steps(self) -> dict[str, Packed]:
         """step: sound and knobs to sound;  encode: sound to latents and level;  decode: back to sound."""

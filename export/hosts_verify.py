@@ -53,7 +53,7 @@ def verify_play(play: Play, parts: Parts, moved: Sequence[int], what: str) -> fl
     worst, start = 0.0, 0
     for buffer in buffers_for(parts, moved):
         part = parts.sound[start : start + buffer.hops * parts.hop]
-        bank.values[:] = buffer.values
+        bank.values[: len(buffer.values)] = buffer.values
         wanted = np.zeros((len(part), 1), np.float32)
         session.process_block(part[:, None].numpy(), wanted)
         loudest = max(1.0, float(np.abs(wanted).max()))

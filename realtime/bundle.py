@@ -117,6 +117,14 @@ class Preset(_Record):
     anchors: Annotated[tuple[Anchor, ...], Field(min_length=1)]
 
 
+class PitchAnchor(_Record):
+    """z^p at one pitch, averaged over training sounds; between anchors it is taken as linear."""
+
+    midi_note: float
+    pitch: tuple[float, ...]
+    error_cents: float | None = None  # measured: how far what the decoder draws from it lies from the note; None = no pitch was found in it
+
+
 class Manifest(_Record):
     format_version: Literal[1]
     producer: str
@@ -128,6 +136,9 @@ class Manifest(_Record):
     graphs: dict[str, Graph]
     axes: tuple[Axis, ...]
     presets: tuple[Preset, ...]
+    variation_axes: tuple[Axis, ...] = ()  # directions of z^v, names "variation[0]", …
+    pitch_axes: tuple[Axis, ...] = ()  # directions of z^p, names "pitch[0]", …
+    pitch_anchors: tuple[PitchAnchor, ...] = ()  # in ascending order of `midi_note`
     fidelity: dict[str, float]  # the export's own measurements; the full account is report.json
 
     @model_validator(mode="after")
@@ -138,9 +149,15 @@ class Manifest(_Record):
         if "timbre" not in self.latents:
             raise ValueError("latents lack timbre")
         dimensions = self.latents["timbre"]
-        for axis in self.axes:
-            if len(axis.direction) != dimensions:
-                raise ValueError(f"axis {axis.name} has {len(axis.direction)} dimensions, timbre has {dimensions}")
+        for latent, axes in (("timbre", self.axes), ("variation", self.variation_axes), ("pitch", self.pitch_axes)):
+            for axis in axes:
+                if len(axis.direction) != self.latents.get(latent):
+                    raise ValueError(f"axis {axis.name} has {len(axis.direction)} dimensions, {latent} has {self.latents.get(latent)}")
+        notes = [anchor.midi_note for anchor in self.pitch_anchors]
+        if notes != sorted(set(notes)):
+            raise ValueError("pitch_anchors are not in ascending order of midi_note")
+        if any(len(anchor.pitch) != self.latents.get("pitch") for anchor in self.pitch_anchors):
+            raise ValueError(f"a pitch anchor does not have {self.latents.get('pitch')} dimensions")
         for preset in self.presets:
             if any(len(anchor.timbre) != dimensions for anchor in preset.anchors):
                 raise ValueError(f"preset {preset.name} does not have {dimensions} dimensions")

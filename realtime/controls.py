@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from realtime.bundle import Manifest
+
+SLOTS = 8  # timbres that can be captured or loaded beside the bundle's presets
+SMOOTHING_SECONDS = 0.02  # unless the knob map asks for another
+STANDARD_DEVIATIONS = "standard deviations"
 
 
 class KnobError(Exception):
@@ -27,9 +31,9 @@ class Target:
     whole: bool = False  # takes whole numbers only, and is not smoothed
 
 
-def targets_of(manifest: Manifest) -> tuple[Target, ...]:
-    """All axes of the bundle, in its order, then the targets every bundle has."""
-    axes = [Target(axis.name, axis.low, axis.high, 0.0, "standard deviations") for axis in manifest.axes]
+def morph_targets(manifest: Manifest) -> tuple[Target, ...]:
+    """What the morph way out knows of: all axes of the bundle, in its order, then four that every bundle has."""
+    axes = [Target(axis.name, axis.low, axis.high, 0.0, STANDARD_DEVIATIONS) for axis in manifest.axes]
     return (
         *axes,
         Target("preset", 0, len(manifest.presets), 0, "0 = your own timbre, k = the k-th preset", whole=True),
@@ -39,20 +43,80 @@ def targets_of(manifest: Manifest) -> tuple[Target, ...]:
     )
 
 
+def targets_of(manifest: Manifest) -> tuple[Target, ...]:
+    """Everything the session can be told: the targets of `morph_targets`, in their places, then the others. At their defaults these do nothing."""
+    last = len(manifest.presets) + SLOTS
+    corner = "as preset, at another corner of the square"
+    shared = [replace(target, high=last) if target.name == "preset" else target for target in morph_targets(manifest)]
+    return (
+        *shared,
+        Target("preset_b", 0, last, 0, f"{corner}: x = 1", whole=True),
+        Target("preset_c", 0, last, 0, f"{corner}: y = 1", whole=True),
+        Target("preset_d", 0, last, 0, f"{corner}: x = y = 1", whole=True),
+        Target("x", 0.0, 1.0, 0.0, "place between preset and preset_b, preset_c and preset_d"),
+        Target("y", 0.0, 1.0, 0.0, "place between preset and preset_c, preset_b and preset_d"),
+        Target("timbre_hold", 0, 1, 0, "1 = the timbre stays as it was", whole=True),
+        Target("timbre_seconds", 0.05, 30.0, 2.0, "s, time constant of the running timbre"),
+        *_variation_targets(manifest),
+        *_pitch_targets(manifest),
+        Target("resynth", 0.0, 1.0, 0.0, "way out: 0 = morph, 1 = resynth"),
+        Target("phase", 0.0, 1.0, 0.0, "resynth: 0 = phases rebuilt from the magnitudes, 1 = the input's"),
+    )
+
+
+def _variation_targets(manifest: Manifest) -> tuple[Target, ...]:
+    if "variation" not in manifest.latents:
+        return ()
+    return (
+        Target("variation_scale", 0.0, 3.0, 1.0, "× the variation"),
+        Target("variation_freeze", 0, 1, 0, "1 = the variation stays as it was", whole=True),
+        *(Target(axis.name, axis.low, axis.high, 0.0, STANDARD_DEVIATIONS) for axis in manifest.variation_axes),
+    )
+
+
+def _pitch_targets(manifest: Manifest) -> tuple[Target, ...]:
+    """Pitch latents; the offsets in semitones and the keys need a bundle that knows what its pitch latents mean."""
+    if "pitch" not in manifest.latents:
+        return ()
+    axes = tuple(Target(axis.name, axis.low, axis.high, 0.0, STANDARD_DEVIATIONS) for axis in manifest.pitch_axes)
+    freeze = Target("pitch_freeze", 0, 1, 0, "1 = the pitch stays as it was", whole=True)
+    if not manifest.pitch_anchors:
+        return (freeze, *axes)
+    return (
+        freeze,
+        *axes,
+        Target("pitch_semitones", -24.0, 24.0, 0.0, "semitones, along the learned pitch curve"),
+        Target("keys", 0, 1, 0, "1 = in resynth, MIDI notes play the frozen sound", whole=True),
+        Target("note", -1, 127, -1, "MIDI note held, -1 = none", whole=True),
+        Target("note_velocity", 0.0, 1.0, 1.0, "of that note"),
+    )
+
+
 class KnobBank:
     """Targets and their present values.
 
     values : ndarray, (targets,), float64. Writer: the control side. The session reads it once per hop.
         Pass an array to place the values in shared memory; it is filled with the defaults.
+    smoothing : ndarray, (targets,), float64, seconds, the time constant with which the session follows each value. Same writer.
+    slots : ndarray, (SLOTS, timbre), float64, timbres that were captured or loaded: presets after the bundle's own. A row of NaN is
+        empty and means "your own timbre". Same writer. A row may be read half written: it is glided to anyway.
     """
 
-    def __init__(self, manifest: Manifest, values: np.ndarray | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, values: np.ndarray | None = None, smoothing: np.ndarray | None = None, slots: np.ndarray | None = None
+    ) -> None:
         self.targets = targets_of(manifest)
         self.index = {target.name: i for i, target in enumerate(self.targets)}
-        self.values = np.empty(len(self.targets)) if values is None else values
-        if self.values.shape != (len(self.targets),):
-            raise ValueError(f"values has shape {self.values.shape}, expected ({len(self.targets)},)")
+        shapes = ((len(self.targets),), (len(self.targets),), (SLOTS, manifest.latents["timbre"]))
+        self.values, self.smoothing, self.slots = (
+            np.empty(shape) if array is None else array for array, shape in zip((values, smoothing, slots), shapes, strict=True)
+        )
+        for name, array, shape in zip(("values", "smoothing", "slots"), (self.values, self.smoothing, self.slots), shapes, strict=True):
+            if array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
         self.values[:] = [target.default for target in self.targets]
+        self.smoothing[:] = SMOOTHING_SECONDS
+        self.slots[:] = np.nan
 
     def target(self, name: str) -> Target:
         if name not in self.index:
@@ -61,13 +125,17 @@ class KnobBank:
             raise KnobError(f"no knob named {name!r}; {hint}")
         return self.targets[self.index[name]]
 
-    def set(self, name: str, value: float) -> None:
-        """Set one target, refusing values outside its range."""
+    def check(self, name: str, value: float) -> None:
+        """Refuse a value outside its target's range."""
         target = self.target(name)
         if not target.low <= value <= target.high:
             raise KnobError(f"{name}={value:g} is outside {target.low:g} … {target.high:g} ({target.unit})")
         if target.whole and value != round(value):
             raise KnobError(f"{name}={value:g} must be a whole number from {target.low:g} to {target.high:g}")
+
+    def set(self, name: str, value: float) -> None:
+        """Set one target, refusing values outside its range."""
+        self.check(name, value)
         self.values[self.index[name]] = value
 
 

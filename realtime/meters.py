@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 HOP_HISTORY = 65536
+STAGES = ("stft", "encoder", "edits", "decoder", "filter", "resynth")  # what a hop's time is spent on; "filter" is making it and filtering
 
 # Writer of every field: the session (audio thread). Everyone else only reads.
 METERS = np.dtype(
@@ -16,10 +17,17 @@ METERS = np.dtype(
         ("silent_hops", "<i8"),  # hops below the silence threshold: level and latents frozen
         ("late_hops", "<i8"),  # steps that took longer than a hop lasts
         ("failed_hops", "<i8"),  # steps whose result was not finite: faded to dry
+        ("bypassed_hops", "<i8"),  # steps not made, because the ones before were too late: faded to dry
         ("clipped", "<i8"),  # output samples beyond full scale
+        ("limited", "<i8"),  # output samples the limiter turned down
+        ("repaired", "<i8"),  # input samples that were not numbers and became silence
+        ("latency_samples", "<i8"),  # of the way out chosen now, at the session's rate
         ("peak_in", "<f8"),  # of the last block, linear
         ("peak_out", "<f8"),
+        ("rms_in", "<f8"),  # of the last block, linear
+        ("rms_out", "<f8"),
         ("busy_seconds", "<f8"),  # time spent inside process_block
+        ("stage_seconds", "<f8", (len(STAGES),)),  # of it, by what for
         ("hop_ms", "<f4", (HOP_HISTORY,)),  # ring: step k is at k % HOP_HISTORY
     ]
 )

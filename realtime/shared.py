@@ -17,7 +17,13 @@ import tempfile
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from realtime.bundle import Manifest
+from realtime.controls import SLOTS, targets_of
 from realtime.meters import METERS
+from realtime.published import memory_floats, published_record
+
+DEFAULT_LATENCY_MS = 6.0
+RING_FRAMES = 2**19  # for a recorder to be late by: 11 s at 48 kHz
 
 
 class State(enum.IntEnum):
@@ -29,45 +35,72 @@ class State(enum.IntEnum):
     FAILED = 3  # `message` says why
 
 
+class BlockSizes(BaseModel):
+    """What the layout depends on, so that both sides agree on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    targets: int
+    timbre: int  # dimensions
+    memory: int  # floats, see `realtime.published`
+    outputs: int  # channels of the recording ring
+
+    @classmethod
+    def of(cls, manifest: Manifest, outputs: int) -> BlockSizes:
+        return cls(targets=len(targets_of(manifest)), timbre=manifest.latents["timbre"], memory=memory_floats(manifest), outputs=outputs)
+
+
 class StreamRequest(BaseModel):
     """What the control process asks of the audio process; travels as JSON on its command line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     memory: str  # handle of the SharedBlock
-    targets: int  # knob targets, so that both sides agree on the layout
+    sizes: BlockSizes
     generation: int
     bundle: str
     device: str | None
     input_device: str | None
     output_device: str | None
-    channels: int
+    host_api: str | None = None  # part of its name, to choose among devices of one name
+    channels: int  # taken from the input
+    input_channel: int | None = None  # 1 … : take this one alone
     block_size: int  # samples, 0 = the driver's choice
+    sample_rate: float | None = None  # Hz, None = the model's where the device can
     provider: str
+    latency_ms: float = DEFAULT_LATENCY_MS  # of the resynth way out
+    worker: bool | None = None  # inference beside the audio thread, one hop later; None = if the model turns out too slow
+    recording: bool = False  # fill the ring
     wait_for_device: bool  # look for the device until it is there, rather than fail
 
 
-def layout(targets: int) -> np.dtype:
-    """The record for a bundle with that many knob targets."""
+def layout(sizes: BlockSizes) -> np.dtype:
+    """The record of a performance."""
     return np.dtype(
         [
             # Writer: the control process.
-            ("knobs", "<f8", (targets,)),
+            ("knobs", "<f8", (sizes.targets,)),
+            ("smoothing", "<f8", (sizes.targets,)),
+            ("slots", "<f8", (SLOTS, sizes.timbre)),
             # Writer: the session, in the audio callback of the audio process.
             ("meters", METERS),
+            ("published", published_record(sizes.timbre, sizes.memory)),
             # Writer: the audio callback.
             ("xruns", "<i8"),  # blocks flagged late by the driver
             ("callback_errors", "<i8"),  # blocks passed through dry because the session raised
+            ("late_blocks", "<i8"),  # blocks that took longer to make than they last
             ("block_samples", "<i8"),  # size of the last block
+            ("ring", "<f4", (RING_FRAMES, sizes.outputs)),  # what is heard: frame k is at k % RING_FRAMES
+            ("ring_frames", "<i8"),  # frames ever written to it
             # Writer: the audio process, outside the callback.
             ("generation", "<i8"),  # which start, counted by the parent, the fields below belong to
             ("state", "<i8"),  # a State
             ("heartbeat", "<i8"),  # grows while the process is alive
             ("sample_rate", "<f8"),
             ("channels", "<i8"),
-            ("latency_samples", "<i8"),  # the session's own
             ("input_latency_seconds", "<f8"),  # the device's; NaN = not known
             ("output_latency_seconds", "<f8"),
+            ("worker", "<i8"),  # 1 = inference runs beside the audio thread
             ("provider", "S64"),
             ("provider_note", "S512"),
             ("input_device", "S256"),
@@ -79,15 +112,15 @@ def layout(targets: int) -> np.dtype:
 
 
 class SharedBlock:
-    """One record of `layout(targets)` in shared memory.
+    """One record of `layout(sizes)` in shared memory.
 
     record : ndarray, shape (), the record itself; `record["knobs"]` and so on are views into the shared memory.
     handle : what the child needs to find the memory, see `attach`.
     descriptor : the file descriptor to pass to the child, None on Windows.
     """
 
-    def __init__(self, targets: int, handle: str | None = None) -> None:
-        dtype = layout(targets)
+    def __init__(self, sizes: BlockSizes, handle: str | None = None) -> None:
+        dtype = layout(sizes)
         self.descriptor: int | None = None
         if sys.platform == "win32":
             self.handle = handle or f"neiro-{os.getpid()}-{secrets.token_hex(8)}"
@@ -99,9 +132,9 @@ class SharedBlock:
         self.record = np.ndarray((), dtype, buffer=self._memory)
 
     @classmethod
-    def attach(cls, targets: int, handle: str) -> SharedBlock:
+    def attach(cls, sizes: BlockSizes, handle: str) -> SharedBlock:
         """The same memory, in the child."""
-        return cls(targets, handle)
+        return cls(sizes, handle)
 
     def write_text(self, field: str, text: str) -> None:
         self.record[field] = text.encode()[: self.record.dtype[field].itemsize]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-SERVER = "neiro-test"  # one name, reused: the server registry holds only eight
+SERVER = os.environ.get("NEIRO_TEST_JACK", "neiro-test")  # one name, reused: the server registry holds only eight
 RATE = 44100
 PERIOD = 256
 PATIENCE = 60.0  # seconds; the machine may be busy

@@ -26,7 +26,7 @@ from export.graphs_metric import MetricStreamingDecoder, MetricStreamingEncoder
 from export.graphs_mixture import NewestDecoder, SlidingEncoder
 from export.verify import ExportError
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
-from realtime.controls import targets_of
+from realtime.controls import morph_targets
 from tests.miniatures import CLARINET, PIANO, notes, scale
 from tests.mixture_models import SMALL, model_of
 from training.checkpoint import load_checkpoint
@@ -136,7 +136,7 @@ def in_hops(written: Written, audio: np.ndarray) -> np.ndarray:
 
 
 def resting(written: Written, hops: int) -> np.ndarray:
-    return np.tile([target.default for target in targets_of(written.bundle.manifest)], (hops, 1)).astype(float)
+    return np.tile([target.default for target in morph_targets(written.bundle.manifest)], (hops, 1)).astype(float)
 
 
 # As the session ---------------------------------------------------------------------------------------------------------
