@@ -1,4 +1,4 @@
-"""`realtime.edits.TimbreEdits` as a pure step.
+"""`realtime.edits.Edits`, as far as the morph way out knows it, as a pure step.
 
 A knob's state is where it is going and how far it still has to go: the distance stays exact in float32 when the knob is nearly there, and
 that decides in which hop it has arrived.
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from export.fused_analysis import State
 from realtime.bundle import Manifest, Preset
-from realtime.controls import morph_targets
-from realtime.edits import SMOOTHING_SECONDS, SNAP, PitchedTimbre
+from realtime.controls import SMOOTHING_SECONDS, morph_targets
+from realtime.curves import preset_curve
 from realtime.session import SETTLE_SECONDS
+from realtime.turned import SNAP
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,13 @@ class PresetTable(nn.Module):
 
     def __init__(self, presets: Sequence[Preset], dimensions: int) -> None:
         super().__init__()
-        known = [PitchedTimbre(preset) for preset in presets]
+        known = [preset_curve(preset) for preset in presets]
         stretches = max([1, *(len(preset.notes) - 1 for preset in known)])
         first, added = np.zeros((max(1, len(known)), dimensions)), np.zeros((max(1, len(known)), stretches, dimensions))
         start, inverse = np.zeros(added.shape[:2]), np.zeros(added.shape[:2])
         for i, preset in enumerate(known):
             n = len(preset.notes) - 1
-            first[i], added[i, :n] = preset.timbres[0], np.diff(preset.timbres, axis=0)
+            first[i], added[i, :n] = preset.points[0], np.diff(preset.points, axis=0)
             start[i, :n], inverse[i, :n] = preset.notes[:-1], 1 / np.maximum(np.diff(preset.notes), 1e-3)
         for name, value in (("first", first), ("added", added), ("start", start), ("inverse_length", inverse)):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)

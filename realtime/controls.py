@@ -12,6 +12,8 @@ from realtime.bundle import Manifest
 
 SLOTS = 8  # timbres that can be captured or loaded beside the bundle's presets
 SMOOTHING_SECONDS = 0.02  # unless the knob map asks for another
+LATENCY_MS = (3.0, 50.0)  # that resynth can be asked for
+DEFAULT_LATENCY_MS = 6.0
 STANDARD_DEVIATIONS = "standard deviations"
 
 

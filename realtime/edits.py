@@ -1,114 +1,160 @@
-"""From knob values to the edited timbre: z + share · (preset(note) − z) + Σ value · direction, all smoothed."""
+"""From knob values to the edited latents.
+
+    timbre     z + h (held − z) + Σ w s (preset(note) − z) + Σ value · direction      h : hold;  w, s : place in the square, share of each corner
+    variation  scale · (z + f (frozen − z)) + Σ value · direction
+    pitch      z + f (frozen − z) + curve(note + semitones) − curve(note) + Σ value · direction;  under keys curve(key + semitones)
+
+Every value is smoothed, and z itself is what is heard: at rest each edited latent is the latent, bit for bit.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from realtime.bundle import Manifest, Preset
-from realtime.controls import targets_of
+from realtime.bundle import Manifest
+from realtime.curves import pitch_curve, preset_curves
+from realtime.turned import Kept, Turned
 
-SMOOTHING_SECONDS = 0.02
-SNAP = 1e-4  # closer than this to its target, a knob is there
+SWITCHES = {"timbre": "timbre_hold", "variation": "variation_freeze", "pitch": "pitch_freeze"}
 FIRST_NOTE = 60.0  # assumed until a note is heard
 
 
-class PitchedTimbre:
-    """A preset's z^t at any pitch: linear between its anchors, constant beyond them."""
-
-    def __init__(self, preset: Preset) -> None:
-        pitched = [anchor for anchor in preset.anchors if anchor.midi_note is not None]
-        chosen = sorted(pitched, key=lambda anchor: anchor.midi_note or 0.0) or [preset.anchors[0]]
-        self.notes = np.array([anchor.midi_note or 0.0 for anchor in chosen])
-        self.timbres = np.array([anchor.timbre for anchor in chosen])
-
-    def at(self, midi_note: float, out: np.ndarray) -> None:  # audio thread
-        above = int(np.searchsorted(self.notes, midi_note))
-        if above in (0, len(self.notes)):
-            np.copyto(out, self.timbres[min(above, len(self.notes) - 1)])
-            return
-        share = (midi_note - self.notes[above - 1]) / (self.notes[above] - self.notes[above - 1])
-        np.subtract(self.timbres[above], self.timbres[above - 1], out=out)
-        out *= share
-        out += self.timbres[above - 1]
-
-
-class TimbreEdits:
-    """Follows the knobs, one call of `follow` per hop, and edits z^t with what they say.
+class Edits:
+    """Follows the knobs, one call of `follow` per hop, and edits the latents with what they say.
 
     Attributes
     ----------
-    mix : float, 0 = dry, 1 = edited;  gain : float, linear. Both smoothed.
-    at_rest : bool, the edited z^t is z^t itself
+    mix : float, 0 = dry, 1 = edited;  gain : float, linear;  resynth, phase : 0 … 1. All smoothed.
+    timbre_seconds : float, time constant of the running timbre
+    at_rest : bool, the edited latents are the latents themselves
+    keys : bool, notes play;  note : float or None, the key held;  velocity : 0 … 1
+    kept : name → `Kept`, of every latent
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        targets = targets_of(manifest)
-        index = {target.name: i for i, target in enumerate(targets)}
-        self._axes = len(manifest.axes)
-        self._matrix = np.array([axis.direction for axis in manifest.axes]).reshape(self._axes, manifest.latents["timbre"])
-        self._presets = [PitchedTimbre(preset) for preset in manifest.presets]
-        self._preset, self._share, self._mix, self._gain = (index[name] for name in ("preset", "preset_amount", "mix", "gain_db"))
-        self._low = np.array([target.low for target in targets])
-        self._high = np.array([target.high for target in targets])
-        self._default = np.array([target.default for target in targets])
-        self._rate = 1 - math.exp(-manifest.features.hop_seconds / SMOOTHING_SECONDS)
-        self._target, self._value, self._step = (np.empty(len(targets)) for _ in range(3))
-        self._close = np.empty(len(targets), bool)
-        self._timbre, self._wanted, self._difference = (np.empty(manifest.latents["timbre"]) for _ in range(3))
+        self._turned = turned = Turned(manifest)
+        index, latents = turned.index, manifest.latents
+        self._names = list(latents)
+        self._place = index
+        families = {"timbre": manifest.axes, "variation": manifest.variation_axes, "pitch": manifest.pitch_axes}
+        self._axes, self._matrix = {}, {}
+        for name, dimensions in latents.items():
+            self._axes[name] = _span([index[axis.name] for axis in families[name]])
+            self._matrix[name] = np.array([axis.direction for axis in families[name]]).reshape(-1, dimensions)
+        self._presets = preset_curves(manifest)
+        self._curve = pitch_curve(manifest)
+        self._switch = {name: index[SWITCHES[name]] for name in latents}
+        self.kept = {name: Kept(latents[name], turned.rate) for name in latents}
+        self._scale, self._semitones = index.get("variation_scale"), index.get("pitch_semitones")
+        self._corner = np.zeros((4, latents["timbre"]))
+        self._weight = [1.0, 0.0, 0.0, 0.0]
+        self._edited, self._wanted, self._work = ({name: np.zeros(size) for name, size in latents.items()} for _ in range(3))
         self.reset()
 
     def reset(self) -> None:
         """The next `follow` takes the knobs as they stand, without gliding there."""
-        self._target[:] = self._default
-        self._value[:] = self._default
-        self._value[self._share] = 0.0
-        self._chosen, self._started, self._from_nothing = 0, False, True
-        self.mix, self.gain, self.at_rest = 1.0, 1.0, True
+        self._turned.reset()
+        for kept in self.kept.values():
+            kept.reset()
+        self._weight[:] = [1.0, 0.0, 0.0, 0.0]
+        self.mix, self.gain, self.resynth, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, 0.0, 2.0
+        self.keys, self.note, self.velocity, self.at_rest = False, None, 0.0, True
 
-    def follow(self, values: np.ndarray) -> None:  # audio thread
-        """values : (targets,), the knob bank's; what is not a number leaves its knob where it is."""
-        target, value, step = self._target, self._value, self._step
-        np.clip(values, self._low, self._high, out=step)
-        np.copyto(target, step, where=np.isfinite(step, out=self._close))
-        chosen = round(float(target[self._preset]))
-        if chosen == 0:
-            target[self._share] = 0.0
-        self._chosen = chosen or self._chosen  # the last preset is still there to fade out of
-        self._from_nothing = float(value[self._share]) == 0.0
-        self._glide(value, target, step)
-        np.abs(np.subtract(target, value, out=step), out=step)
-        np.copyto(value, target, where=np.less_equal(step, SNAP, out=self._close))
-        self._started = True
-        self.mix = float(value[self._mix])
-        gain_db = float(value[self._gain])
+    def follow(self, values: np.ndarray, smoothing: np.ndarray, latents: Mapping[str, np.ndarray]) -> None:  # audio thread
+        """values, smoothing : (targets,), the knob bank's;  latents : name → (1, dimensions), as heard"""
+        turned, started = self._turned, self._turned.started
+        turned.follow(values, smoothing)
+        value, target, place = turned.value, turned.target, self._place
+        for name, switch in self._switch.items():
+            self.kept[name].follow(target[switch] >= 0.5, latents[name][0], started)
+        x, y = float(value[place["x"]]), float(value[place["y"]])
+        self._weight[:] = ((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y)
+        self.mix, gain_db = float(value[place["mix"]]), float(value[place["gain_db"]])
         self.gain = 10 ** (gain_db / 20) if gain_db else 1.0
-        share = float(value[self._share])
-        self.at_rest = share == 0.0 and not value[: self._axes].any()
+        self.resynth, self.phase = float(value[place["resynth"]]), float(value[place["phase"]])
+        self.timbre_seconds = float(value[place["timbre_seconds"]])
+        if "keys" in place:
+            note = float(target[place["note"]])
+            self.keys = bool(target[place["keys"]] >= 0.5) and self.resynth > 0.0
+            self.note = note if self.keys and note >= 0 else self.note if self.keys else None
+            self.velocity = float(target[place["note_velocity"]]) if self.keys and note >= 0 else 0.0
+        self.at_rest = not any(self._moved(name) for name in self._names)
 
-    def apply(self, timbre: np.ndarray, midi_note: float | None, out: np.ndarray) -> None:  # audio thread
-        """timbre : (D,), as heard;  out : (D,), as edited;  midi_note : the last one heard, None if none was."""
-        if self.at_rest:
-            np.copyto(out, timbre)
-            return
-        wanted, preset = self._wanted, self._timbre
-        share = float(self._value[self._share])
-        if share > 0.0:
-            self._presets[self._chosen - 1].at(FIRST_NOTE if midi_note is None else midi_note, wanted)
-            if self._from_nothing:
-                np.copyto(preset, wanted)
+    def _moved(self, name: str) -> bool:  # audio thread
+        value = self._turned.value
+        if self.kept[name].share > 0.0 or value[self._axes[name]].any():
+            return True
+        if name == "timbre":
+            return any(weight > 0.0 and share > 0.0 for weight, share in zip(self._weight, self._turned.share, strict=True))
+        if name == "variation":
+            return bool(value[self._scale] != 1.0)
+        return self.note is not None or (self._semitones is not None and bool(value[self._semitones] != 0.0))
+
+    def apply(
+        self, latents: Mapping[str, np.ndarray], slots: np.ndarray, midi_note: float | None, out: Mapping[str, np.ndarray]
+    ) -> None:  # audio thread
+        """latents : name → (1, dimensions), as heard;  slots : (SLOTS, timbre), the knob bank's;  midi_note : the last one heard, None if none was
+        out : name → (2, dimensions); row 1 becomes the latents as edited
+        """
+        note = FIRST_NOTE if midi_note is None else midi_note
+        for name in self._names:
+            if not self._moved(name):
+                np.copyto(out[name][1], latents[name][0])
+                continue
+            edited, wanted, work = self._edited[name], self._wanted[name], self._work[name]
+            np.copyto(edited, latents[name][0])
+            self.kept[name].draw(edited, work)
+            if name == "variation":
+                edited *= float(self._turned.value[self._scale])
+            elif name == "pitch":
+                self._bend(edited, note, wanted)
+            np.dot(self._turned.value[self._axes[name]], self._matrix[name], out=wanted)
+            wanted += edited
+            if name == "timbre":
+                self._towards_presets(edited, slots, note if self.note is None else self.note, wanted, work)
+            np.copyto(out[name][1], wanted, casting="same_kind")
+
+    def _towards_presets(self, timbre: np.ndarray, slots: np.ndarray, note: float, wanted: np.ndarray, work: np.ndarray) -> None:  # audio thread
+        """Adds each corner's share of the way from `timbre` to its preset."""
+        turned = self._turned
+        for corner, weight in enumerate(self._weight):
+            share = float(turned.share[corner])
+            if share == 0.0:
+                continue
+            chosen, vector = turned.chosen[corner] - 1, self._corner[corner]
+            if chosen < len(self._presets):
+                self._presets[chosen].at(note, work)
             else:
-                self._glide(preset, wanted, self._difference)
-        np.dot(self._value[: self._axes], self._matrix, out=wanted)
-        wanted += timbre
-        if share > 0.0:
-            np.subtract(preset, timbre, out=self._difference)
-            self._difference *= share
-            wanted += self._difference
-        np.copyto(out, wanted, casting="same_kind")
+                np.copyto(work, slots[chosen - len(self._presets)])
+                np.copyto(work, timbre, where=~np.isfinite(work))  # an empty slot is the sound's own timbre
+            if turned.from_nothing[corner]:
+                np.copyto(vector, work)
+            else:
+                work -= vector
+                work *= turned.rate
+                vector += work
+            if weight > 0.0:
+                np.subtract(vector, timbre, out=work)
+                work *= share * weight
+                wanted += work
 
-    def _glide(self, value: np.ndarray, target: np.ndarray, work: np.ndarray) -> None:  # audio thread
-        np.subtract(target, value, out=work)
-        work *= self._rate if self._started else 1.0
-        value += work
+    def _bend(self, pitch: np.ndarray, heard: float, work: np.ndarray) -> None:  # audio thread
+        """Moves z^p along the learned curve, or to a key's place on it."""
+        curve = self._curve
+        if curve is None or self._semitones is None:
+            return
+        semitones = float(self._turned.value[self._semitones])
+        if self.note is not None:
+            curve.at(self.note + semitones, pitch)
+        elif semitones:
+            curve.at(heard, work)
+            pitch -= work
+            curve.at(heard + semitones, work)
+            pitch += work
+
+
+def _span(places: Sequence[int]) -> slice:
+    """Targets of one family stand side by side."""
+    return slice(places[0], places[-1] + 1) if places else slice(0, 0)

@@ -1,31 +1,37 @@
 """The instrument: sound and knob values in, reshaped sound out, in blocks of any size. It knows no device and no file.
 
-Once per hop the model hears the newest frame and answers with a filter; the sound itself only ever passes through that filter, so
-it is not delayed, but for models that answer about an earlier frame: then by as much. At rest the filter is 1, bit for bit.
+Once per hop the model hears the newest frame and answers with a filter (morph) and a spectrum (resynth). Through the filter the sound
+only passes, so morph does not delay it, but for models that answer about an earlier frame: then by as much. At rest the filter is 1, bit
+for bit. Resynth makes the sound anew and is later by its synthesis window. Between the two ways out a knob fades.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from typing import Literal
 
 import numpy as np
 
 from realtime.bundle import Bundle
-from realtime.controls import KnobBank, targets_of
+from realtime.controls import DEFAULT_LATENCY_MS, KnobBank, targets_of
 from realtime.convolver import Convolver
-from realtime.edits import TimbreEdits
-from realtime.engine import StreamingModel
+from realtime.guard import Limiter, repair
 from realtime.hops import HopSource
-from realtime.lookahead import FrameDelay, SampleDelay
-from realtime.meters import HOP_HISTORY, Summary, new_meters, summarize
-from realtime.morph import MinimumPhase, MorphGain
-from realtime.pitch import PitchTracker
-from realtime.spectrum import FrameAnalyser
+from realtime.lookahead import SampleDelay
+from realtime.meters import Summary, new_meters, summarize
+from realtime.patience import Patience
+from realtime.published import new_published
+from realtime.step import Answer, HopStep
+from realtime.wayout import ResynthWay
+from realtime.worker import Worker
 
-SETTLE_SECONDS = 0.1  # after the last edit the decoder's edited state is drawn to the unedited one for so long, then is the same
-SETTLE_RATE_SECONDS = 0.02
 CHUNK_SAMPLES = 2048  # larger blocks are taken in pieces
+LOUDEST_LIVE, LOUDEST = 16.0, 1e6  # of the input: what is beyond would be remembered for minutes as the level. Files may have another scale.
+SMALLEST = 1e-30  # a block below it is silence: numbers near 1e-310 are slow
+MOST_POWER = 1e30  # that a meter shows
+MISSED_ANSWERS = 4  # hops in a row without an answer from the worker, then the dry sound
+Way = Literal["morph", "resynth"]
 
 
 class Session:
@@ -39,7 +45,12 @@ class Session:
     sample_rate : float, Hz, the device's or file's; need not be the model's
     meters : ndarray, a `realtime.meters.METERS` record to write to, perhaps in shared memory
     provider : "auto", "cpu" or "cuda"
-    timbre_seconds : time constant of the running timbre
+    latency_ms : of the resynth way out, 3 … 50; the nearest possible is taken
+    limit : keep the output below full scale
+    live : the clock counts: leave the model out for a while when it is late
+    published : a `realtime.published` record to write to, perhaps in shared memory
+    resume : go on with the timbre, level and held latents written there by a session that is gone
+    worker : make the steps in a thread of their own; answers come a hop later, a slow one never holds the sound up
 
     Raises
     ------
@@ -56,7 +67,12 @@ class Session:
         sample_rate: float,
         meters: np.ndarray | None = None,
         provider: str = "auto",
-        timbre_seconds: float = 2.0,
+        latency_ms: float = DEFAULT_LATENCY_MS,
+        limit: bool = False,
+        live: bool = False,
+        published: np.ndarray | None = None,
+        resume: bool = False,
+        worker: bool = False,
     ) -> None:
         if channels < 1 or not 1000 <= sample_rate <= 768000:
             raise ValueError(f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and 1000 … 768000 Hz are possible")
@@ -65,41 +81,44 @@ class Session:
         features = bundle.manifest.features
         self.knobs, self.channels, self.sample_rate = knobs, channels, sample_rate
         self.meters = new_meters() if meters is None else meters
-        self._hop_seconds = features.hop_seconds
-        self._timbre_rate = min(1.0, features.hop_seconds / timbre_seconds)
-        self._settle_hops = max(1, math.ceil(SETTLE_SECONDS / features.hop_seconds))
-        self._settle_share = 1 - math.exp(-features.hop_seconds / SETTLE_RATE_SECONDS)
-        self._model = StreamingModel(bundle, provider)
+        self.published = new_published(bundle.manifest) if published is None else published
         self._hops = HopSource(features, sample_rate)
-        self._frame = FrameAnalyser(features)
-        lookahead = bundle.manifest.lookahead_hops
-        self._heard = FrameDelay(self._frame, lookahead)
-        self._latency_samples = round(lookahead * features.hop_seconds * sample_rate)
-        self._delay = SampleDelay(channels, self._latency_samples, CHUNK_SAMPLES)
-        self._pitch = PitchTracker(features)
-        self._edits = TimbreEdits(bundle.manifest)
-        self._gain = MorphGain(features)
-        self._minimum_phase = MinimumPhase(features, sample_rate)
-        self._convolver = Convolver(channels, self._minimum_phase.taps, self._hops.fade_samples, self._hops.most_samples)
+        self._step = HopStep(bundle, knobs, sample_rate, provider, self.meters, self.published)
+        self._lookahead_samples = round(bundle.manifest.lookahead_hops * features.hop_seconds * sample_rate)
+        self._delay = SampleDelay(channels, self._lookahead_samples, CHUNK_SAMPLES)
+        self._convolver = Convolver(channels, self._step.taps, self._hops.fade_samples, self._hops.most_samples)
+        self._resynth = ResynthWay(features, channels, sample_rate, latency_ms, self._hops.fade_samples, self._convolver.most)
+        self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if limit else None
+        self._patience = Patience(features.hop_seconds) if live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
         self._mono = np.zeros(CHUNK_SAMPLES)
+        self._morph_place = knobs.index["resynth"]
+        self._answer = self._step.new_answer()
+        self._worker: Worker | None = None
         self.reset()
-        self._warm_up()
+        self._warm_up(self._step.new_answer())
+        self.resumed = resume and self._step.resume()
+        if worker:
+            self._worker = Worker(self._step, features.hop_samples)
+
+    def latency_of(self, way: Way) -> int:
+        """Samples from in to out at the session's rate: the filter itself answers at once, the model perhaps some hops later."""
+        return self._lookahead_samples + (self._resynth.latency_samples if way == "resynth" else 0)
 
     @property
     def latency_samples(self) -> int:
-        """Samples from in to out at the session's rate: the filter itself answers at once, the model perhaps some hops later."""
-        return self._latency_samples
+        """Of the way out that the knobs choose now; of resynth, if there is any of it."""
+        return self.latency_of("resynth" if self.knobs.values[self._morph_place] > 0.0 else "morph")
 
     @property
     def provider(self) -> str:
         """What the model really runs on: "cpu" or "cuda"."""
-        return self._model.provider
+        return self._step.model.provider
 
     @property
     def provider_note(self) -> str:
         """How that was decided, one sentence."""
-        return self._model.provider_note
+        return self._step.model.provider_note
 
     def summary(self, bundle_name: str) -> Summary:
         return summarize(
@@ -108,17 +127,27 @@ class Session:
 
     def reset(self) -> None:
         """As new: the same sound gives the same answer, bit for bit. Meters and knobs stay as they are."""
-        for part in (self._model, self._hops, self._frame, self._heard, self._delay, self._pitch, self._edits, self._gain, self._convolver):
-            part.reset()
-        self._rest_hops = self._settle_hops  # hops since the last edit
+        if self._worker is not None:
+            self._worker.settle()
+            self._worker.fetch()
+        for part in (self._step, self._hops, self._delay, self._convolver, self._resynth, self._limiter, self._patience):
+            if part is not None:
+                part.reset()
+        self._missed = 0
 
-    def _warm_up(self) -> None:
+    def close(self) -> None:
+        """End the worker's thread, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _warm_up(self, answer: Answer) -> None:
         """Touch every buffer and code path that a first hop would otherwise pay for."""
-        self._frame.push(self._hops.hop)
         with np.errstate(all="ignore"):
-            self._gain.update(self._model.log_amplitude, self._frame.log_amplitude, self._frame.amplitude, sounding=True)
-            self._convolver.change(self._minimum_phase.response(self._gain))
+            self._step.warm_up(self._hops.hop, answer)
+            self._convolver.change(answer.response)
             self._convolver.process(self._dry[:, : self._convolver.most])
+            self._resynth.warm_up(answer)
         self.reset()
 
     def process_block(self, block_in: np.ndarray, block_out: np.ndarray) -> None:  # audio thread
@@ -127,97 +156,113 @@ class Session:
         Never raises on bad samples: what is not a number counts as silence.
         """
         started = time.perf_counter()
-        frames, peak_in = len(block_in), 0.0
+        frames, meters = len(block_in), self.meters
+        peak_in, power_in = 0.0, 0.0
         with np.errstate(all="ignore"):
             for start in range(0, frames, CHUNK_SAMPLES):
                 chunk = slice(start, start + CHUNK_SAMPLES)
-                peak_in = max(peak_in, self._process(block_in[chunk], block_out[chunk]))
-            self._count(frames, peak_in, block_out, started)
+                peak, power = self._take_in(block_in[chunk])
+                peak_in, power_in = max(peak_in, peak), power_in + power
+                self._process(min(CHUNK_SAMPLES, frames - start), block_out[chunk])
+            self._hand_out(block_out, frames)
+        meters["peak_in"], meters["rms_in"] = peak_in, math.sqrt(power_in / max(1, frames * self.channels))
+        meters["latency_samples"] = self.latency_samples
+        meters["frames"] += frames
+        meters["busy_seconds"] += time.perf_counter() - started
 
-    def _process(self, block_in: np.ndarray, block_out: np.ndarray) -> float:  # audio thread
-        """At most CHUNK_SAMPLES frames. Returns the input's peak."""
-        n = len(block_in)
-        dry, mono, out = self._dry[:, :n], self._mono[:n], block_out.T
+    def _take_in(self, block_in: np.ndarray) -> tuple[float, float]:  # audio thread
+        """At most CHUNK_SAMPLES frames, cleaned.  Returns their peak and their energy."""
+        dry = self._dry[:, : len(block_in)]
         np.copyto(dry, block_in.T)
         peak = _peak(dry)
         if not math.isfinite(peak):
-            np.nan_to_num(dry, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            self.meters["repaired"] += repair(dry)
             peak = _peak(dry)
-        np.add.reduce(dry, axis=0, out=mono)
+        if peak < SMALLEST:
+            dry[:] = 0.0
+        elif self._limiter is not None and peak > LOUDEST_LIVE:
+            np.clip(dry, -LOUDEST_LIVE, LOUDEST_LIVE, out=dry)
+        return peak, float(np.vdot(dry, dry))
+
+    def _process(self, n: int, block_out: np.ndarray) -> None:  # audio thread
+        """The first n samples of `_dry`."""
+        mono, out = self._mono[:n], block_out.T
+        np.add.reduce(self._dry[:, :n], axis=0, out=mono)
         if self.channels > 1:
             mono /= self.channels
-        dry = self._delay.process(dry)
+        np.clip(mono, -LOUDEST, LOUDEST, out=mono)
+        dry = self._delay.process(self._dry[:, :n])
         done = 0
         while True:
             taken = self._hops.take(mono[done : done + self._convolver.most])
             if taken:
-                out[:, done : done + taken] = self._convolver.process(dry[:, done : done + taken])
+                self._play(dry[:, done : done + taken], out[:, done : done + taken])
                 done += taken
             if self._hops.ended:
-                self._step()
+                self._hop_ended()
             elif done == n:
-                return peak
+                return
 
-    def _step(self) -> None:  # audio thread
-        """A hop has ended: hear it, and change the filter."""
-        started = time.perf_counter()
-        frame, heard, edits, gain = self._frame, self._heard, self._edits, self._gain
-        frame.push(self._hops.hop)
-        heard.push()
-        edits.follow(self.knobs.values)
-        self._rest_hops = self._rest_hops + 1 if edits.at_rest else 0
-        settled = self._rest_hops >= self._settle_hops
-        meters = self.meters
-        if not self._answer():
-            meters["failed_hops"] += 1
-            self._model.reset()
-            gain.rest(heard.amplitude, heard.sounding)
-            self._convolver.change(None, edits.gain)
-        elif settled or edits.mix == 0.0:
-            gain.rest(heard.amplitude, heard.sounding)
-            self._convolver.change(None, edits.gain)
+    def _play(self, dry: np.ndarray, out: np.ndarray) -> None:  # audio thread
+        """dry, out : (channels, n), within a hop"""
+        stage, started = self.meters["stage_seconds"], time.perf_counter()
+        morphed = self._convolver.process(dry)
+        filtered = time.perf_counter()
+        stage[4] += filtered - started
+        self._resynth.process(dry, morphed, out)
+        stage[5] += time.perf_counter() - filtered
+
+    def _hop_ended(self) -> None:  # audio thread
+        hop, answer, patience = self._hops.hop, self._answer, self._patience
+        if self._worker is not None:
+            newest = self._fetch(hop)
+            if newest is None:
+                return
+            answer = newest
+        elif patience is None:
+            self._step.run(hop, answer)
+        elif patience.pausing:
+            self._step.rest(hop, answer)
+            patience.rested()
         else:
-            gain.update(self._model.log_amplitude, heard.log_amplitude, heard.amplitude, heard.sounding, self._pitch.period_samples)
-            response = self._minimum_phase.response(gain)
-            response *= gain.level * edits.mix * edits.gain
-            response[0] += (1 - edits.mix) * edits.gain
-            self._convolver.change(response)
-        if edits.at_rest:
-            self._model.merge_decoder_rows(1.0 if settled else self._settle_share)
-        seconds = time.perf_counter() - started
-        meters["hop_ms"][int(meters["hops"]) % HOP_HISTORY] = 1000 * seconds
-        meters["hops"] += 1
-        meters["silent_hops"] += not frame.sounding
-        meters["late_hops"] += seconds > self._hop_seconds
+            started = time.perf_counter()
+            self._step.run(hop, answer)
+            patience.took(time.perf_counter() - started)
+            if patience.pausing:
+                answer.pass_dry(answer.gain)
+        self._apply(answer)
 
-    def _answer(self) -> bool:  # audio thread
-        """Run the model on the present frame. False if it failed or its answer is not finite."""
-        model, frame = self._model, self._frame
-        try:
-            if frame.sounding:
-                model.encode(frame.envelope, frame.fine, self._timbre_rate)
-            if self._heard.sounding and not self._edits.at_rest:
-                self._pitch.update(self._heard.amplitude)
-            inputs = model.decoder_inputs
-            for name, value in model.latents.items():
-                inputs[name][:] = value
-            self._edits.apply(model.latents["timbre"][0], self._pitch.midi_note, inputs["timbre"][1])
-            model.decode()
-        except Exception:  # whatever the runtime throws, the music goes on
-            return False
-        return math.isfinite(float(np.vdot(model.log_amplitude, model.log_amplitude)))
+    def _fetch(self, hop: np.ndarray) -> Answer | None:  # audio thread
+        """Give the worker a hop, take what it has ready: nothing to do, or an answer; the dry sound if it has been silent for too long."""
+        assert self._worker is not None
+        newest = self._worker.fetch()
+        given = self._worker.give(hop)
+        self._missed = 0 if newest is not None else self._missed + 1
+        if not given:
+            self.meters["bypassed_hops"] += 1
+        if newest is None and self._missed == MISSED_ANSWERS:
+            self._answer.pass_dry(self._answer.gain)
+            return self._answer
+        return newest
 
-    def _count(self, frames: int, peak_in: float, block_out: np.ndarray, started: float) -> None:  # audio thread
+    def _apply(self, answer: Answer) -> None:  # audio thread
+        self._convolver.change(answer.response if answer.filtered else None, answer.gain)
+        self._resynth.change(answer)
+
+    def _hand_out(self, block_out: np.ndarray, frames: int) -> None:  # audio thread
         meters = self.meters
-        peak_out = _peak(block_out) if frames else 0.0
-        if not math.isfinite(peak_out):
-            np.nan_to_num(block_out, copy=False, nan=0.0)
-            peak_out = _peak(block_out)
-        if peak_out > 1.0:
+        peak = _peak(block_out) if frames else 0.0
+        if not math.isfinite(peak):
+            repair(block_out)
+            peak = _peak(block_out)
+        if self._limiter is not None:
+            for start in range(0, frames, CHUNK_SAMPLES):
+                meters["limited"] += self._limiter.process(block_out[start : start + CHUNK_SAMPLES].T, peak)
+            peak = min(peak, 1.0)
+        elif peak > 1.0:
             meters["clipped"] += np.count_nonzero(np.abs(block_out) > 1.0)
-        meters["peak_in"], meters["peak_out"] = peak_in, peak_out
-        meters["frames"] += frames
-        meters["busy_seconds"] += time.perf_counter() - started
+        meters["peak_out"] = peak
+        meters["rms_out"] = math.sqrt(min(float(np.vdot(block_out, block_out)), MOST_POWER) / block_out.size) if frames else 0.0
 
 
 def _peak(block: np.ndarray) -> float:  # audio thread

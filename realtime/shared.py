@@ -18,11 +18,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from realtime.bundle import Manifest
-from realtime.controls import SLOTS, targets_of
+from realtime.controls import DEFAULT_LATENCY_MS, SLOTS, targets_of
 from realtime.meters import METERS
 from realtime.published import memory_floats, published_record
 
-DEFAULT_LATENCY_MS = 6.0
 RING_FRAMES = 2**19  # for a recorder to be late by: 11 s at 48 kHz
 
 

@@ -140,6 +140,11 @@ def _presets(dimensions: int) -> list[dict[str, Any]]:
     ]
 
 
+def _axes(latent: str, dimensions: int) -> list[dict[str, Any]]:
+    unit = np.eye(dimensions).tolist()
+    return [{"name": f"{latent}[{i}]", "label": f"{latent} {i}", "direction": unit[i], "effect_db": 3.0} for i in range(dimensions)]
+
+
 def make_bundle(path: Path, *, size: BundleSize | None = None, failing: bool = False) -> Path:
     """Write a streaming-only bundle to the folder `path`: axes timbre[0…], then brightness; presets alto (pitched) and gong."""
     size = size or BundleSize()
@@ -149,8 +154,7 @@ def make_bundle(path: Path, *, size: BundleSize | None = None, failing: bool = F
         file = path / "streaming" / f"{name}.onnx"
         file.write_bytes(model.SerializeToString())
         graphs[f"streaming/{name}"] = _describe(file, path, model)
-    unit = np.eye(size.timbre).tolist()
-    axes = [{"name": f"timbre[{i}]", "label": f"timbre {i}", "direction": unit[i], "effect_db": 3.0} for i in range(size.timbre)]
+    axes = _axes("timbre", size.timbre)
     slanted = (np.ones(size.timbre) / np.sqrt(size.timbre)).tolist()
     axes.append({"name": "brightness", "label": "brightness", "direction": slanted, "effect_db": 3.0, "descriptor": "centroid", "correlation": 0.5})
     manifest = {
@@ -171,6 +175,9 @@ def make_bundle(path: Path, *, size: BundleSize | None = None, failing: bool = F
         "graphs": graphs,
         "axes": axes,
         "presets": _presets(size.timbre),
+        "variation_axes": _axes("variation", VARIATION),
+        "pitch_axes": _axes("pitch", PITCH),
+        "pitch_anchors": [{"midi_note": 12.0 * i, "pitch": [0.5 * i, (-1.0) ** i], "error_cents": 10.0 * i} for i in range(3, 8)],
         "fidelity": {},
     }
     (path / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")

@@ -271,7 +271,7 @@ def test_a_model_that_throws_is_survived(bundle: Bundle, phrase: np.ndarray, mon
     def throw() -> None:
         raise RuntimeError("the device was lost")
 
-    monkeypatch.setattr(session._model, "decode", throw)
+    monkeypatch.setattr(session._step.model, "decode", throw)
     assert np.array_equal(play(session, phrase), phrase)
     assert session.meters["failed_hops"] == session.meters["hops"] > 100
 

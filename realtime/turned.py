@@ -1,0 +1,112 @@
+"""The knobs as they stand: smoothed, in range, arrived exactly; and latents that are held."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from realtime.bundle import Manifest
+from realtime.controls import SMOOTHING_SECONDS, targets_of
+
+SNAP = 1e-4  # closer than this to its target, a knob is there
+CORNERS = ("preset", "preset_b", "preset_c", "preset_d")
+
+
+class Turned:
+    """The knobs as they stand after smoothing, one call of `follow` per hop.
+
+    value : (targets,), smoothed;  target : (targets,), where they go;  share : (4,), of each corner's preset, smoothed
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        targets = targets_of(manifest)
+        self.index = {target.name: i for i, target in enumerate(targets)}
+        self._low = np.array([target.low for target in targets])
+        self._high = np.array([target.high for target in targets])
+        self._default = np.array([target.default for target in targets])
+        self._hop_seconds = manifest.features.hop_seconds
+        self.rate = 1 - math.exp(-self._hop_seconds / SMOOTHING_SECONDS)
+        self.target, self.value, self._step, self._smoothing, self._rates = (np.empty(len(targets)) for _ in range(5))
+        self._close = np.empty(len(targets), bool)
+        self._amount = self.index["preset_amount"]
+        self._corners = [self.index[name] for name in CORNERS]
+        self.share, self.chosen = np.zeros(4), [0] * 4
+        self.from_nothing = [True] * 4
+        self.reset()
+
+    def reset(self) -> None:
+        """The next `follow` takes the knobs as they stand, without gliding there."""
+        self.target[:] = self._default
+        self.value[:] = self._default
+        self._smoothing[:] = math.nan
+        self.share[:] = 0.0
+        self.chosen[:] = [0] * 4  # the last preset of each corner is still there to fade out of
+        self.from_nothing[:] = [True] * 4
+        self.started = False
+
+    def follow(self, values: np.ndarray, smoothing: np.ndarray) -> None:  # audio thread
+        """values, smoothing : (targets,), the knob bank's; what is not a number leaves its knob where it is."""
+        target, value, step = self.target, self.value, self._step
+        np.clip(values, self._low, self._high, out=step)
+        np.copyto(target, step, where=np.isfinite(step, out=self._close))
+        np.subtract(target, value, out=step)
+        if self.started:
+            step *= self._rates_of(smoothing)
+        value += step
+        np.abs(np.subtract(target, value, out=step), out=step)
+        np.copyto(value, target, where=np.less_equal(step, SNAP, out=self._close))
+        rate = float(self._rates[self._amount]) if self.started else 1.0
+        amount = float(target[self._amount])
+        for corner, index in enumerate(self._corners):
+            chosen = round(float(target[index]))
+            wanted, share = amount if chosen else 0.0, float(self.share[corner])
+            self.chosen[corner] = chosen or self.chosen[corner]
+            self.from_nothing[corner] = share == 0.0
+            share += rate * (wanted - share)
+            self.share[corner] = wanted if abs(wanted - share) <= SNAP else share
+        self.started = True
+
+    def _rates_of(self, smoothing: np.ndarray) -> np.ndarray:  # audio thread
+        """Share of the way that each value goes in a hop."""
+        if not np.array_equal(smoothing, self._smoothing):
+            np.copyto(self._smoothing, smoothing)
+            np.clip(smoothing, 1e-9, 60.0, out=self._rates)
+            np.divide(-self._hop_seconds, self._rates, out=self._rates)
+            np.subtract(1.0, np.exp(self._rates, out=self._rates), out=self._rates)
+            np.copyto(self._rates, self.rate, where=~np.isfinite(smoothing))
+        return self._rates
+
+
+class Kept:
+    """A latent as it was when a switch was turned on; fades in and out.
+
+    held : (dimensions,);  share : 0 … 1, smoothed
+    """
+
+    def __init__(self, dimensions: int, rate: float) -> None:
+        self.held = np.zeros(dimensions)
+        self._rate = rate
+        self.reset()
+
+    def reset(self) -> None:
+        self.held[:] = 0.0
+        self.share, self.on = 0.0, False
+
+    def follow(self, on: bool, latent: np.ndarray, started: bool) -> None:  # audio thread
+        """latent : (dimensions,), as heard now"""
+        if on and not self.on:
+            np.copyto(self.held, latent)
+        self.on = on
+        wanted = 1.0 if on else 0.0
+        self.share += (self._rate if started else 1.0) * (wanted - self.share)
+        self.share = wanted if abs(wanted - self.share) <= SNAP else self.share
+
+    def draw(self, latent: np.ndarray, work: np.ndarray) -> None:  # audio thread
+        """latent : (dimensions,), changed in place"""
+        if self.share == 1.0:
+            np.copyto(latent, self.held)
+        elif self.share > 0.0:
+            np.subtract(self.held, latent, out=work)
+            work *= self.share
+            latent += work
