@@ -18,7 +18,7 @@ from export.fused_morph import Filters, Morph
 from export.fused_pitch import Pitch
 from realtime.bundle import Manifest
 from realtime.controls import morph_targets
-from realtime.session import SETTLE_RATE_SECONDS
+from realtime.step import SETTLE_RATE_SECONDS
 
 TIMBRE_SECONDS = 2.0  # the session's default
 LARGEST = float(torch.finfo(torch.float32).max)

@@ -18,7 +18,7 @@ from export.fused_analysis import State
 from realtime.bundle import Manifest, Preset
 from realtime.controls import SMOOTHING_SECONDS, morph_targets
 from realtime.curves import preset_curve
-from realtime.session import SETTLE_SECONDS
+from realtime.step import SETTLE_SECONDS
 from realtime.turned import SNAP
 
 

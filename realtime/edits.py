@@ -10,6 +10,7 @@ Every value is smoothed, and z itself is what is heard: at rest each edited late
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Edits:
     def __init__(self, manifest: Manifest) -> None:
         self._turned = turned = Turned(manifest)
         index, latents = turned.index, manifest.latents
-        self._names = list(latents)
+        self._names: list[Any] = list(latents)
         self._place = index
         families = {"timbre": manifest.axes, "variation": manifest.variation_axes, "pitch": manifest.pitch_axes}
         self._axes, self._matrix = {}, {}
@@ -60,9 +61,10 @@ class Edits:
             kept.reset()
         self._weight[:] = [1.0, 0.0, 0.0, 0.0]
         self.mix, self.gain, self.resynth, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, 0.0, 2.0
-        self.keys, self.note, self.velocity, self.at_rest = False, None, 0.0, True
+        self.note: float | None = None
+        self.keys, self.velocity, self.at_rest = False, 0.0, True
 
-    def follow(self, values: np.ndarray, smoothing: np.ndarray, latents: Mapping[str, np.ndarray]) -> None:  # audio thread
+    def follow(self, values: np.ndarray, smoothing: np.ndarray, latents: Mapping[Any, np.ndarray]) -> None:  # audio thread
         """values, smoothing : (targets,), the knob bank's;  latents : name → (1, dimensions), as heard"""
         turned, started = self._turned, self._turned.started
         turned.follow(values, smoothing)
@@ -82,7 +84,7 @@ class Edits:
             self.velocity = float(target[place["note_velocity"]]) if self.keys and note >= 0 else 0.0
         self.at_rest = not any(self._moved(name) for name in self._names)
 
-    def _moved(self, name: str) -> bool:  # audio thread
+    def _moved(self, name: Any) -> bool:  # audio thread
         value = self._turned.value
         if self.kept[name].share > 0.0 or value[self._axes[name]].any():
             return True
@@ -93,7 +95,7 @@ class Edits:
         return self.note is not None or (self._semitones is not None and bool(value[self._semitones] != 0.0))
 
     def apply(
-        self, latents: Mapping[str, np.ndarray], slots: np.ndarray, midi_note: float | None, out: Mapping[str, np.ndarray]
+        self, latents: Mapping[Any, np.ndarray], slots: np.ndarray, midi_note: float | None, out: Mapping[Any, np.ndarray]
     ) -> None:  # audio thread
         """latents : name → (1, dimensions), as heard;  slots : (SLOTS, timbre), the knob bank's;  midi_note : the last one heard, None if none was
         out : name → (2, dimensions); row 1 becomes the latents as edited

@@ -11,10 +11,7 @@ STEADY_SECONDS = 2.0  # after this long without a late hop the next pause is sho
 
 
 class Patience:
-    """Decides, hop by hop, whether the model is asked. Times are counted in hops, so that the clock decides only what is late.
-
-    pausing : whether the next hop goes without the model
-    """
+    """Decides, hop by hop, whether the model is asked. Times are counted in hops, so that the clock decides only what is late."""
 
     def __init__(self, hop_seconds: float) -> None:
         self._hop_seconds = hop_seconds
@@ -25,8 +22,8 @@ class Patience:
     def reset(self) -> None:
         self._left, self._late, self._good, self._pause = 0, 0, 0, self._first
 
-    @property
-    def pausing(self) -> bool:
+    def pausing(self) -> bool:  # audio thread
+        """Whether the next hop goes without the model."""
         return self._left > 0
 
     def rested(self) -> None:  # audio thread

@@ -91,7 +91,7 @@ class Session:
         self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if limit else None
         self._patience = Patience(features.hop_seconds) if live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
-        self._mono = np.zeros(CHUNK_SAMPLES)
+        self._mono, self._late = np.zeros(CHUNK_SAMPLES), np.zeros(CHUNK_SAMPLES)
         self._morph_place = knobs.index["resynth"]
         self._answer = self._step.new_answer()
         self._worker: Worker | None = None
@@ -186,57 +186,62 @@ class Session:
 
     def _process(self, n: int, block_out: np.ndarray) -> None:  # audio thread
         """The first n samples of `_dry`."""
-        mono, out = self._mono[:n], block_out.T
-        np.add.reduce(self._dry[:, :n], axis=0, out=mono)
-        if self.channels > 1:
-            mono /= self.channels
-        np.clip(mono, -LOUDEST, LOUDEST, out=mono)
+        out = block_out.T
+        mono = self._mixed(self._dry[:, :n], self._mono)
         dry = self._delay.process(self._dry[:, :n])
+        late = self._mixed(dry, self._late) if self._lookahead_samples else mono
         done = 0
         while True:
             taken = self._hops.take(mono[done : done + self._convolver.most])
             if taken:
-                self._play(dry[:, done : done + taken], out[:, done : done + taken])
+                part = slice(done, done + taken)
+                self._play(dry[:, part], late[part], out[:, part])
                 done += taken
             if self._hops.ended:
                 self._hop_ended()
             elif done == n:
                 return
 
-    def _play(self, dry: np.ndarray, out: np.ndarray) -> None:  # audio thread
-        """dry, out : (channels, n), within a hop"""
+    def _mixed(self, sound: np.ndarray, out: np.ndarray) -> np.ndarray:  # audio thread
+        """sound : (channels, n).  Returns its mean over the channels, (n,), in `out`."""
+        mono = np.add.reduce(sound, axis=0, out=out[: sound.shape[1]])
+        if self.channels > 1:
+            mono /= self.channels
+        return np.clip(mono, -LOUDEST, LOUDEST, out=mono)
+
+    def _play(self, dry: np.ndarray, mono: np.ndarray, out: np.ndarray) -> None:  # audio thread
+        """dry, out : (channels, n), within a hop;  mono : (n,), their mean"""
         stage, started = self.meters["stage_seconds"], time.perf_counter()
         morphed = self._convolver.process(dry)
         filtered = time.perf_counter()
         stage[4] += filtered - started
-        self._resynth.process(dry, morphed, out)
+        self._resynth.process(dry, mono, morphed, out)
         stage[5] += time.perf_counter() - filtered
 
     def _hop_ended(self) -> None:  # audio thread
         hop, answer, patience = self._hops.hop, self._answer, self._patience
         if self._worker is not None:
-            newest = self._fetch(hop)
+            newest = self._fetch(self._worker, hop)
             if newest is None:
                 return
             answer = newest
         elif patience is None:
             self._step.run(hop, answer)
-        elif patience.pausing:
+        elif patience.pausing():
             self._step.rest(hop, answer)
             patience.rested()
         else:
             started = time.perf_counter()
             self._step.run(hop, answer)
             patience.took(time.perf_counter() - started)
-            if patience.pausing:
+            if patience.pausing():
                 answer.pass_dry(answer.gain)
         self._apply(answer)
 
-    def _fetch(self, hop: np.ndarray) -> Answer | None:  # audio thread
+    def _fetch(self, worker: Worker, hop: np.ndarray) -> Answer | None:  # audio thread
         """Give the worker a hop, take what it has ready: nothing to do, or an answer; the dry sound if it has been silent for too long."""
-        assert self._worker is not None
-        newest = self._worker.fetch()
-        given = self._worker.give(hop)
+        newest = worker.fetch()
+        given = worker.give(hop)
         self._missed = 0 if newest is not None else self._missed + 1
         if not given:
             self.meters["bypassed_hops"] += 1

@@ -21,11 +21,10 @@ class ResynthWay:
     def __init__(self, features: Features, channels: int, device_rate: float, latency_ms: float, fade_samples: int, most: int) -> None:
         self._resynth = Resynth(features, device_rate, latency_ms, most)
         self.latency_samples = self._resynth.latency_samples
-        self._channels = channels
         self._morph = Fader(fade_samples, most, 1.0)
         self._wet, self._dry = Fader(fade_samples, most), Fader(fade_samples, most)
         self._late = SampleDelay(channels, self.latency_samples, most)
-        self._mono, self._sum = np.empty(most), np.empty((channels, most))
+        self._sum = np.empty((channels, most))
 
     def reset(self) -> None:
         for part in (self._resynth, self._late, self._morph, self._wet, self._dry):
@@ -33,7 +32,7 @@ class ResynthWay:
 
     def warm_up(self, answer: Answer) -> None:
         self._resynth.hear(answer.curve, answer, 1.0)
-        self._resynth.process(self._mono * 0.0, True)
+        self._resynth.process(np.zeros(self._sum.shape[1]), True)
         self.reset()
 
     def change(self, answer: Answer) -> None:  # audio thread
@@ -47,12 +46,9 @@ class ResynthWay:
             self._resynth.phase, self._resynth.follows = answer.phase, not answer.keys
             self._resynth.hear(answer.curve, answer, answer.level)
 
-    def process(self, dry: np.ndarray, morphed: np.ndarray, out: np.ndarray) -> None:  # audio thread
-        """dry, morphed, out : (channels, n);  dry and out may share memory"""
+    def process(self, dry: np.ndarray, mono: np.ndarray, morphed: np.ndarray, out: np.ndarray) -> None:  # audio thread
+        """dry, morphed, out : (channels, n);  mono : (n,), the channels' mean"""
         n = dry.shape[1]
-        mono = np.add.reduce(dry, axis=0, out=self._mono[:n])
-        if self._channels > 1:
-            mono /= self._channels
         late = self._late.process(dry)
         silent = self._wet.silent and self._dry.silent
         made = self._resynth.process(mono, not silent)

