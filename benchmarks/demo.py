@@ -17,8 +17,9 @@ from export import onnx as export_onnx
 from realtime import run as realtime_run
 from realtime.bundle import load_bundle
 from realtime.controls import KnobBank
+from realtime.desk import Desk
 from realtime.knobmap import load_map
-from realtime.midi import file_events
+from realtime.midi_file import file_events
 
 MATERIAL = Path(__file__).with_name("demo")
 CHECKPOINT = Path(__file__).parents[1] / "training/checkpoints/live.pt"
@@ -53,17 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def knob_curves(bundle: Path, midi: Path, rate: int, samples: int) -> dict[str, np.ndarray]:
     """Every knob that moves, CURVE_HZ values a second; presets by their number."""
-    bank = KnobBank(load_bundle(bundle).manifest)
-    knob_map = load_map(None, bank, ())
+    desk = Desk(KnobBank(load_bundle(bundle).manifest))
+    knob_map = load_map(None, desk)
     events = file_events(midi, rate)
     rows, next_event = [], 0
     for now in range(0, samples, rate // CURVE_HZ):
         while next_event < len(events) and events[next_event][0] <= now:
-            knob_map.apply(events[next_event][1], bank)
+            knob_map.apply(events[next_event][1], desk)
             next_event += 1
-        rows.append(bank.values.copy())
+        rows.append(desk.bank.values.copy())
     values = np.array(rows)
-    return {target.name: values[:, i] for i, target in enumerate(bank.targets) if np.ptp(values[:, i]) > 0}
+    return {target.name: values[:, i] for i, target in enumerate(desk.bank.targets) if np.ptp(values[:, i]) > 0}
 
 
 def level_db(sound: np.ndarray, rate: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from torch import nn
 from export.quantize import Quantized, overall, quantize
 from export.quantize_feeds import Feed
 from export.verify import ExportError, state_names
-from realtime.bundle import STREAMING, Axis, Features, Graph, Manifest, Port, Precision, Preset, file_sha256
+from realtime.bundle import STREAMING, Axis, Features, Graph, Manifest, PitchAnchor, Port, Precision, Preset, file_sha256
 from training.features import FeatureConfig
 from training.models.latents import TimbreVAE
 
@@ -163,6 +163,9 @@ def write_manifest(
         graphs=graphs,
         axes=tuple(Axis.model_validate(axis) for axis in knobs["axes"]),
         presets=tuple(Preset.model_validate(preset) for preset in knobs["presets"]),
+        variation_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())),  # not in every checkpoint
+        pitch_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("pitch_axes", ())),
+        pitch_anchors=tuple(PitchAnchor.model_validate(anchor) for anchor in knobs.get("pitch_anchors", ())),
         fidelity=fidelity,
     )
     save_manifest(folder, manifest)

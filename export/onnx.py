@@ -32,7 +32,7 @@ from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.evaluation.measurement import subset
 from training.features import FeatureExtractor, Spectra
-from training.knobs import measure_knobs, raw_axes, timbre_axes
+from training.knobs import measure_knobs, raw_axes, timbre_axes, variation_axes
 from training.models.latents import TimbreVAE
 
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default
@@ -210,7 +210,9 @@ def knobs_of(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     with torch.no_grad():
         z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     timbre = z.averaged(spectra.sounding).timbre.numpy()
-    return {"axes": [*timbre_axes(checkpoint.model, z, timbre), *raw_axes(checkpoint.model, z)], "presets": []}
+    axes = [*timbre_axes(checkpoint.model, z, timbre), *raw_axes(checkpoint.model, z)]
+    variation = variation_axes(checkpoint.model, z, z.variation[spectra.sounding].numpy()) if "variation" in z else []
+    return {"axes": axes, "presets": [], "variation_axes": variation}
 
 
 def parser() -> argparse.ArgumentParser:

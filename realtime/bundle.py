@@ -31,6 +31,7 @@ FORMAT_VERSION = 1
 STREAMING = ("streaming/encoder", "streaming/decoder")
 OFFLINE = ("offline/encoder", "offline/decoder")
 Precision = Literal["fp32", "int8", "int4"]
+Latent = Literal["timbre", "variation", "pitch"]
 
 
 class BundleError(Exception):
@@ -118,7 +119,7 @@ class Preset(_Record):
 
 
 class PitchAnchor(_Record):
-    """z^p at one pitch, averaged over training sounds; between anchors it is taken as linear."""
+    """z^p at one pitch: averaged over training sounds, tuned where that makes the decoder play the note. Between anchors it is taken as linear."""
 
     midi_note: float
     pitch: tuple[float, ...]
@@ -132,7 +133,7 @@ class Manifest(_Record):
     precision: Literal["fp32", "int8", "int4", "mixed"]  # of the streaming graphs
     features: Features
     lookahead_hops: Annotated[int, Field(ge=0, le=64)] = 0  # how many hops later the model answers
-    latents: dict[Literal["timbre", "variation", "pitch"], int]  # dimensions
+    latents: dict[Latent, int]  # dimensions
     graphs: dict[str, Graph]
     axes: tuple[Axis, ...]
     presets: tuple[Preset, ...]
@@ -149,7 +150,8 @@ class Manifest(_Record):
         if "timbre" not in self.latents:
             raise ValueError("latents lack timbre")
         dimensions = self.latents["timbre"]
-        for latent, axes in (("timbre", self.axes), ("variation", self.variation_axes), ("pitch", self.pitch_axes)):
+        families: dict[Latent, tuple[Axis, ...]] = {"timbre": self.axes, "variation": self.variation_axes, "pitch": self.pitch_axes}
+        for latent, axes in families.items():
             for axis in axes:
                 if len(axis.direction) != self.latents.get(latent):
                     raise ValueError(f"axis {axis.name} has {len(axis.direction)} dimensions, {latent} has {self.latents.get(latent)}")

@@ -1,14 +1,15 @@
-"""Sound devices: list them, find one by number or name, choose the sample rate. The only file that imports PortAudio, and only when asked to."""
+"""Sound devices: list them, find one by number or name. The only file that imports PortAudio, and only when asked to."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
 Direction = Literal["input", "output"]
-COMMON_RATES = (48000.0, 44100.0, 96000.0)
 
 
 class DeviceError(Exception):
@@ -32,19 +33,12 @@ class Device:
     def full_name(self) -> str:
         return f"{self.name}, {self.host_api}"
 
+    def host_api_is(self, *names: str) -> bool:
+        """Whether it is one of these, whatever the spelling: "CoreAudio" for "Core Audio", "wasapi" for "Windows WASAPI"."""
+        return any(_plain(name) in _plain(self.host_api) for name in names)
+
     def channels(self, direction: Direction) -> int:
         return self.inputs if direction == "input" else self.outputs
-
-
-@dataclass(frozen=True)
-class Route:
-    """What a stream is opened with. `outputs` is `channels`, except that one channel is played on two outputs."""
-
-    input: Device
-    output: Device
-    channels: int
-    outputs: int
-    sample_rate: float
 
 
 def portaudio() -> ModuleType:
@@ -55,6 +49,8 @@ def portaudio() -> ModuleType:
     DeviceError
         When it or the PortAudio library is missing.
     """
+    if sys.platform == "win32":
+        os.environ.setdefault("SD_ENABLE_ASIO", "1")  # sounddevice carries two libraries; the one without ASIO is its default
     try:
         import sounddevice
     except ImportError:
@@ -86,8 +82,12 @@ def list_devices(*, rescan: bool = False) -> list[Device]:
     ]
 
 
-def choose_pair(devices: Sequence[Device], device: str | None, input_device: str | None, output_device: str | None) -> tuple[Device, Device]:
+def choose_pair(
+    devices: Sequence[Device], device: str | None, input_device: str | None, output_device: str | None, host_api: str | None = None
+) -> tuple[Device, Device]:
     """Find the input and the output. A direction that is not named, or that the named device lacks, is its host API's default.
+
+    host_api : part of a name; others' devices are then not looked at. Without any device named, its defaults are meant.
 
     Raises
     ------
@@ -96,45 +96,19 @@ def choose_pair(devices: Sequence[Device], device: str | None, input_device: str
     """
     if not devices:
         raise DeviceError("there are no sound devices here; connect one, or start the audio server, and try again")
+    if host_api is not None:
+        present = dict.fromkeys(found.host_api for found in devices)
+        devices = [found for found in devices if found.host_api_is(host_api)]
+        if not devices:
+            raise DeviceError(f"no sound device belongs to {host_api}; there are devices of: {', '.join(present)}")
+        if not (device or input_device or output_device):
+            return _default(devices, devices[0], "input"), _default(devices, devices[0], "output")
     source = _find(devices, input_device or device, "input", strict=input_device is not None)
     sink = _find(devices, output_device or device, "output", strict=output_device is not None)
     known = source or sink
     if known is None:
         raise DeviceError(f"device {device} has neither inputs nor outputs; there are: {_listing(devices)}")
     return source or _default(devices, known, "input"), sink or _default(devices, known, "output")
-
-
-def plan_route(source: Device, sink: Device, channels: int, model_rate: float) -> Route:
-    """Check the channels and choose the rate: the model's where both devices can, else their own.
-
-    Raises
-    ------
-    DeviceError
-        Too few channels, or no common rate.
-    """
-    if channels > source.inputs:
-        raise DeviceError(f"--channels {channels}: {source.full_name} has {_count(source.inputs, 'input')}; use --channels {source.inputs}")
-    outputs = min(2, sink.outputs) if channels == 1 else channels
-    if outputs > sink.outputs:
-        raise DeviceError(f"--channels {channels}: {sink.full_name} has {_count(sink.outputs, 'output')}; use --channels {sink.outputs}")
-    if source.host_api != sink.host_api:
-        raise DeviceError(f"{source.full_name} and {sink.full_name} belong to different sound systems; choose two devices of the same one")
-    for rate in dict.fromkeys((float(model_rate), sink.default_rate, source.default_rate, *COMMON_RATES)):
-        if _opens(source, sink, channels, outputs, rate):
-            return Route(source, sink, channels, outputs, rate)
-    raise DeviceError(
-        f"{source.full_name} and {sink.full_name} share no sample rate, or another program holds them; close it or choose other devices"
-    )
-
-
-def _opens(source: Device, sink: Device, channels: int, outputs: int, rate: float) -> bool:
-    sd = portaudio()
-    try:
-        sd.check_input_settings(source.number, channels, "float32", samplerate=rate)
-        sd.check_output_settings(sink.number, outputs, "float32", samplerate=rate)
-    except (sd.PortAudioError, ValueError):
-        return False
-    return True
 
 
 def _find(devices: Sequence[Device], wanted: str | None, direction: Direction, *, strict: bool) -> Device | None:
@@ -169,9 +143,9 @@ def _default(devices: Sequence[Device], other: Device, direction: Direction) -> 
     raise DeviceError(f"{other.full_name} has no {direction}s and {other.host_api} no default; name one with --{direction}-device")
 
 
+def _plain(name: str) -> str:
+    return name.replace(" ", "").casefold()
+
+
 def _listing(devices: Sequence[Device]) -> str:
     return "; ".join(f"{device.number} {device.full_name}" for device in devices) or "none"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

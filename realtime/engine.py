@@ -25,9 +25,9 @@ class _StreamingGraph:
     inputs, outputs : name → float32 array, the very memory the graph reads and writes
     """
 
-    def __init__(self, bundle: Bundle, name: str, provider: str) -> None:
+    def __init__(self, bundle: Bundle, name: str, provider: str, flush_denormals: bool) -> None:
         graph = bundle.manifest.graphs[name]
-        self.session = open_session(bundle.graph_path(name), provider)
+        self.session = open_session(bundle.graph_path(name), provider, flush_denormals=flush_denormals)
         _check_ports(name, graph, self.session)
         self.inputs = {port.name: _buffer(port) for port in graph.inputs}
         self.outputs = {port.name: _buffer(port) for port in graph.outputs}
@@ -63,6 +63,12 @@ class _StreamingGraph:
 class StreamingModel:
     """Encoder and decoder of a bundle.
 
+    Parameters
+    ----------
+    bundle : Bundle
+    provider : "auto", "cpu" or "cuda"
+    flush_denormals : see `open_session`; for a process that does nothing else, since all arithmetic in it changes
+
     Attributes
     ----------
     latents : name → (1, dimensions), float32, the encoder's last answer; timbre is always there
@@ -77,15 +83,16 @@ class StreamingModel:
         If a graph cannot be loaded, does not have the manifest's ports, or the provider asked for does not work.
     """
 
-    def __init__(self, bundle: Bundle, provider: str = "auto") -> None:
+    def __init__(self, bundle: Bundle, provider: str = "auto", *, flush_denormals: bool = False) -> None:
         if provider not in ("auto", *PROVIDERS):
             raise EngineError(f"there is no provider {provider!r}; choose auto, cpu or cuda")
         if provider == "auto":
             self.provider, self.provider_note = _choose(bundle)
         else:
             self.provider, self.provider_note = provider, f"{provider} was asked for"
-        self._encoder = _StreamingGraph(bundle, "streaming/encoder", self.provider)
-        self._decoder = _StreamingGraph(bundle, "streaming/decoder", self.provider)
+        self._encoder = _StreamingGraph(bundle, "streaming/encoder", self.provider, flush_denormals)
+        self._decoder = _StreamingGraph(bundle, "streaming/decoder", self.provider, flush_denormals)
+        self._envelope, self._fine, self._rate = (self._encoder.inputs[name].reshape(-1) for name in ("envelope", "fine", "rate"))  # views
         self.latents = {name: self._encoder.outputs[name] for name in bundle.manifest.latents}
         self.decoder_inputs = self._decoder.inputs
         self.log_amplitude = self._decoder.outputs["log_amplitude"]
@@ -99,10 +106,9 @@ class StreamingModel:
 
         envelope, fine : (bins,);  rate : smallest update weight of the running means, 1/frames
         """
-        inputs = self._encoder.inputs
-        np.copyto(inputs["envelope"][0], envelope, casting="same_kind")
-        np.copyto(inputs["fine"][0], fine, casting="same_kind")
-        inputs["rate"][0] = rate
+        np.copyto(self._envelope, envelope, casting="same_kind")
+        np.copyto(self._fine, fine, casting="same_kind")
+        self._rate[0] = rate
         self._encoder.step()
 
     def decode(self) -> None:  # audio thread
@@ -155,8 +161,12 @@ def _choose(bundle: Bundle) -> tuple[str, str]:
     return faster, f"measured per step: CPU {cpu_ms:.2f} ms, CUDA {cuda_ms:.2f} ms"
 
 
-def open_session(path: Path, provider: str) -> ort.InferenceSession:
-    """One graph on one core, or on the GPU.  provider : "cpu" or "cuda"
+def open_session(path: Path, provider: str, *, flush_denormals: bool = False) -> ort.InferenceSession:
+    """One graph on one core, or on the GPU.
+
+    provider : "cpu" or "cuda"
+    flush_denormals : numbers below 1e-38 become 0 (float64: 1e-308), in whatever this thread, and every thread it starts, computes from now
+        on. ONNX Runtime listens to the first session of a process only.
 
     Raises
     ------
@@ -168,6 +178,9 @@ def open_session(path: Path, provider: str) -> ort.InferenceSession:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if flush_denormals:
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    options.enable_mem_reuse = False  # a place of its own for every result: measured 5 % faster, and some 100 KB larger
     wanted = [PROVIDERS["cpu"]] if provider == "cpu" else _cuda_providers()
     try:
         session = ort.InferenceSession(str(path), options, providers=wanted)

@@ -19,8 +19,8 @@ class Fader:
         self.reset(value)
 
     def reset(self, value: float | None = None) -> None:
-        self._start = self._start if value is None else value
-        self._from = self._to = self._start
+        """To that value, or the one it was made with."""
+        self._from = self._to = self._start if value is None else value
         self._done = self._samples
 
     @property

@@ -24,21 +24,22 @@ class History:
         self._buffer[:] = 0.0
         self._end = self.keep
 
-    def append(self, block: np.ndarray, width: int = 0) -> np.ndarray:  # audio thread
-        """Take in `block`, (channels, n), n ≤ most.
+    def newest(self) -> np.ndarray:  # audio thread
+        """(channels, keep), a view: the samples taken in last."""
+        return self._buffer[:, self._end - self.keep : self._end]
 
-        width : samples of the view, up to `keep + most`; 0 means `keep + n`
+    def append(self, block: np.ndarray) -> np.ndarray:  # audio thread
+        """Take in `block`, (channels, n), n ≤ most.
 
         Returns
         -------
-        ndarray, (channels, width), a view: `keep` older samples, then the block, then (finite) leftovers
+        ndarray, (channels, keep + n), a view: `keep` older samples, then the block
         """
         n = block.shape[1]
-        width = width or self.keep + n
         start = self._end - self.keep
-        if start + max(width, self.keep + n) > self._buffer.shape[1]:
+        if start + self.keep + n > self._buffer.shape[1]:
             self._buffer[:, : self.keep] = self._buffer[:, start : self._end]
             start, self._end = 0, self.keep
         self._buffer[:, self._end : self._end + n] = block
         self._end += n
-        return self._buffer[:, start : start + width]
+        return self._buffer[:, start : start + self.keep + n]

@@ -47,6 +47,17 @@ class HopSource:
         -------
         int : the samples taken, n if no hop ended; see `ended`
         """
+        if self._resampling:
+            return self._take_resampled(mono)
+        n = min(len(mono), self._quantum_samples - self._filled)  # the quantum is the hop itself
+        self._filled += n
+        self.hop[0, self._filled - n : self._filled] = mono[:n]
+        self.ended = self._filled == self._quantum_samples
+        if self.ended:
+            self._filled = 0
+        return n
+
+    def _take_resampled(self, mono: np.ndarray) -> int:  # audio thread
         taken, hop_samples = 0, self.hop.shape[1]
         self.ended = False
         while not self.ended:
@@ -64,7 +75,7 @@ class HopSource:
         return taken
 
     def _pass_on(self) -> None:  # audio thread
-        samples = self._resampler.resample_chunk(self._quantum) if self._resampling else self._quantum
+        samples = self._resampler.resample_chunk(self._quantum)
         n = min(len(samples), len(self._ready) - self._waiting)
         self._ready[self._waiting : self._waiting + n] = samples[:n]
         self._waiting += n

@@ -1,4 +1,4 @@
-"""The knob map: which MIDI controller moves which target, over which range and curve."""
+"""The knob map at work: MIDI messages turn targets of the desk."""
 
 from __future__ import annotations
 
@@ -7,149 +7,183 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from realtime.controls import KnobBank, KnobError, Target
-from realtime.mapfile import Knob, KnobMapError, read_knobs
+from realtime.controls import SMOOTHING_SECONDS
+from realtime.desk import Desk
+from realtime.knobroute import KnobRoute, route_for
+from realtime.mapfile import ANY, BUTTONS, CHOOSERS, Knob, KnobMapError, read_knobs
+from realtime.midi_events import ALL_NOTES_OFF, ALL_SOUND_OFF, MidiDecoder, MidiEvent
+from realtime.takeover import Grip
 
-CONTROL_CHANGE, PROGRAM_CHANGE, PITCH_BEND = 0xB0, 0xC0, 0xE0
-EXPONENTIAL_STEEPNESS = 32.0  # the curve's slope at the far end over its slope at the near end
+__all__ = ["KnobMap", "KnobMapError", "KnobRoute", "built_in_map", "load_map", "routes_of"]
 
-
-@dataclass(frozen=True)
-class Route:
-    """A knob tied to a target of the bundle at hand."""
-
-    knob: Knob
-    index: int
-    whole: bool
-    low: float
-    high: float
-    center: float | None
-
-    def value(self, position: float) -> float:
-        """The target's value at a controller position from 0 to 1; exactly low, center and high at 0, 0.5 and 1."""
-        if self.center is None:
-            value = _between(self.low, self.high, _curved(position, self.knob.curve))
-        else:
-            end = self.low if position < 0.5 else self.high
-            value = _between(self.center, end, _curved(abs(2 * position - 1), self.knob.curve))
-        return float(round(value)) if self.whole else value
+SOURCE = "midi"  # who turned it, for the desk's watchers
+PRESSED = 64  # a controller used as a button is down from here
 
 
 @dataclass
 class KnobMap:
-    """Turns MIDI messages into knob values.
+    """Turns MIDI messages into values on the desk.
 
-    applied, ignored : messages that set a target; mapped messages that could not (a program with no preset).
+    applied, ignored : messages that set a target; mapped ones that could not (a program with no preset, a knob not picked up yet).
     """
 
-    routes: tuple[Route, ...]
-    fixed: frozenset[str] = frozenset()  # targets that MIDI must not move
+    routes: tuple[KnobRoute, ...]
+    fixed: frozenset[str] = frozenset()  # targets that MIDI must not move, beside the desk's own list
     applied: int = 0
     ignored: int = 0
-    _fine: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))  # coarse halves of 14-bit pairs
+    grips: tuple[Grip, ...] = ()
+    _by_source: dict[tuple[str, int], list[Grip]] = field(default_factory=dict, repr=False)
+    _decoder: MidiDecoder = field(default_factory=MidiDecoder, repr=False)
 
-    def apply(self, message: Sequence[int], bank: KnobBank) -> bool:
-        """Let one MIDI message set its targets; anything that is not a mapped message is ignored. True if a target was set."""
-        if len(message) < 2 or not all(isinstance(byte, int) and 0 <= byte <= 255 for byte in message):
-            return False
-        if any(byte > 127 for byte in message[1:]) or len(message) != (2 if message[0] & 0xF0 == PROGRAM_CHANGE else 3):
-            return False
-        done = [self._set(route, message, bank) for route in self.routes if bank.targets[route.index].name not in self.fixed]
+    def __post_init__(self) -> None:
+        self.adopt(self.routes)
+
+    def adopt(self, routes: Iterable[KnobRoute]) -> None:
+        """Use other routes from now on; controllers that stay keep their hold."""
+        known = {grip.route: grip for grip in self.grips}
+        self.routes = tuple(routes)
+        self.grips = tuple(known.get(route) or Grip(route) for route in self.routes)
+        self._by_source = defaultdict(list)
+        for grip in self.grips:
+            kind = "note" if grip.route.knob.kind in ("notes", "keys", "velocity") else grip.route.knob.kind
+            self._by_source[kind, grip.route.knob.number].append(grip)
+
+    def apply(self, message: Sequence[int], desk: Desk) -> bool:
+        """Let one MIDI message turn its targets; anything that is not a mapped message is ignored. True if a target was set."""
+        done = [self._follow(grip, event, desk) for event in self._decoder.decode(message) for grip in self._grips_of(event)]
         self.applied += any(done)
         return any(done)
 
-    def sources(self, bank: KnobBank) -> dict[str, str]:
+    def sources(self, desk: Desk) -> dict[str, str]:
         """For every mapped target, what moves it."""
         found: dict[str, list[str]] = defaultdict(list)
         for route in self.routes:
-            found[bank.targets[route.index].name].append(route.knob.source)
+            found[desk.targets[route.index].name].append(route.knob.source)
         return {name: "; ".join(sources) for name, sources in found.items()}
 
-    def _set(self, route: Route, message: Sequence[int], bank: KnobBank) -> bool:
-        kind, channel, knob = message[0] & 0xF0, message[0] & 0x0F, route.knob
-        if knob.channel not in (None, channel + 1):
+    def release_notes(self, desk: Desk, channel: int | None = None) -> bool:
+        """Let go of all keys, of one channel (0 … 15) or of all."""
+        released = [self._release(grip, desk, channel) for grip in self.grips if grip.held]
+        return any(released)
+
+    def _grips_of(self, event: MidiEvent) -> list[Grip]:
+        grips = self._by_source.get((event.kind, event.number), [])
+        if event.kind in ("note", "poly_pressure"):
+            grips = grips + self._by_source.get((event.kind, ANY), [])
+        elif event.kind == "cc" and event.number in (ALL_SOUND_OFF, ALL_NOTES_OFF):
+            grips = grips + [grip for grip in self.grips if grip.held]
+        return [grip for grip in grips if grip.route.knob.channel in (None, event.channel + 1)]
+
+    def _follow(self, grip: Grip, event: MidiEvent, desk: Desk) -> bool:
+        """Whether the event set the target."""
+        knob, target = grip.route.knob, desk.targets[grip.route.index]
+        if target.name in self.fixed or target.name in desk.fixed:
             return False
-        if knob.program_change:
-            return kind == PROGRAM_CHANGE and self._choose(route, message[1], bank)
-        position = self._position(knob, kind, channel, message)
-        if position is None:
+        grip.channel = event.channel
+        if knob.kind == "keys":
+            return self._play(grip, event, desk)
+        value = self._wanted(grip, event, desk.value(grip.route.index))
+        if value is None:
+            self.ignored += knob.takeover != "jump" or (knob.kind in CHOOSERS and (event.kind != "note" or event.raw > 0))
             return False
-        bank.values[route.index] = route.value(position)
+        desk.turn(grip.route.index, value, SOURCE)
+        grip.left_at(desk.value(grip.route.index))
         return True
 
-    def _choose(self, route: Route, number: int, bank: KnobBank) -> bool:
-        possible = route.low <= number <= route.high
-        if possible:
-            bank.values[route.index] = number
-        else:
-            self.ignored += 1
-        return possible
+    def _wanted(self, grip: Grip, event: MidiEvent, present: float) -> float | None:
+        """The value that the event asks for; None if none."""
+        knob, route = grip.route.knob, grip.route
+        if knob.kind in CHOOSERS:
+            return None if event.kind == "note" and not event.raw else _chosen(route, event.raw if knob.kind == "program_change" else event.number)
+        if knob.kind == "velocity":
+            return grip.moved(event.position, present) if event.raw else None
+        if event.step:
+            return _stepped(route, event.step, present)
+        if knob.kind in BUTTONS and (knob.kind == "note" or knob.toggle or knob.value is not None):
+            return _pressed(grip, event.raw > 0 if knob.kind == "note" else event.raw >= PRESSED, present)
+        return grip.moved(event.position, present)
 
-    def _position(self, knob: Knob, kind: int, channel: int, message: Sequence[int]) -> float | None:
-        if knob.pitch_bend and kind == PITCH_BEND:
-            return _fraction(message[1] + 128 * message[2], 16383)
-        if kind != CONTROL_CHANGE:
-            return None
-        if knob.cc == message[1]:
-            return _fraction(message[2], 127)
-        if knob.cc14 is None or message[1] not in (knob.cc14, knob.cc14 + 32):
-            return None
-        key = (channel, knob.cc14)
-        if message[1] == knob.cc14:  # a coarse value clears the fine one (MIDI 1.0 specification)
-            self._fine[key] = message[2]
-            return _fraction(128 * message[2], 16383)
-        return _fraction(128 * self._fine[key] + message[2], 16383)
+    def _play(self, grip: Grip, event: MidiEvent, desk: Desk) -> bool:
+        """Keys: the note pressed last sounds; when it is let go, the one held before it."""
+        if event.kind != "note":
+            return self._release(grip, desk, event.channel)
+        key, sounding = (event.channel, event.number), grip.held[-1:]
+        if key in grip.held:
+            grip.held.remove(key)
+        if event.raw:
+            if not grip.route.low <= event.number <= grip.route.high:
+                return False
+            grip.held.append(key)
+            if "note_velocity" in desk.index and not {"note_velocity"} & (self.fixed | desk.fixed):
+                desk.turn(desk.index["note_velocity"], event.position, SOURCE)
+        return self._sound(grip, desk, again=bool(event.raw) or grip.held[-1:] != sounding)
+
+    def _release(self, grip: Grip, desk: Desk, channel: int | None) -> bool:
+        sounding = grip.held[-1:]
+        grip.held = [] if channel is None else [key for key in grip.held if key[0] != channel]
+        return self._sound(grip, desk, again=grip.held[-1:] != sounding)
+
+    def _sound(self, grip: Grip, desk: Desk, again: bool) -> bool:
+        if again:
+            desk.turn(grip.route.index, grip.held[-1][1] if grip.held else -1, SOURCE)
+        return again
 
 
-def load_map(path: Path | None, bank: KnobBank, fixed: Iterable[str] = ()) -> KnobMap:
-    """Read a map for the targets of `bank`; None = the built-in one, of which targets the bundle lacks are left out.
+def _chosen(route: KnobRoute, number: int) -> float | None:
+    """A program or note number as a value; None where the target has no such value."""
+    value = number if route.knob.first is None else number - route.knob.first + 1
+    return float(value) if route.low <= value <= route.high else None
+
+
+def _stepped(route: KnobRoute, step: int, present: float) -> float:
+    if route.whole:
+        return min(max(present + (step if route.high >= route.low else -step), min(route.low, route.high)), max(route.low, route.high))
+    return route.value(min(max(route.position(present) + step / 127, 0.0), 1.0))
+
+
+def _pressed(grip: Grip, down: bool, present: float) -> float | None:
+    """A button: what a press or a release makes of its target."""
+    knob, route, before = grip.route.knob, grip.route, grip.down
+    grip.down = down
+    if knob.kind == "note" and not knob.toggle and knob.value is None:
+        return route.high if down else route.low
+    if not down or (before and knob.kind == "cc"):  # a pedal sends many values on its way; a note is pressed again without being let go
+        return None
+    if knob.value is not None:
+        return knob.value
+    return route.low if route.is_on(present) else route.high
+
+
+def built_in_map() -> Path:
+    """The map that is used where there is no other; it also explains all keys."""
+    return Path(__file__).with_name("default_map.toml")
+
+
+def load_map(path: Path | None, desk: Desk, fixed: Iterable[str] = ()) -> KnobMap:
+    """Read a map for the targets of `desk`; None = the built-in one, of which targets the bundle lacks are left out.
 
     Raises
     ------
     KnobMapError
         With one sentence: which knob of which file, and what is wrong.
     """
-    knobs = read_knobs(path or Path(__file__).with_name("default_map.toml"))
+    knobs = read_knobs(path or built_in_map())
     if path is None:
-        knobs = tuple(knob for knob in knobs if knob.target in bank.index)
-    return KnobMap(tuple(_route(path, i, knob, bank) for i, knob in enumerate(knobs, 1)), frozenset(fixed))
+        knobs = tuple(knob for knob in knobs if knob.target in desk.index)
+    return KnobMap(routes_of(knobs, desk, path or built_in_map()), frozenset(fixed))
 
 
-def _route(path: Path | None, number: int, knob: Knob, bank: KnobBank) -> Route:
-    place = f"{path}: knob {number}"
-    try:
-        target = bank.target(knob.target)
-    except KnobError as error:
-        raise KnobMapError(f"{place}: {error}") from None
-    if knob.program_change and not target.whole:
-        raise KnobMapError(f"{place}: program_change can only move a target of whole numbers, such as preset, not {target.name}")
-    low = target.low if knob.low is None else knob.low
-    high = target.high if knob.high is None else knob.high
-    for name, value in (("low", low), ("high", high), ("center", knob.center)):
-        if value is not None and not target.low <= value <= target.high:
-            raise KnobMapError(f"{place}: {name} = {value:g} is outside {target.low:g} … {target.high:g}, the range of {target.name}")
-    return Route(knob, bank.index[target.name], target.whole, low, high, _center(knob, target, low, high))
+def routes_of(knobs: Iterable[Knob], desk: Desk, path: Path) -> tuple[KnobRoute, ...]:
+    """Routes of a map's knobs; the smoothing they ask for is set on the desk, and the usual one for all others.
 
-
-def _center(knob: Knob, target: Target, low: float, high: float) -> float | None:
-    if knob.center is not None:
-        return knob.center
-    return target.default if min(low, high) < target.default < max(low, high) and not target.whole else None
-
-
-def _fraction(value: int, top: int) -> float:
-    """0 … top → 0 … 1, with the controller's middle (64 of 127, 8192 of 16383) at exactly 0.5."""
-    middle = (top + 1) // 2
-    return 0.5 * value / middle if value <= middle else 0.5 + 0.5 * (value - middle) / (top - middle)
-
-
-def _curved(position: float, curve: str) -> float:
-    if curve == "exponential":
-        return (EXPONENTIAL_STEEPNESS**position - 1) / (EXPONENTIAL_STEEPNESS - 1)
-    return position * position * (3 - 2 * position) if curve == "s" else position
-
-
-def _between(start: float, end: float, share: float) -> float:
-    """Exact at both ends; also beyond rounding never outside them."""
-    value = start * (1 - share) + end * share
-    return min(max(value, min(start, end)), max(start, end))
+    Raises
+    ------
+    KnobMapError
+        And the smoothing is then as it was.
+    """
+    routes = tuple(route_for(knob, desk, f"{path}: knob {number}") for number, knob in enumerate(knobs, 1))
+    desk.bank.smoothing[:] = SMOOTHING_SECONDS
+    for route in routes:
+        if route.knob.smoothing is not None:
+            desk.bank.smoothing[route.index] = route.knob.smoothing
+    return routes

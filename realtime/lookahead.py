@@ -32,18 +32,23 @@ class FrameDelay:
 
     def __init__(self, frame: FrameAnalyser, hops: int) -> None:
         self._frame, self._hops = frame, hops
-        self._log_amplitudes, self._amplitudes = (np.empty((hops + 1, len(frame.amplitude))) for _ in range(2))
+        self.log_amplitude, self.amplitude, self.sounding = frame.log_amplitude, frame.amplitude, False
+        self._log_amplitudes, self._amplitudes = (np.empty((hops + 1, len(part)), part.dtype) for part in (frame.log_amplitude, frame.amplitude))
         self._sounding = np.zeros(hops + 1, bool)
         self.reset()
 
     def reset(self) -> None:
         """After the analyser's own reset."""
-        self._newest = 0
+        self._newest, self.sounding = 0, False
         self._log_amplitudes[:], self._amplitudes[:], self._sounding[:] = self._frame.log_amplitude, self._frame.amplitude, False
-        self._point()
+        if self._hops:
+            self._point()
 
     def push(self) -> None:  # audio thread
         """Take what the analyser has now."""
+        if not self._hops:  # its arrays are the very ones
+            self.sounding = self._frame.sounding
+            return
         self._newest = (self._newest + 1) % (self._hops + 1)
         np.copyto(self._log_amplitudes[self._newest], self._frame.log_amplitude)
         np.copyto(self._amplitudes[self._newest], self._frame.amplitude)

@@ -16,10 +16,12 @@ import numpy as np
 
 from realtime.bundle import Features
 from realtime.convolver import fast_length
+from realtime.fourier import RealFourier
 
 DB = 20 / math.log(10)  # one neper
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1
 LOWEST_DB, HIGHEST_DB = -60.0, 24.0  # of G
+LOWEST, HIGHEST = math.exp(LOWEST_DB / DB), math.exp(HIGHEST_DB / DB)
 CORRECTION_PERIODS, CORRECTION_QUEFRENCIES = 0.5, (16, 60)  # the correction keeps quefrencies below half a period, within these
 EDIT_PERIODS, EDIT_LOWEST = 0.75, 24  # the edit those below three quarters: odd and even harmonics may part (they do at a half)
 LEVEL_LIMIT_DB = 18.0
@@ -31,22 +33,25 @@ class MorphGain:
 
     Attributes
     ----------
-    log_gain : (bins,), complex, natural log; its imaginary part is the minimum phase if `phased`
+    log_gain : (bins,), complex64, natural log; its imaginary part is the minimum phase if `phased`
+    magnitude : (bins,), float32, linear
     phased : bool, False if the curve had to be clipped
     beta : float, 0 … 1
     level : float, linear, what the level keeper multiplies by
     """
 
     def __init__(self, features: Features) -> None:
-        self._samples, self._cutoff = features.window_samples, features.cutoff_quefrency
+        self._fourier = RealFourier(features.window_samples)
         self._slowest = features.hop_seconds / LEVEL_SECONDS
-        self._curves = np.zeros((2, features.bins), complex)  # E − U and U − dry frame
-        self._cepstra = np.zeros((2, features.window_samples))
-        self._correction = np.zeros(features.cutoff_quefrency)
-        self._scaled = np.zeros(features.cutoff_quefrency)
-        self._fold = causal_fold(features.window_samples)
-        self._power, self._work = np.zeros(features.bins), np.empty(features.bins)
-        self.log_gain = np.zeros(features.bins, complex)
+        self._edit, self._loudness = np.zeros(features.bins, np.float32), np.zeros(features.bins, np.float32)
+        self._curves = np.zeros((2, features.bins), np.complex64)  # E − U and U − dry frame; their imaginary part stays zero
+        self._cepstra = np.zeros((2, features.window_samples), np.float32)
+        self._causal = np.zeros(features.window_samples, np.float32)  # folded; its upper half stays zero
+        self._fold = causal_fold(features.window_samples)[: features.bins].astype(np.float32)
+        self._correction = np.zeros(min(features.cutoff_quefrency, CORRECTION_QUEFRENCIES[1]), np.float32)  # folded
+        self._scaled = np.zeros_like(self._correction)
+        self._power, self._work = np.zeros(features.bins), np.zeros(features.bins)
+        self.log_gain, self.magnitude = np.zeros(features.bins, np.complex64), np.ones(features.bins, np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -71,28 +76,39 @@ class MorphGain:
         sounding : in silence the correction stays what it was, for the frame says nothing of the sound
         period_samples : the sound's period at the model's rate; 0 if it has none
         """
-        edit, missed = self._curves.real
-        np.subtract(decoded[1], decoded[0], out=edit)
-        np.subtract(decoded[0], log_amplitude, out=missed)
-        rms_db = DB * math.sqrt(float(np.dot(edit, edit)) / len(edit))
-        self.beta = min(1.0, rms_db / FULL_EDIT_DB)
-        np.fft.irfft(self._curves, self._samples, out=self._cepstra)
-        if sounding:  # env(U) − D = env(U − frame): the lifter is linear
-            lowest, highest = CORRECTION_QUEFRENCIES
-            cut = min(self._cutoff, max(lowest, min(highest, int(CORRECTION_PERIODS * period_samples))) if period_samples else highest)
-            self._correction[:cut] = self._cepstra[1, :cut]
-            self._correction[cut:] = 0.0
-        cepstrum = self._cepstra[0]
-        if period_samples:
-            cepstrum[max(EDIT_LOWEST, int(EDIT_PERIODS * period_samples)) :] = 0.0
-        cepstrum[: self._cutoff] += np.multiply(self._correction, self.beta, out=self._scaled)
-        cepstrum *= self._fold
-        np.fft.rfft(cepstrum, out=self.log_gain)
-        gain = self.log_gain.real
-        self.phased = gain.min() >= LOWEST_DB / DB and gain.max() <= HIGHEST_DB / DB
+        edit = np.subtract(decoded[1], decoded[0], out=self._edit, casting="same_kind")
+        self.beta = min(1.0, DB / FULL_EDIT_DB * math.sqrt(float(np.dot(edit, edit)) / len(edit)))
+        self._curves[0].real = edit
+        np.subtract(decoded[0], log_amplitude, out=self._curves[1].real, casting="same_kind")
+        self._fourier.inverse(self._curves, self._cepstra)
+        if sounding:
+            self._correct(period_samples)
+        causal, bins = self._causal, len(edit)
+        kept = min(bins, max(EDIT_LOWEST, int(EDIT_PERIODS * period_samples))) if period_samples else bins
+        np.multiply(self._cepstra[0, :kept], self._fold[:kept], out=causal[:kept])
+        causal[kept:bins] = 0.0
+        causal[: len(self._correction)] += np.multiply(self._correction, self.beta, out=self._scaled)
+        self._fourier.forward(causal, self.log_gain)
+        self._bound()
+        self._keep_level(amplitude, sounding)
+
+    def _correct(self, period_samples: float) -> None:  # audio thread
+        """env(U) − D = env(U − frame), for the lifter is linear."""
+        lowest, highest = CORRECTION_QUEFRENCIES
+        correction = self._correction
+        cut = max(lowest, min(highest, int(CORRECTION_PERIODS * period_samples))) if period_samples else highest
+        cut = min(cut, len(correction))
+        np.multiply(self._cepstra[1, :cut], self._fold[:cut], out=correction[:cut])
+        correction[cut:] = 0.0
+
+    def _bound(self) -> None:  # audio thread
+        """Clip the curve; its minimum phase is then not the one at hand."""
+        gain, magnitude = self.log_gain.real, self.magnitude
+        np.exp(gain, out=magnitude)
+        self.phased = bool(np.minimum.reduce(magnitude) >= LOWEST and np.maximum.reduce(magnitude) <= HIGHEST)
         if not self.phased:
             np.clip(gain, LOWEST_DB / DB, HIGHEST_DB / DB, out=gain)
-        self._keep_level(amplitude, sounding)
+            np.exp(gain, out=magnitude)
 
     def _keep_level(self, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
         """An edit changes timbre, not loudness: undo what the filter does to the energy of the recent spectrum.
@@ -101,19 +117,21 @@ class MorphGain:
         """
         if sounding:
             self._follow(amplitude)
-        dry = float(np.add.reduce(self._power))
-        np.exp(self.log_gain.real, out=self._work)
-        self._work *= self._work
-        wet = float(np.dot(self._power, self._work))
-        level_db = 10 * math.log10(dry / wet) if dry > 0 and wet > 0 else 0.0
+        np.multiply(self.magnitude, self.magnitude, out=self._loudness)
+        wet = float(np.dot(self._power, self._loudness))  # the dry sound's is 1: the shape adds up to it
+        level_db = -10 * math.log10(wet) if self._count and wet > 0 else 0.0
         self.level = 10 ** (min(max(level_db, -LEVEL_LIMIT_DB), LEVEL_LIMIT_DB) / 20)
 
     def _follow(self, amplitude: np.ndarray) -> None:  # audio thread
+        """The share that every bin has in the energy; all add up to 1."""
+        total = float(np.dot(amplitude, amplitude))
+        if not 0 < total < math.inf:
+            return
         self._count += 1
+        share = max(1 / self._count, self._slowest)
         np.multiply(amplitude, amplitude, out=self._work)
-        self._work /= float(np.add.reduce(self._work))
-        self._work -= self._power
-        self._work *= max(1 / self._count, self._slowest)
+        self._work *= share / total
+        self._power *= 1 - share
         self._power += self._work
 
 
@@ -131,40 +149,40 @@ class MinimumPhase:
         samples = features.window_samples
         if not self._same_grid:
             samples = fast_length(math.ceil(features.window_samples * device_rate / features.sample_rate))
-        self.taps, self._samples = samples // 2, samples
+        self.taps = samples // 2
         bins = samples // 2 + 1
         self._position = np.arange(bins) * (device_rate / samples) / (features.sample_rate / features.window_samples)
         self._model_bins = np.arange(features.bins, dtype=float)
-        self._spectrum = np.zeros(bins, complex)
-        self._response = np.empty(samples)
-        self._fold = causal_fold(samples)
-        self._magnitude = np.empty(bins)
-        self._phase = np.empty(bins, np.float32)
-        self._part = np.empty(bins, np.float32)
+        self._fourier = RealFourier(samples)
+        self._spectrum = np.zeros(bins, np.complex64)
+        self._response = np.zeros(samples, np.float32)
+        self._fold = causal_fold(samples).astype(np.float32)
+        self._magnitude, self._part = np.zeros(bins, np.float32), np.zeros(bins, np.float32)
         fade = max(1, self.taps // 8)
-        self._end = 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
+        self._end = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
 
     def response(self, gain: MorphGain) -> np.ndarray:  # audio thread
-        """Returns (taps,), a view overwritten by the next call."""
-        spectrum, response = self._spectrum, self._response
-        log_gain = gain.log_gain if self._same_grid and gain.phased else self._phased(gain.log_gain.real)
-        np.exp(log_gain.real, out=self._magnitude)
-        np.copyto(self._phase, log_gain.imag, casting="same_kind")  # to 1e-7 of a radian, far finer than any converter
-        np.multiply(self._magnitude, np.cos(self._phase, out=self._part), out=spectrum.real)
-        np.multiply(self._magnitude, np.sin(self._phase, out=self._part), out=spectrum.imag)
-        np.fft.irfft(spectrum, self._samples, out=response)
+        """Returns (taps,), float32, a view overwritten by the next call."""
+        spectrum, part, response = self._spectrum, self._part, self._response
+        if self._same_grid and gain.phased:
+            magnitude, phase = gain.magnitude, gain.log_gain.imag
+        else:
+            self._phased(gain.log_gain.real)
+            magnitude, phase = np.exp(spectrum.real, out=self._magnitude), spectrum.imag.copy()
+        np.multiply(magnitude, np.cos(phase, out=part), out=spectrum.real)
+        np.multiply(magnitude, np.sin(phase, out=part), out=spectrum.imag)
+        self._fourier.inverse(spectrum, response)
         response[self.taps - len(self._end) : self.taps] *= self._end
         return response[: self.taps]
 
-    def _phased(self, log_gain: np.ndarray) -> np.ndarray:  # audio thread
-        """The curve on the device's grid, with its minimum phase."""
+    def _phased(self, log_gain: np.ndarray) -> None:  # audio thread
+        """The curve on the device's grid with its minimum phase, into the spectrum."""
         spectrum, cepstrum = self._spectrum, self._response
         spectrum.real = log_gain if self._same_grid else np.interp(self._position, self._model_bins, log_gain)
         spectrum.imag = 0.0
-        np.fft.irfft(spectrum, self._samples, out=cepstrum)
+        self._fourier.inverse(spectrum, cepstrum)
         cepstrum *= self._fold
-        np.fft.rfft(cepstrum, out=spectrum)
-        return spectrum
+        self._fourier.forward(cepstrum, spectrum)
 
 
 def causal_fold(samples: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from collections import deque
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.fourier import RealFourier
 from realtime.spectrum import periodic_hann
 
 LOWEST_NOTE, HIGHEST_NOTE = 27.0, 108.0  # D♯1, C8
@@ -30,13 +31,17 @@ class PitchTracker:
 
     def __init__(self, features: Features) -> None:
         samples, rate = features.window_samples, features.sample_rate
-        self._samples, self._rate = samples, rate
+        self._rate = rate
         self._shortest = max(2, math.floor(rate / _hz(HIGHEST_NOTE)) - 1)
         self._longest = min(samples // 2 - 1, math.ceil(rate / _hz(LOWEST_NOTE)) + 1)
-        self._spectrum = np.zeros(features.bins, complex)
-        self._correlation = np.empty(samples)
+        self._fourier = RealFourier(samples)
+        self._spectrum = np.zeros(features.bins, np.complex64)
+        self._correlation = np.zeros(samples, np.float32)
         shape = np.fft.irfft(np.abs(np.fft.rfft(periodic_hann(samples))) ** 2, samples)
-        self._shape = np.maximum(shape[: self._longest + 2] / shape[0], 0.05)
+        self._inverse_shape = (1 / np.maximum(shape[: self._longest + 2] / shape[0], 0.05)).astype(np.float32)
+        self._curve = np.zeros(self._longest + 2, np.float32)
+        self._rising = np.zeros(self._longest + 2 - self._shortest, bool)
+        self._peak = np.zeros(len(self._rising) - 1, bool)
         self._recent: deque[float] = deque(maxlen=MEDIAN_HOPS)
         self.reset()
 
@@ -52,31 +57,31 @@ class PitchTracker:
 
     def update(self, amplitude: np.ndarray) -> None:  # audio thread
         """amplitude : (bins,), of a sounding frame."""
-        np.multiply(amplitude, amplitude, out=self._spectrum.real)
-        np.fft.irfft(self._spectrum, self._samples, out=self._correlation)
-        curve = self._correlation[: self._longest + 2]
+        np.multiply(amplitude, amplitude, out=self._spectrum.real, casting="same_kind")
+        self._fourier.inverse(self._spectrum, self._correlation)
         self.period_samples = 0.0
-        if curve[0] <= 0:
+        if not 0 < (energy := float(self._correlation[0])) < math.inf:
             return
-        curve /= self._shape * curve[0]
-        lag = self._period(curve)
+        curve = np.multiply(self._correlation[: self._longest + 2], self._inverse_shape, out=self._curve)
+        lag = self._period(curve, VOICED * energy)
         if lag > 0:
             self._recent.append(69 + 12 * math.log2(self._rate / lag / 440))
             self.midi_note = sorted(self._recent)[len(self._recent) // 2]
             self.period_samples = self._rate / _hz(self.midi_note)
 
-    def _period(self, curve: np.ndarray) -> float:  # audio thread
-        """The period in samples, 0 if there is none."""
-        inner = curve[self._shortest : self._longest + 1]
-        peaks = np.flatnonzero((inner > curve[self._shortest - 1 : self._longest]) & (inner >= curve[self._shortest + 1 : self._longest + 2]))
+    def _period(self, curve: np.ndarray, voiced: float) -> float:  # audio thread
+        """The period in samples, 0 if no peak is as high as `voiced`."""
+        rising = np.greater(curve[self._shortest :], curve[self._shortest - 1 : -1], out=self._rising)
+        peaks = np.greater(rising[:-1], rising[1:], out=self._peak).nonzero()[0]
         if not len(peaks):
             return 0.0
-        heights = inner[peaks]
-        highest = float(heights.max())
-        if highest < VOICED:
+        peaks += self._shortest
+        heights = curve[peaks]
+        highest = float(np.maximum.reduce(heights))
+        if not highest >= voiced:
             return 0.0
-        peak = int(peaks[np.argmax(heights >= NEAR_HIGHEST * highest)]) + self._shortest
-        before, here, after = (float(curve[peak + i]) for i in (-1, 0, 1))
+        peak = int(peaks[(heights >= NEAR_HIGHEST * highest).argmax()])
+        before, here, after = curve[peak - 1 : peak + 2].tolist()
         bend = before - 2 * here + after
         return peak + (0.5 * (before - after) / bend if bend < 0 else 0.0)
 

@@ -133,7 +133,13 @@ class Session:
         for part in (self._step, self._hops, self._delay, self._convolver, self._resynth, self._limiter, self._patience):
             if part is not None:
                 part.reset()
+        resynth, mix, gain_db = (self._knob(name) for name in ("resynth", "mix", "gain_db"))
+        self._resynth.begin(resynth, mix, 10 ** (gain_db / 20))
         self._missed = 0
+
+    def _knob(self, name: str) -> float:
+        target, value = self.knobs.target(name), float(self.knobs.values[self.knobs.index[name]])
+        return min(max(value, target.low), target.high) if math.isfinite(value) else target.default
 
     def close(self) -> None:
         """End the worker's thread, if there is one."""

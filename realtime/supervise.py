@@ -1,21 +1,23 @@
-"""Keeps the audio process alive: starts it, hears from it through the shared block, starts it again when it died, ends it."""
+"""Keeps the audio process alive: starts it, hears from it through the shared block, starts it again when it died, ends it.
+
+While the sound runs, a spare process waits with everything loaded: should the playing one die, only the session and the device are
+left to be opened.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from typing import IO, Any
 
+from realtime.audio_child import AudioChild
 from realtime.shared import SharedBlock, State, StreamRequest
 
-STALL_SECONDS = {State.STARTING: 60.0, State.WAITING: 30.0, State.RUNNING: 5.0, State.FAILED: 5.0}
-LEAVE_SECONDS = 4.0
-STEADY_SECONDS = 5.0  # a run that lasted this long is followed by a restart at once
-LONGEST_PAUSE_SECONDS = 2.0
+STALL_SECONDS = {State.STARTING: 60.0, State.WAITING: 10.0, State.RUNNING: 5.0, State.FAILED: 5.0}
+STEADY_SECONDS = 1.0  # a run that lasted this long is followed by a restart at once
+LONGEST_PAUSE_SECONDS = 0.5  # between restarts that come to nothing
+SPARE_SECONDS = 0.5  # of sound, before a spare is made; loading it costs half a second of another core
+NEXT_SPARE_SECONDS = 30.0  # after a spare that died by itself
 
 
 class StreamError(Exception):
@@ -31,13 +33,13 @@ class Supervisor:
 
     def __init__(self, block: SharedBlock, request: StreamRequest, say: Callable[[str], None]) -> None:
         self._block, self._request, self._say = block, request, say
-        self._child: subprocess.Popen[bytes] | None = None
-        self._errors: IO[bytes] | None = None
+        self._child: AudioChild | None = None
+        self._spare: AudioChild | None = None
         self._ran_at: float | None = None  # when the present child began to play
         self._ever_ran = False
         self._down = False  # the user has been told
         self._pause = 0.0
-        self._next_start = 0.0
+        self._next_start = self._next_spare = 0.0
         self._heartbeat, self._heard_at = -1, 0.0
         self.restarts = 0
 
@@ -60,33 +62,52 @@ class Supervisor:
         now = time.monotonic()
         if self._child is None:
             if now >= self._next_start:
-                self._spawn(now)
-        elif self._child.poll() is not None:
+                self._start(now)
+        elif self._child.ended:
             self._ended(now)
         elif self._state() is State.RUNNING and self._ran_at is None:
             self._began(now)
         else:
             self._check_heartbeat(now)
+            self._look_after_spare(now)
 
     def stop(self) -> None:
-        """End the child: first ask, then insist. Nothing of it is left afterwards."""
+        """End the children: first ask, then insist. Nothing of them is left afterwards."""
         if self._child is not None:
-            self._ask_to_leave(self._child)
-            self._forget_child()
+            self._child.forget()
+        self._child = self._ran_at = None
+        self._end_spare()
 
-    def _spawn(self, now: float) -> None:
-        generation = self._request.generation + 1
-        self._request = self._request.model_copy(update={"generation": generation, "wait_for_device": self._ever_ran})
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed when the child has ended
-        apart: dict[str, Any] = {"start_new_session": True}  # Ctrl-C is for the control process alone
-        if sys.platform == "win32":
-            apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        elif self._block.descriptor is not None:
-            apart["pass_fds"] = (self._block.descriptor,)
-        command = [sys.executable, "-m", "realtime.stream", self._request.model_dump_json()]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, **apart)
-        self._ran_at, self._heard_at = None, now
+    def _start(self, now: float) -> None:
+        """The spare takes over, or a new process starts."""
+        self._request = self._next_request()
+        if self._spare is not None and not self._spare.ended and self._spare.request == self._request:
+            self._child = self._spare
+            self._child.go()
+        else:
+            self._child = AudioChild(self._program(), self._request, self._block.descriptor)
+            self._end_spare()
+        self._spare, self._ran_at, self._heard_at = None, None, now
         self.restarts += self._ever_ran
+
+    def _next_request(self) -> StreamRequest:
+        return self._request.model_copy(update={"generation": self._request.generation + 1, "wait_for_device": self._ever_ran})
+
+    def _program(self) -> list[str]:
+        return [sys.executable, "-m", "realtime.stream"]
+
+    def _look_after_spare(self, now: float) -> None:
+        if self._spare is not None and self._spare.ended:
+            self._spare.forget()
+            self._spare, self._next_spare = None, now + NEXT_SPARE_SECONDS
+        if self._spare is None and self._ran_at is not None and now > max(self._ran_at + SPARE_SECONDS, self._next_spare):
+            self._spare = AudioChild(self._program(), self._next_request(), self._block.descriptor, spare=True)
+
+    def _end_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.kill()  # it holds nothing that it would have to close
+            self._spare.forget()
+            self._spare = None
 
     def _began(self, now: float) -> None:
         self._ran_at = now
@@ -99,35 +120,18 @@ class Supervisor:
         self._request = self._request.model_copy(update={"device": None, **names})
 
     def _ended(self, now: float) -> None:
-        reason = self._reason()
+        assert self._child is not None
+        reason = (self._block.read_text("message") if self._mine() else "") or self._child.how_it_ended()
+        self._child.forget()
+        self._child = None
         if not self._ever_ran:
-            self._forget_child()
             raise StreamError(reason)
         steady = self._ran_at is not None and now - self._ran_at > STEADY_SECONDS
         self._pause = 0.0 if steady else min(max(0.1, 2 * self._pause), LONGEST_PAUSE_SECONDS)
-        self._next_start = now + self._pause
-        self._forget_child()
+        self._next_start, self._ran_at = now + self._pause, None
         if not self._down:
             self._say(f"the sound stopped: {reason}; starting it again")
         self._down = True
-
-    def _forget_child(self) -> None:
-        assert self._child is not None
-        assert self._child.stdin is not None
-        with contextlib.suppress(OSError):
-            self._child.stdin.close()
-        self._child, self._ran_at = None, None
-
-    def _reason(self) -> str:
-        assert self._child is not None
-        assert self._errors is not None
-        message = self._block.read_text("message") if self._mine() else ""
-        with self._errors as errors:
-            errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-        code = self._child.returncode
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return message or f"the audio process ended unexpectedly ({how}{': ' + last if last and code > 0 else ''})"
 
     def _mine(self) -> bool:
         """Whether the block already speaks of the present child, not of the one before."""
@@ -143,14 +147,3 @@ class Supervisor:
             self._heartbeat, self._heard_at = beat, now
         elif now - self._heard_at > STALL_SECONDS[self._state()]:
             self._child.kill()
-
-    @staticmethod
-    def _ask_to_leave(child: subprocess.Popen[bytes]) -> None:
-        assert child.stdin is not None
-        with contextlib.suppress(OSError):
-            child.stdin.close()
-        try:
-            child.wait(LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()

@@ -10,12 +10,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from realtime.account import Account
 from realtime.bundle import Manifest
-from realtime.controls import KnobBank
+from realtime.controls import SLOTS
+from realtime.desk import Desk
 from realtime.devices import Device
 from realtime.meters import Summary
+from realtime.snapshot_file import Snapshot
 
 PLAIN_WIDTH = 160  # columns, when the output goes to a file or pipe
+TRUE_CENTS = 50.0  # nearer to its note than to any other
 
 
 def console() -> Console:
@@ -47,15 +51,16 @@ def show_devices(devices: Sequence[Device]) -> None:
     console().print(table)
 
 
-def show_ports(ports: Sequence[str]) -> None:
-    say("\n".join(ports) if ports else "no MIDI inputs found")
+def show_ports(inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    for kind, ports in (("inputs", inputs), ("outputs", outputs)):
+        say("\n".join((f"MIDI {kind}:", *(f"  {port}" for port in ports))) if ports else f"no MIDI {kind} found")
 
 
-def show_knobs(manifest: Manifest, bank: KnobBank, sources: Mapping[str, str]) -> None:
-    """Every target with its range, what moves it, and how much it changes the sound."""
-    axes = {axis.name: axis for axis in manifest.axes}
-    table = _table("knob", "low", "high", "rest", "unit", "MIDI", "effect (dB per 1)", "meaning")
-    for target in bank.targets:
+def show_knobs(manifest: Manifest, desk: Desk, sources: Mapping[str, str], snapshots: Sequence[Snapshot]) -> None:
+    """Every target with its range, what moves it, and how much it changes the sound; presets, notes and snapshots."""
+    axes = {axis.name: axis for axis in (*manifest.axes, *manifest.variation_axes, *manifest.pitch_axes)}
+    table = _table("knob", "low", "high", "rest", "unit", "moved by", "effect (dB per 1)", "meaning")
+    for target in desk.targets:
         axis = axes.get(target.name)
         meaning = axis.label if axis else ""
         if axis and axis.descriptor:
@@ -68,13 +73,45 @@ def show_knobs(manifest: Manifest, bank: KnobBank, sources: Mapping[str, str]) -
     presets.add_row("0", "your own timbre", "")
     for number, preset in enumerate(manifest.presets, 1):
         presets.add_row(str(number), preset.name, preset.family)
+    presets.add_row(f"{len(manifest.presets) + 1} … {len(manifest.presets) + SLOTS}", f"own 1 … own {SLOTS}", "captured, or from files")
     console().print(presets)
+    console().print(describe_notes(manifest))
+    for snapshot in snapshots:
+        say(snapshot.title)
 
 
-def show_summary(summary: Summary, live: Mapping[str, object] | None = None) -> None:
-    """The end-of-run account, in lines. `live` adds what only a stream has (see live.py)."""
+def describe_notes(manifest: Manifest) -> str:
+    """Which MIDI notes the model can be played with, by what was measured when it was released. One sentence."""
+    anchors = manifest.pitch_anchors
+    if not anchors:
+        return "notes: this model has no measured pitches, so MIDI notes and pitch_semitones play nothing"
+    true = [anchor.midi_note for anchor in anchors if anchor.error_cents is not None and abs(anchor.error_cents) <= TRUE_CENTS]
+    near = f"within {TRUE_CENTS:g} cents of the note"
+    if not true:
+        return f"notes: none of the {len(anchors)} pitches measured in this model is {near}; keys = 1 plays timbres, not tunes"
+    runs = _spans(true, [anchor.midi_note for anchor in anchors])
+    spans = ", ".join(f"{low:g} … {high:g}" if high > low else f"{low:g}" for low, high in runs)
+    return f"notes: with keys = 1 and resynth, these MIDI notes sound {near}: {spans} ({len(true)} of {len(anchors)} measured)"
+
+
+def _spans(chosen: Sequence[float], notes: Sequence[float]) -> list[tuple[float, float]]:
+    """Runs of neighbours among the notes."""
+    runs: list[tuple[float, float]] = []
+    before: float | None = None
+    for note in notes:
+        if note in chosen:
+            runs = [*runs[:-1], (runs[-1][0], note)] if runs and before == runs[-1][1] else [*runs, (note, note)]
+        before = note
+    return runs
+
+
+def show_summary(account: Account) -> None:
+    """The end-of-run account, in lines."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in _summary_lines(summary) + (_live_lines(live) if live else []):
+    live = "xruns" in account.more
+    for name, value in (
+        _summary_lines(account.summary) + _guard_lines(account.more) + (_live_lines(account.more) if live else _file_lines(account.more))
+    ):
         table.add_row(name, value)
     console().print(table)
 
@@ -94,14 +131,37 @@ def _summary_lines(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def _live_lines(live: Mapping[str, object]) -> list[tuple[str, str]]:
-    told = {direction: live[f"device_{direction}_latency_ms"] for direction in ("input", "output")}
+def _guard_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
+    done = f"{more['limited_samples']} samples limited, {more['repaired_samples']} repaired, {more['bypassed_hops']} hops without the model"
+    return [("kept whole", done)]
+
+
+def _file_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
+    return [("ways out", f"{_ways(more)}; {more['latency_samples_taken_off']} taken off"), _midi_line(more)]
+
+
+def _ways(more: Mapping[str, object]) -> str:
+    return ", ".join(f"{way} {more[f'latency_samples_{way}']}" for way in ("morph", "resynth")) + " samples late"
+
+
+def _live_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
+    told = {direction: more[f"device_{direction}_latency_ms"] for direction in ("input", "output")}
     latency = ", ".join(f"{direction} {value:.2f} ms" for direction, value in told.items() if isinstance(value, float))
-    return [
+    lines = [
+        ("ways out", _ways(more)),
         ("device latency", latency or "the driver tells none"),
-        ("dropouts", f"{live['xruns']} flagged by the driver, {live['restarts']} restarts"),
-        ("MIDI", f"{live['midi_messages']} messages moved a knob, {live['midi_ignored']} had no preset"),
+        ("dropouts", f"{more['xruns']} flagged by the driver, {more['late_blocks']} late blocks, {more['restarts']} restarts"),
+        ("model", "in a worker, a hop later" if more["worker"] else "on the audio thread"),
+        _midi_line(more),
     ]
+    if "recorded_frames" in more:
+        lines.append(("recorded", f"{more['recorded_frames']} frames, {more['lost_frames']} lost"))
+    return lines
+
+
+def _midi_line(more: Mapping[str, object]) -> tuple[str, str]:
+    dropped = f", {more['midi_dropped']} dropped" if "midi_dropped" in more else ""
+    return "MIDI", f"{more['midi_messages']} messages moved a knob, {more['midi_ignored']} could not{dropped}"
 
 
 def _table(*columns: str) -> Table:

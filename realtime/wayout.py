@@ -30,6 +30,12 @@ class ResynthWay:
         for part in (self._resynth, self._late, self._morph, self._wet, self._dry):
             part.reset()
 
+    def begin(self, share: float, mix: float, gain: float) -> None:
+        """After a reset: as if the knobs had always stood there."""
+        self._morph.reset(1 - share)
+        self._wet.reset(share * mix * gain)
+        self._dry.reset(share * (1 - mix) * gain)
+
     def warm_up(self, answer: Answer) -> None:
         self._resynth.hear(answer.curve, answer, 1.0)
         self._resynth.process(np.zeros(self._sum.shape[1]), True)

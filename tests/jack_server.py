@@ -100,6 +100,31 @@ class JackRig:
         """RMS of the last tenth of a second at the loudspeaker."""
         return float(self._ask("level"))
 
+    def unplug(self, name: str) -> None:
+        """Take `mic`, `spk` or `duo` away, as a device that is pulled out."""
+        self._ask("unplug", name)
+
+    def plug(self, name: str) -> None:
+        """Back again. `duo`, which is not there from the start, has two channels: silence, and what the microphone sings."""
+        self._ask("plug", name)
+
+    def period(self, samples: int) -> None:
+        """Change the server's block size while it runs."""
+        subprocess.run(["jack_bufsize", str(samples)], env=environment(), capture_output=True, timeout=PATIENCE, check=True)
+
+    @property
+    def server_pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    def ensure(self, sound: np.ndarray) -> None:
+        """Server and clients up again, whatever a test did to them."""
+        if self._server is None or self._server.poll() is not None:
+            self.kill_clients()
+            self.start_server()
+        if self._clients is None or self._clients.poll() is not None:
+            self.start_clients(sound)
+
     def kill_server(self) -> None:
         assert self._server is not None
         self._server.kill()
@@ -167,15 +192,17 @@ class _Clients:
         self._wanted = False  # writer: the main thread
         self._blocks: list[tuple[int, np.ndarray]] = []
         self._messages: list[tuple[int, ...]] = []
-        self._mic, self._spk, self._keys = (jack.Client(name, no_start_server=True, use_exact_name=True) for name in ("mic", "spk", "keys"))
-        self._out = self._mic.outports.register("out")
-        self._ins = [self._spk.inports.register(f"in{i}") for i in (1, 2)]
+        self._jack = jack
+        self._plugged: dict[str, Any] = {}
+        self._do_plug("mic")
+        self._do_plug("spk")
+        self._keys = self._client("keys")
         self._key_out = self._keys.midi_outports.register("out")
-        self._mic.set_process_callback(self._sing)
-        self._spk.set_process_callback(self._listen)
         self._keys.set_process_callback(self._press)
-        for client in (self._mic, self._spk, self._keys):
-            client.activate()
+        self._keys.activate()
+
+    def _client(self, name: str) -> Any:
+        return self._jack.Client(name, no_start_server=True, use_exact_name=True)
 
     def serve(self) -> None:
         print("ready", flush=True)
@@ -183,8 +210,10 @@ class _Clients:
             name, argument = json.loads(line)
             print(json.dumps(getattr(self, f"_do_{name}")(argument)), flush=True)
 
-    def _sing(self, frames: int) -> None:
-        now, block = self._mic.last_frame_time, self._out.get_array()
+    def _sing(self, client: Any, outs: list[Any], frames: int) -> None:
+        now, block = client.last_frame_time, outs[-1].get_array()
+        for silent in outs[:-1]:
+            silent.get_array().fill(0)
         if self._wanted:
             self._start, self._wanted = now, False
         if self._start is None:
@@ -199,6 +228,21 @@ class _Clients:
         self._key_out.clear_buffer()
         while self._messages:
             self._key_out.write_midi_event(0, bytes(self._messages.pop(0)))
+
+    def _do_plug(self, name: str) -> None:
+        client = self._plugged[name] = self._client(name)
+        if name == "spk":
+            self._spk, self._ins = client, [client.inports.register(f"in{i}") for i in (1, 2)]
+            client.set_process_callback(self._listen)
+        else:
+            outs = [client.outports.register(f"out{i}") for i in range(2 if name == "duo" else 1)]
+            client.set_process_callback(lambda frames: self._sing(client, outs, frames))
+        client.activate()
+
+    def _do_unplug(self, name: str) -> None:
+        client = self._plugged.pop(name)
+        client.deactivate()
+        client.close()
 
     def _do_play(self, _argument: None) -> None:
         self._blocks = []

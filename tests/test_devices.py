@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from realtime.devices import Device, DeviceError, choose_pair, list_devices, plan_route
+from realtime.devices import Device, DeviceError, choose_pair, list_devices
+from realtime.openings import Route, _rates, host_hints, plan_routes
 
 
 def device(number: int, name: str, api: str = "WASAPI", inputs: int = 0, outputs: int = 0, default: bool = False) -> Device:
@@ -76,9 +78,65 @@ def test_no_devices_and_no_default() -> None:
         choose_pair([device(0, "mic", "ALSA", inputs=1)], "0", None, None)
 
 
-def test_two_sound_systems_do_not_mix() -> None:
-    with pytest.raises(DeviceError, match="belong to different sound systems"):
-        plan_route(WINDOWS[0], WINDOWS[3], 1, 44100)
+@pytest.mark.parametrize(
+    ("host_api", "wanted", "expected"),
+    [
+        ("WASAPI", ("microphone", None, None), (2, 4)),
+        ("mme", ("microphone", None, None), (0, 1)),
+        ("wasapi", ("scarlett", None, "realtek"), (2, 4)),
+        ("ASIO", (None, None, None), (5, 5)),
+    ],
+)
+def test_a_sound_system_chooses_among_devices_of_one_name(
+    host_api: str, wanted: tuple[str | None, str | None, str | None], expected: tuple[int, int]
+) -> None:
+    pair = choose_pair(WINDOWS, *wanted, host_api)
+    assert (pair[0].number, pair[1].number) == expected
+
+
+def test_the_name_of_a_sound_system_may_be_written_otherwise_but_must_be_there() -> None:
+    mac = [device(0, "Built-in", "Core Audio", inputs=1, outputs=2, default=True)]
+    assert choose_pair(mac, None, None, None, "coreaudio")[0].number == 0
+    with pytest.raises(DeviceError, match="no sound device belongs to JACK; there are devices of: Core Audio"):
+        choose_pair(mac, None, None, None, "JACK")
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "more", "sentence"),
+    [
+        (WINDOWS[0], WINDOWS[3], {}, "belong to different sound systems"),
+        (WINDOWS[5], device(6, "Babyface", "ASIO", 4, 4), {}, "ASIO plays one device at a time, not Scarlett with Babyface"),
+        (WINDOWS[5], WINDOWS[5], {"channels": 3}, "--channels 3: Scarlett, ASIO has 2 inputs; use --channels 2"),
+        (device(6, "mic", inputs=4), WINDOWS[4], {"channels": 4}, r"--channels 4: Speakers \(Realtek\), WASAPI has 2 outputs; use --channels 2"),
+        (WINDOWS[5], WINDOWS[5], {"input_channel": 3}, "--input-channel 3: Scarlett, ASIO has 2 inputs; use --input-channel 2"),
+        (WINDOWS[5], WINDOWS[5], {"input_channel": 1, "channels": 2}, "takes one channel, --channels 2 several; give one of them"),
+    ],
+)
+def test_what_two_devices_cannot_do_together_is_a_sentence(source: Device, sink: Device, more: dict[str, int], sentence: str) -> None:
+    with pytest.raises(DeviceError, match=sentence):
+        plan_routes(source, sink, more.get("channels", 1), 44100, input_channel=more.get("input_channel"))
+
+
+def test_core_audio_would_convert_rates_unseen_so_its_own_comes_first() -> None:
+    mac, card = device(0, "Built-in", "Core Audio", 1, 2), device(0, "card", "ALSA", 1, 2)
+    assert _rates(mac, mac, 44100)[:2] == (48000.0, 44100.0)
+    assert _rates(card, card, 44100)[:2] == (44100.0, 48000.0)
+
+
+def test_hints_are_what_each_sound_system_understands() -> None:
+    """Made by the real library; what the drivers make of them can only be seen on their systems."""
+
+    def hints(api: str, picked: int | None = None, exclusive: bool = False) -> tuple[Any, Any]:
+        there = device(0, "box", api, 2, 2)
+        return host_hints(Route(there, there, 1, 1, 2, 44100.0, picked=picked, exclusive=exclusive))
+
+    assert hints("ALSA") == hints("JACK Audio Connection Kit") == hints("ASIO") == (None, None)
+    chosen, nothing = hints("ASIO", picked=1)
+    assert chosen._selectors[0] == 1
+    assert nothing is None
+    alone, shared = hints("Windows WASAPI", exclusive=True)[0], hints("Windows WASAPI")[0]
+    assert alone._streaminfo.flags & 1
+    assert not shared._streaminfo.flags & 1
 
 
 def test_a_missing_portaudio_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

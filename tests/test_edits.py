@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from realtime.bundle import Manifest, load_bundle
-from realtime.controls import KnobBank
-from realtime.controls import SMOOTHING_SECONDS
+from realtime.controls import SMOOTHING_SECONDS, KnobBank
 from realtime.edits import Edits
 from tests.bundles import make_bundle
 
@@ -214,7 +213,10 @@ def test_pitch_moves_along_the_learned_curve(edits: Edits, bank: KnobBank, manif
     curve = np.array([anchor.pitch for anchor in manifest.pitch_anchors])
     bank.set("pitch_semitones", 7.0)
     low, high = (np.array([np.interp(note, notes, column) for column in curve.T]) for note in (55.0, 62.0))
-    assert np.allclose(all_edited(edits, bank, LONG, note=55.0)["pitch"], LATENTS["pitch"] + high - low, atol=1e-6)
+    assert np.allclose(all_edited(edits, bank, LONG, note=55.0)["pitch"], high, atol=1e-6)
+    bank.set("pitch_semitones", -0.25)
+    below = np.array([np.interp(54.75, notes, column) for column in curve.T])
+    assert np.allclose(all_edited(edits, bank, LONG, note=55.0)["pitch"], below + 0.75 * (LATENTS["pitch"] - low), atol=1e-6)
     bank.set("pitch_semitones", 0.0)
     bank.set("pitch[0]", 2.0)
     wanted = LATENTS["pitch"] + 2 * np.array(manifest.pitch_axes[0].direction)
@@ -248,4 +250,4 @@ def test_a_knob_has_its_own_smoothing(edits: Edits, bank: KnobBank, manifest: Ma
     assert out[0] - HEARD[0] == pytest.approx(2 * (1 - np.exp(-1)), rel=0.02)
     assert out[1] - HEARD[1] == pytest.approx(2 * (1 - np.exp(-5)), rel=0.02)
     bank.smoothing[:] = np.nan  # senseless: the usual one
-    assert np.allclose(edited(edits, bank, LONG), HEARD + [2, 2, 0, 0], atol=1e-6)
+    assert np.allclose(edited(edits, bank, LONG), HEARD + np.array([2, 2, 0, 0]), atol=1e-6)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,26 @@ def test_a_file_that_is_no_graph_is_refused(path: Path) -> None:
     with pytest.raises(EngineError, match=r"decoder\.onnx cannot be loaded") as caught:
         StreamingModel(load_bundle(path), "cpu")
     assert "\n" not in str(caught.value)
+
+
+TINY = """
+import sys, threading
+import numpy as np
+from realtime.bundle import load_bundle
+from realtime.engine import StreamingModel
+def tiny() -> bool:
+    return bool((np.full(4, 1e-310) * 0.5).any())
+StreamingModel(load_bundle(sys.argv[1]), "cpu", flush_denormals=sys.argv[2] == "flush")
+found = [tiny()]
+thread = threading.Thread(target=lambda: found.append(tiny()))
+thread.start()
+thread.join()
+print(found)
+"""
+
+
+@pytest.mark.parametrize(("asked", "left"), [("keep", True), ("flush", False)])
+def test_tiny_numbers_are_flushed_where_asked_and_in_threads_started_from_there(path: Path, asked: str, left: bool) -> None:
+    """In a process of its own, for from then on all arithmetic in it is another: so it must be asked for."""
+    done = subprocess.run([sys.executable, "-c", TINY, str(path), asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([left, left])

@@ -10,109 +10,76 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.bundle import Anchor, Axis, Features, Graph, Manifest, Preset
-from realtime.controls import KnobBank
-from realtime.knobmap import KnobMap, KnobMapError, load_map
+from realtime.controls import SLOTS
+from realtime.knobmap import KnobMapError, load_map
+from tests.desks import custom, desk_of, value
 
-FEATURES = Features(
-    sample_rate=44100, window_samples=2048, hop_samples=256, log_floor=1e-3, cutoff_quefrency=64, level_seconds=1.0, silence_dbfs=-60.0
-)
 BUILT_IN = Path(__file__).resolve().parents[1] / "realtime" / "default_map.toml"
 
 
-def bank_of(dimensions: int = 8, presets: int = 3) -> KnobBank:
-    names = [f"timbre[{i}]" for i in range(dimensions)]
-    axes = [Axis(name=name, label=name, direction=(0.0,) * dimensions, effect_db=1.0) for name in names]
-    graph = Graph(file="x.onnx", sha256="", inputs=(), outputs=())
-    return KnobBank(
-        Manifest(
-            format_version=1,
-            producer="test",
-            model_kind="test",
-            precision="fp32",
-            features=FEATURES,
-            latents={"timbre": dimensions, "variation": 1, "pitch": 1},
-            graphs={"streaming/encoder": graph, "streaming/decoder": graph},
-            axes=tuple(axes),
-            presets=tuple(Preset(name=f"p{i}", family="f", anchors=(Anchor(midi_note=None, timbre=(0.0,) * dimensions),)) for i in range(presets)),
-            fidelity={},
-        )
-    )
-
-
-def value(bank: KnobBank, name: str) -> float:
-    return float(bank.values[bank.index[name]])
-
-
-def custom(tmp_path: Path, text: str, bank: KnobBank) -> KnobMap:
-    path = tmp_path / "map.toml"
-    path.write_text(text, encoding="utf-8")
-    return load_map(path, bank)
-
-
 def test_the_built_in_map_does_what_the_manual_says() -> None:
-    bank = bank_of()
-    knobs = load_map(None, bank)
+    desk = desk_of()
+    knobs = load_map(None, desk)
     for i in range(8):
         for number, expected in ((0, -3.0), (64, 0.0), (127, 3.0)):
-            assert knobs.apply([0xB0, 20 + i, number], bank)
-            assert value(bank, f"timbre[{i}]") == expected
+            assert knobs.apply([0xB0, 20 + i, number], desk)
+            assert value(desk, f"timbre[{i}]") == expected
     for number, expected in ((0, 0.0), (127, 1.0)):
-        assert knobs.apply([0xB5, 28, number], bank)
-        assert value(bank, "mix") == expected
+        assert knobs.apply([0xB5, 28, number], desk)
+        assert value(desk, "mix") == expected
     for number, expected in ((0, -60.0), (64, 0.0), (127, 12.0)):
-        assert knobs.apply([0xBF, 29, number], bank)
-        assert value(bank, "gain_db") == expected
+        assert knobs.apply([0xBF, 29, number], desk)
+        assert value(desk, "gain_db") == expected
     for number in (3, 0):
-        assert knobs.apply([0xC0, number], bank)
-        assert value(bank, "preset") == number
+        assert knobs.apply([0xC0, number], desk)
+        assert value(desk, "preset") == number
 
 
 def test_a_program_without_a_preset_is_ignored_and_counted() -> None:
-    bank = bank_of(presets=3)
-    knobs = load_map(None, bank)
-    knobs.apply([0xC0, 2], bank)
-    assert not knobs.apply([0xC0, 4], bank)
-    assert (value(bank, "preset"), knobs.ignored, knobs.applied) == (2, 1, 1)
+    desk = desk_of(presets=3)
+    knobs = load_map(None, desk)
+    knobs.apply([0xC0, 2], desk)
+    assert not knobs.apply([0xC0, 3 + SLOTS + 1], desk)
+    assert (value(desk, "preset"), knobs.ignored, knobs.applied) == (2, 1, 1)
 
 
 def test_the_built_in_map_fits_a_model_with_fewer_dimensions_and_a_users_map_must_fit(tmp_path: Path) -> None:
-    bank = bank_of(dimensions=2)
-    knobs = load_map(None, bank)
-    assert not knobs.apply([0xB0, 22, 100], bank)
-    assert knobs.apply([0xB0, 21, 100], bank)
+    desk = desk_of(dimensions=2)
+    knobs = load_map(None, desk)
+    assert not knobs.apply([0xB0, 22, 100], desk)
+    assert knobs.apply([0xB0, 21, 100], desk)
     with pytest.raises(KnobMapError, match=r"knob 3: no knob named 'timbre\[2\]'"):
-        custom(tmp_path, BUILT_IN.read_text(encoding="utf-8"), bank)
+        custom(tmp_path, BUILT_IN.read_text(encoding="utf-8"), desk)
 
 
 def test_a_fixed_knob_is_not_moved() -> None:
-    bank = bank_of()
-    knobs = load_map(None, bank, fixed=["timbre[0]"])
-    bank.set("timbre[0]", 1.5)
-    assert not knobs.apply([0xB0, 20, 0], bank)
-    assert value(bank, "timbre[0]") == 1.5
+    desk = desk_of()
+    knobs = load_map(None, desk, fixed=["timbre[0]"])
+    desk.set("timbre[0]", 1.5)
+    assert not knobs.apply([0xB0, 20, 0], desk)
+    assert value(desk, "timbre[0]") == 1.5
 
 
 def test_a_channel_listens_to_itself_only(tmp_path: Path) -> None:
-    bank = bank_of()
-    knobs = custom(tmp_path, '[[knob]]\ncc = 1\nchannel = 3\ntarget = "mix"', bank)
-    assert not knobs.apply([0xB0, 1, 0], bank)
-    assert knobs.apply([0xB2, 1, 0], bank)
+    desk = desk_of()
+    knobs = custom(tmp_path, '[[knob]]\ncc = 1\nchannel = 3\ntarget = "mix"', desk)
+    assert not knobs.apply([0xB0, 1, 0], desk)
+    assert knobs.apply([0xB2, 1, 0], desk)
 
 
 def test_fourteen_bits_and_the_pitch_wheel_are_exact_at_their_marks(tmp_path: Path) -> None:
-    bank = bank_of()
-    knobs = custom(tmp_path, '[[knob]]\ncc14 = 1\ntarget = "timbre[0]"\n[[knob]]\npitch_bend = true\ntarget = "timbre[1]"\nlow = 3\nhigh = -3', bank)
+    desk = desk_of()
+    knobs = custom(tmp_path, '[[knob]]\ncc14 = 1\ntarget = "timbre[0]"\n[[knob]]\npitch_bend = true\ntarget = "timbre[1]"\nlow = 3\nhigh = -3', desk)
     seen = []
     for coarse, fine in ((0, 0), (0, 1), (64, 0), (64, 1), (127, 127)):
-        knobs.apply([0xB0, 1, coarse], bank)
-        knobs.apply([0xB0, 33, fine], bank)
-        seen.append(value(bank, "timbre[0]"))
+        knobs.apply([0xB0, 1, coarse], desk)
+        knobs.apply([0xB0, 33, fine], desk)
+        seen.append(value(desk, "timbre[0]"))
     assert seen == sorted(set(seen))
     assert (seen[0], seen[2], seen[4]) == (-3, 0, 3)
     for fine, coarse, expected in ((0, 0, 3.0), (0, 64, 0.0), (127, 127, -3.0)):
-        knobs.apply([0xE0, fine, coarse], bank)
-        assert value(bank, "timbre[1]") == expected
+        knobs.apply([0xE0, fine, coarse], desk)
+        assert value(desk, "timbre[1]") == expected
 
 
 @given(
@@ -124,14 +91,14 @@ def test_fourteen_bits_and_the_pitch_wheel_are_exact_at_their_marks(tmp_path: Pa
 def test_every_curve_stays_in_its_range_and_hits_its_marks(
     tmp_path_factory: pytest.TempPathFactory, low: float, high: float, center: float | None, curve: str
 ) -> None:
-    bank = bank_of()
+    desk = desk_of()
     middle = "" if center is None else f"center = {center!r}"
     text = f'[[knob]]\ncc = 1\ntarget = "timbre[0]"\nlow = {low!r}\nhigh = {high!r}\ncurve = "{curve}"\n{middle}'
-    knobs = custom(tmp_path_factory.mktemp("map"), text, bank)
+    knobs = custom(tmp_path_factory.mktemp("map"), text, desk)
     values = []
     for number in range(128):
-        knobs.apply([0xB0, 1, number], bank)
-        values.append(value(bank, "timbre[0]"))
+        knobs.apply([0xB0, 1, number], desk)
+        values.append(value(desk, "timbre[0]"))
     assert (values[0], values[127]) == (low, high)
     rest = center if center is not None else 0.0 if min(low, high) < 0 < max(low, high) else None
     marks = [low, high] if rest is None else [low, rest, high]
@@ -144,19 +111,19 @@ def test_every_curve_stays_in_its_range_and_hits_its_marks(
 
 @given(st.lists(st.integers(-1, 300), max_size=6) | st.binary(max_size=6))
 def test_garbage_never_raises_and_never_leaves_a_range(message: list[int] | bytes) -> None:
-    bank = bank_of()
-    before = bank.values.copy()
-    done = load_map(None, bank).apply(message, bank)
-    for target, number in zip(bank.targets, bank.values, strict=True):
+    desk = desk_of()
+    before = desk.bank.values.copy()
+    done = load_map(None, desk).apply(message, desk)
+    for target, number in zip(desk.bank.targets, desk.bank.values, strict=True):
         assert target.low <= number <= target.high
-    assert done or (bank.values == before).all()
+    assert done or (desk.bank.values == before).all()
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("[[knob]]\ncc = 20", "knob 1: target is missing"),
-        ('[[knob]]\ntarget = "mix"', "exactly one of cc, cc14, pitch_bend, program_change, not none"),
+        ('[[knob]]\ntarget = "mix"', "give exactly one of cc, cc14, nrpn, rpn, pitch_bend"),
         ('[[knob]]\ncc = 1\npitch_bend = true\ntarget = "mix"', "not cc and pitch_bend"),
         ('[[knob]]\ncc = 1\ntarget = "mix"\nchanel = 2', "knob 1: unknown key 'chanel'; the keys are target, cc"),
         ('[[knobs]]\ncc = 1\ntarget = "mix"', "unknown key 'knobs'; the keys are knob"),
@@ -169,13 +136,28 @@ def test_garbage_never_raises_and_never_leaves_a_range(message: list[int] | byte
         ('[[knob]]\ncc = 1\ntarget = "timbre[9]"', "did you mean"),
         ('[[knob]]\nprogram_change = true\ntarget = "mix"', "program_change can only move a target of whole numbers"),
         ('[[knob]]\nprogram_change = true\nlow = 1\ntarget = "preset"', "program_change takes no low"),
+        ('[[knob]]\nnotes = true\nhigh = 3\ntarget = "preset"', "notes takes no low, high or center: the note number is the value"),
+        ('[[knob]]\nkeys = true\ntarget = "mix"', 'keys play notes, so their target is "note", not mix'),
+        ('[[knob]]\nnrpn = 16383\ntarget = "mix"', "nrpn = 16383"),
+        ('[[knob]]\npoly_pressure = 200\ntarget = "mix"', "poly_pressure = 200"),
+        ('[[knob]]\npitch_bend = true\ntoggle = true\ntarget = "mix"', "toggle and value are for cc and note only"),
+        ('[[knob]]\nnote = 1\nvalue = 1\nhigh = 1\ntarget = "mix"', "value stands alone"),
+        ('[[knob]]\nnote = 1\nvalue = 2\ntarget = "mix"', "value = 2 is outside 0 … 1, the range of mix"),
+        ('[[knob]]\ncc = 1\nfirst = 2\ntarget = "mix"', "first is for program_change and notes only"),
+        ('[[knob]]\nnote = 1\ntakeover = "pickup"\ntarget = "mix"', "takeover = 'pickup' is for controllers that have a position"),
+        ('[[knob]]\ncc = 1\ntakeover = "catch"\ntarget = "mix"', "takeover = 'catch'"),
+        ('[[knob]]\ncc = 1\nsmoothing = 6\ntarget = "mix"', "smoothing = 6"),
+        ('[[knob]]\ncc = 1\nsmoothing = 1\ntarget = "preset"', "preset takes no smoothing"),
+        ('[[knob]]\ncc = 1\nsmoothing = 1\ntarget = "snapshot_morph"', "snapshot_morph takes no smoothing"),
+        ('[[knob]]\nvelocity = true\nfeedback = true\ntarget = "mix"', "velocity can show nothing, so it takes no feedback"),
         ("knob = 3", "knob = 3"),
+        ("a = " + "[" * 5000, "is not TOML"),
         ("[[knob]\n", "is not TOML"),
     ],
 )
 def test_a_mistake_in_a_map_is_one_sentence(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(KnobMapError) as caught:
-        custom(tmp_path, text, bank_of())
+        custom(tmp_path, text, desk_of())
     message = str(caught.value)
     assert expected in message
     assert "map.toml" in message
@@ -184,17 +166,17 @@ def test_a_mistake_in_a_map_is_one_sentence(tmp_path: Path, text: str, expected:
 
 def test_a_map_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(KnobMapError, match="No such file"):
-        load_map(tmp_path / "none.toml", bank_of())
+        load_map(tmp_path / "none.toml", desk_of())
     with pytest.raises(KnobMapError, match="Is a directory"):
-        load_map(tmp_path, bank_of())
+        load_map(tmp_path, desk_of())
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(KnobMapError, match="is not TOML"):
-        load_map(tmp_path / "bytes.toml", bank_of())
+        load_map(tmp_path / "bytes.toml", desk_of())
 
 
 def test_the_sources_of_a_target_are_named() -> None:
-    bank = bank_of()
-    sources = load_map(None, bank).sources(bank)
+    desk = desk_of()
+    sources = load_map(None, desk).sources(desk)
     assert sources["timbre[0]"] == "CC 20"
     assert sources["preset"] == "program change"
 

@@ -1,20 +1,18 @@
-"""MIDI: files become events on the right samples; ports come and go while playing."""
+"""MIDI files become events on the right samples."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import mido
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.midi import MidiError, MidiInput, file_events, list_ports
-from tests.jack_server import SERVER, JackRig, wait_until
+from realtime.midi import MidiError, file_events
 
 RATE = 44100
 
@@ -45,7 +43,52 @@ def test_times_do_not_drift_over_many_events(tmp_path: Path) -> None:
     tempo = [mido.MetaMessage("set_tempo", tempo=333_333)]
     knobs = [mido.Message("control_change", control=20, value=0, time=i and 7) for i in range(20_001)]
     sample, _ = file_events(save(tmp_path / "x.mid", tempo, knobs, ticks_per_beat=96), RATE)[-1]
-    assert abs(sample - 140_000 * 0.333333 / 96 * RATE) <= 1
+    assert sample == round(140_000 * 0.333333 / 96 * RATE)
+
+
+@given(
+    tempos=st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 2**24 - 1)), max_size=8),
+    knobs=st.lists(st.integers(0, 2000), max_size=30),
+    ticks_per_beat=st.integers(1, 32767),
+    rate=st.sampled_from([44100, 48000.0, 11025]),
+)
+def test_every_event_falls_on_the_sample_that_exact_arithmetic_gives(
+    tmp_path_factory: pytest.TempPathFactory, tempos: list[tuple[int, int]], knobs: list[int], ticks_per_beat: int, rate: float
+) -> None:
+    """Tempo changes anywhere, also between events and on them, in a track of their own."""
+    path = tmp_path_factory.mktemp("midi") / "x.mid"
+    changes = [mido.MetaMessage("set_tempo", tempo=tempo, time=time) for time, tempo in tempos]
+    save(
+        path,
+        changes,
+        [mido.Message("control_change", control=20, value=i % 128, time=time) for i, time in enumerate(knobs)],
+        ticks_per_beat=ticks_per_beat,
+    )
+    steps, place = [], 0
+    for time, tempo in tempos:
+        place += time
+        steps.append((place, tempo))
+    expected, now = [], 0
+    for time in knobs:
+        now += time
+        seconds, before, tempo = Fraction(0), 0, 500_000
+        for at, following in steps:
+            if at > now:
+                break
+            seconds, before, tempo = seconds + Fraction((at - before) * tempo, 1_000_000 * ticks_per_beat), at, following
+        seconds += Fraction((now - before) * tempo, 1_000_000 * ticks_per_beat)
+        expected.append(seconds * Fraction(rate))
+    samples = [sample for sample, _ in file_events(path, rate)]
+    assert len(samples) == len(expected)
+    assert all(abs(sample - exact) <= Fraction(1, 2) + Fraction(1, 10**6) for sample, exact in zip(samples, expected, strict=True))
+
+
+def test_running_status_in_a_file_and_system_messages_beside_it(tmp_path: Path) -> None:
+    """Written byte by byte: three controllers under one status, and a system exclusive between others."""
+    track = bytes([0, 0xB0, 20, 1, 96, 20, 2, 96, 21, 3, 0, 0xF0, 2, 1, 0xF7, 96, 0xC0, 5, 0, 0xFF, 0x2F, 0])
+    path = tmp_path / "x.mid"
+    path.write_bytes(b"MThd" + bytes([0, 0, 0, 6, 0, 0, 0, 1, 0, 96]) + b"MTrk" + len(track).to_bytes(4, "big") + track)
+    assert file_events(path, RATE) == [(0, [0xB0, 20, 1]), (22050, [0xB0, 20, 2]), (44100, [0xB0, 21, 3]), (66150, [0xC0, 5])]
 
 
 @pytest.fixture(scope="module")
@@ -86,69 +129,3 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.mid", tmp_path):
         with pytest.raises(MidiError, match="no MIDI file at"):
             file_events(path, RATE)
-
-
-@pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JackRig]:
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", SERVER)
-    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
-    rig = JackRig(tmp_path)
-    try:
-        rig.start_server()
-        rig.start_clients(np.zeros(RATE, np.float32))
-        yield rig
-    finally:
-        rig.close()
-
-
-def test_ports_open_deliver_in_order_vanish_and_come_back(rig: JackRig) -> None:
-    received: list[list[int]] = []
-    said: list[str] = []
-    midi = MidiInput(["keys"], lambda message: received.append(list(message)), said.append)
-
-    def polled(condition: Callable[[], bool]) -> Callable[[], bool]:
-        def poll() -> bool:
-            midi.poll()
-            return condition()
-
-        return poll
-
-    try:
-        assert any("keys" in name for name in list_ports())
-        midi.require()
-        wait_until(polled(lambda: any("MIDI input: keys" in line for line in said)), "the port to open")
-        for i in range(128):
-            rig.midi(0xB0, 20, i)
-        wait_until(polled(lambda: len(received) == 128), "128 messages")
-        assert received == [[0xB0, 20, i] for i in range(128)]
-
-        rig.kill_clients()
-        wait_until(polled(lambda: any("MIDI input gone: keys" in line for line in said)), "the port to vanish")
-        time.sleep(1)  # the server forgets a dead client a little later
-        rig.start_clients(np.zeros(RATE, np.float32))
-        wait_until(polled(lambda: sum("MIDI input: keys" in line for line in said) == 2), "the port to come back")
-        rig.midi(0xB0, 21, 7)
-        wait_until(polled(lambda: received[-1] == [0xB0, 21, 7]), "a message after coming back")
-
-        rig.kill_server()
-        rig.kill_clients()
-        rig.start_server()
-        rig.start_clients(np.zeros(RATE, np.float32))
-        midi.reopen()
-        wait_until(polled(lambda: sum("MIDI input: keys" in line for line in said) == 3), "the port to come back with the server")
-        rig.midi(0xB0, 22, 9)
-        wait_until(polled(lambda: received[-1] == [0xB0, 22, 9]), "a message through the new server")
-    finally:
-        midi.close()
-
-
-def test_a_wanted_port_that_is_not_there_is_named_with_what_is(rig: JackRig) -> None:
-    midi = MidiInput(["nanoKONTROL"], lambda message: None, lambda line: None)
-    with pytest.raises(MidiError, match=r"no MIDI input named 'nanoKONTROL'; there are: .*keys"):
-        midi.require()
-
-
-def test_without_a_midi_system_there_are_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", "neiro-nobody")
-    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
-    assert not any("keys" in name for name in list_ports())

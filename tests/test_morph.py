@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from realtime.bundle import Features
 from realtime.convolver import Convolver, fast_length
@@ -196,6 +198,44 @@ def test_a_change_amid_a_fade_starts_where_the_fade_was() -> None:
         convolver.change(response)
         parts.append(convolver.process(steady)[0].copy())
     assert np.abs(np.diff(np.concatenate(parts))).max() < 0.05  # a hundredth of the way each sample, no jump
+
+
+def faded(dry: np.ndarray, changes: list[tuple[int, np.ndarray]], fade: int, taps: int) -> np.ndarray:
+    """The same, sample by sample as it is defined: the old and the new filter, each over all the sound, and a ramp from one to the other.
+
+    changes : sample, and the response, (taps,), from there on
+    """
+    old = new = np.eye(taps)[0]
+    out, start = dry.copy(), -fade
+    ends = [sample for sample, _ in changes[1:]] + [len(dry)]
+    for (sample, response), end in zip(changes, ends, strict=True):
+        share = min(1.0, (sample - start) / fade)
+        old, new, start = old + share * (new - old), response, sample
+        ramp = np.minimum(1.0, np.arange(1, end - sample + 1) / fade)
+        through = [np.convolve(dry, part)[sample:end] for part in (old, new)]
+        out[sample:end] = through[0] + ramp * (through[1] - through[0])
+    return out
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_any_filters_at_any_time_in_any_blocks(data: st.DataObject) -> None:
+    """Plain or not, amid fades or after them, with hops longer than a segment of the convolver: as defined."""
+    seed, taps = data.draw(st.integers(0, 99)), data.draw(st.sampled_from([32, 100]))
+    fade, most = data.draw(st.sampled_from([(40, 64), (100, 130), (700, 900)]))
+    random = np.random.default_rng(seed)
+    dry = random.standard_normal(3000)
+    times = sorted(data.draw(st.sets(st.integers(0, 2900), min_size=1, max_size=8)))
+    convolver, made, changes, start = Convolver(1, taps, fade, most), [], [], 0
+    for sample, end in zip(times, [*times[1:], 3000], strict=True):
+        plain = data.draw(st.booleans())
+        response = random.uniform(-2, 2) * np.eye(taps)[0] if plain else random.standard_normal(taps) * np.exp(-np.arange(taps) / 9)
+        made.append(in_blocks(convolver, dry[None, start:sample], [17, most])[0] if sample > start else dry[:0])
+        convolver.change(None if plain else response, float(response[0]))
+        changes.append((sample, response))
+        made.append(in_blocks(convolver, dry[None, sample:end], data.draw(st.sampled_from([[1, 50], [64], [most], [7, 33]])))[0])
+        start = end
+    assert np.abs(np.concatenate(made) - faded(dry, changes, fade, taps)).max() < 1e-11
 
 
 def test_plain_gains_are_exact_and_one_is_a_wire() -> None:

@@ -157,6 +157,24 @@ def test_it_plays_without_torch(sound: Path, bundle: Path, tmp_path: Path) -> No
         (["--bundle", "BUNDLE"], "give --device N to play live"),
         (["--input", "SOUND", "--output", "OUT", "--device", "0"], "--device is for live playing"),
         (["--input", "SOUND", "--output", "OUT", "--midi-port", "x"], "--midi-port is for live playing"),
+        (["--input", "SOUND", "--output", "OUT", "--no-worker"], "--worker is for live playing"),
+        (["--input", "SOUND", "--output", "OUT", "--learn"], "--learn is for live playing"),
+        (["--input", "SOUND", "--output", "OUT", "--record", "OUT"], "--output and --record are the same file"),
+        (["--device", "0", "--limiter"], "--limiter is for files"),
+        (["--device", "0", "--channels", "2", "--input-channel", "2"], "--input-channel takes one channel and --channels several"),
+        (["--device", "0", "--input-channel", "0"], "--input-channel 0 must be at least 1"),
+        (["--device", "0", "--sample-rate", "10"], "--sample-rate 10 is outside 1000 … 768000"),
+        (["--device", "0", "--latency-ms", "2"], "--latency-ms 2 is outside 3 … 50"),
+        (["--device", "0", "--phase", "1.5"], "--phase 1.5 is outside 0 … 1"),
+        (["--device", "0", "--osc", "stage:99999"], "--osc stage:99999: give a port from 1 to 65535, or HOST:PORT"),
+        (["--device", "0", "--osc-out", "9001"], "--osc-out needs --osc"),
+        (["--device", "0", "--record", "FOLDER/none/x.wav"], "cannot write .*x.wav: there is no folder"),
+        (["--device", "0", "--record", "TEXT"], "end it with .wav or .flac"),
+        (["--device", "0", "--snapshots", "FOLDER"], "cannot write .*folder: it is a folder"),
+        (["--device", "0", "--snapshot", "night"], "no snapshot 'night' in neiro-snapshots.toml; there are: none yet"),
+        (["--device", "0", "--snapshots", "TEXT"], "text.txt is not TOML"),
+        (["--device", "0", "--timbre", "TEXT"], "text.txt is not a sound file"),
+        (["--device", "0", "--timbre", "EMPTY"], "empty.wav is empty"),
         (["--input", "SOUND", "--output", "SOUND"], "--input and --output are the same file"),
         (["--input", "SOUND", "--output", "OUT", "--json", "OUT"], "--output and --json are the same file"),
         (["--input", "none.wav", "--output", "OUT"], "none.wav"),
@@ -175,6 +193,7 @@ def test_it_plays_without_torch(sound: Path, bundle: Path, tmp_path: Path) -> No
         (["--input", "SOUND", "--output", "OUT", "--knob", "timbr[0]=1"], r"no knob named 'timbr\[0\]'; did you mean timbre\[0\]"),
         (["--input", "SOUND", "--output", "OUT", "--knob", "mix=2"], "mix=2 is outside 0 … 1"),
         (["--input", "SOUND", "--output", "OUT", "--knob", "mix"], "cannot read the knob 'mix'"),
+        (["--input", "SOUND", "--output", "OUT", "--knob", "preset_b=theremin"], "no preset 'theremin'; "),
         (["--input", "SOUND", "--output", "OUT", "--preset", "theremin"], "no preset 'theremin'; "),
         (["--input", "SOUND", "--output", "OUT", "--preset", "999"], "no preset '999'; "),
         (["--device", "0", "--block-size", "9000"], "--block-size 9000 is outside 0 … 8192"),
@@ -186,8 +205,16 @@ def test_it_plays_without_torch(sound: Path, bundle: Path, tmp_path: Path) -> No
     ],
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(
-    sound: Path, bundle: Path, midi: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+    sound: Path,
+    bundle: Path,
+    midi: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    expected: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.wav").touch()
     (tmp_path / "text.txt").write_text("a letter, not a sound\n" * 99)

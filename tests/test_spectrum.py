@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from realtime.bundle import Features
+from realtime.fourier import RealFourier
 from realtime.pitch import PitchTracker
 from realtime.spectrum import FrameAnalyser
 from training.data.manifest import SoundSet, read_dataset
@@ -68,6 +69,65 @@ def test_silence_leaves_the_level_alone(phrase: np.ndarray) -> None:
     assert not later["sounding"][:2000].any()
     behind = CONFIG.window_samples // CONFIG.hop_samples
     assert np.abs(later["log_amplitude"][2000 + behind :] - straight["log_amplitude"][behind:]).max() < 0.01
+
+
+@pytest.mark.parametrize("level", ["amplitude", "power"])
+def test_another_analyser_goes_on_at_the_level(phrase: np.ndarray, level: str) -> None:
+    """After a restart the frames are again what they would have been, as soon as the window is full; and a level that is none is not taken."""
+    features = features_of(CONFIG).model_copy(update={"level": level})
+    straight, resumed = FrameAnalyser(features), FrameAnalyser(features)
+    assert (straight.level, straight.level_state) == (0.0, (0.0, 0.0))
+    restart, behind = 80, CONFIG.window_samples // CONFIG.hop_samples
+    for i in range(120):
+        hop = phrase[None, 256 * i : 256 * (i + 1)]
+        if i >= restart:
+            resumed.push(hop)
+        if i == restart + behind:  # from here both have heard the same window; the level of the first hops was that of a window half empty
+            resumed.restore(*straight.level_state)
+        straight.push(hop)
+        if i > restart + behind:
+            assert np.abs(resumed.log_amplitude - straight.log_amplitude).max() < 0.02
+    assert straight.level > 0
+    running = straight.level_state[0]
+    assert straight.level == pytest.approx(running if level == "amplitude" else running**0.5)
+    for bad in ((np.nan, 5.0), (np.inf, 5.0), (-1.0, 5.0), (1.0, 0.0), (1.0, np.nan)):
+        resumed.restore(*bad)
+        assert resumed.level_state == (0.0, 0.0)
+        assert np.isfinite(resumed.log_amplitude).all()
+
+
+def test_a_sound_that_fades_below_all_numbers_leaves_no_tiny_ones() -> None:
+    """Numbers near 1e-310 take the processor a hundred times longer; a sound that decays must not fill the frames with them."""
+    analyser, tracker = FrameAnalyser(features_of(CONFIG)), PitchTracker(features_of(CONFIG))
+    tone = np.sin(2 * np.pi * 440 * np.arange(256 * 400) / 44100)
+    decaying = tone * 10.0 ** (-310 * np.arange(len(tone)) / len(tone))
+    for start in range(0, len(tone), 256):
+        analyser.push(decaying[None, start : start + 256])
+        if analyser.sounding:
+            tracker.update(analyser.amplitude)
+        for part in (analyser.amplitude, analyser.log_amplitude, analyser.envelope, analyser.fine):
+            assert np.isfinite(part).all()
+            assert not ((part != 0) & (np.abs(part) < np.finfo(part.dtype).tiny)).any()
+    assert not analyser.amplitude.any()
+
+
+@pytest.mark.parametrize("samples", [64, 882, 1280, 2048])
+@pytest.mark.parametrize(("real", "limit"), [(np.float32, 2e-6), (np.float64, 1e-14)])
+def test_both_ways_of_a_transform_are_numpys(samples: int, real: type, limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops beneath numpy's functions, and the functions where a numpy has no such loops."""
+    signal = np.random.default_rng(0).standard_normal((3, samples))
+    wanted = np.fft.rfft(signal)
+    size = np.abs(wanted).max()
+    for without in (False, True):
+        if without:
+            monkeypatch.delattr(np.fft, "_pocketfft_umath", raising=False)
+        fourier = RealFourier(samples, real)
+        spectrum: np.ndarray = np.empty(wanted.shape, np.result_type(real, 1j))
+        back: np.ndarray = np.empty(signal.shape, real)
+        fourier.forward(signal.astype(real), spectrum)
+        fourier.inverse(spectrum, back)
+        assert np.abs(spectrum - wanted).max() < limit * size
+        assert np.abs(back - signal).max() < limit * 10
 
 
 def test_a_reset_analyser_repeats_itself(phrase: np.ndarray) -> None:

@@ -244,12 +244,12 @@ def test_what_is_heard_is_published(bundle: Bundle, sound: np.ndarray) -> None:
 def test_the_latency_told_is_that_of_the_way_out(bundle: Bundle, sound: np.ndarray) -> None:
     session = session_of(bundle, {}, latency_ms=6.0)
     play(session, sound[:1000])
-    assert (session.latency_samples, session.meters["latency_samples"], session.latency_of("morph")) == (0, 0, 0)
+    assert (session.latency_samples, int(session.meters["latency_samples"]), session.latency_of("morph")) == (0, 0, 0)
     session.knobs.set("resynth", 0.3)
     play(session, sound[:1000])
     late = session.latency_of("resynth")
     assert 0 < late <= 0.006 * 44100
-    assert (session.latency_samples, session.meters["latency_samples"]) == (late, late)
+    assert (session.latency_samples, int(session.meters["latency_samples"])) == (late, late)
 
 
 def test_fading_between_the_ways_neither_clicks_nor_leaves_a_trace(tmp_path: Path, sound: np.ndarray) -> None:
@@ -268,6 +268,14 @@ def test_fading_between_the_ways_neither_clicks_nor_leaves_a_trace(tmp_path: Pat
     bend = np.abs(np.diff(whole, 2))
     seams = np.concatenate([bend[at : at + 2000] for at in (there, back)])
     assert seams.max() <= 1.5 * max(bend[5000:there].max(), bend[there + 5000 : back - 10].max())
+
+
+def test_resynth_from_the_start_is_late_from_the_first_sample(bundle: Bundle, sound: np.ndarray) -> None:
+    session = session_of(bundle, {"resynth": 1.0, "mix": 0.0})
+    late = session.latency_samples
+    out = play(session, sound[:5000])
+    assert not out[:late].any()
+    assert np.allclose(out[late:], sound[: 5000 - late], atol=1e-7)
 
 
 @pytest.mark.parametrize("sizes", [1, 77, 256, 2000])

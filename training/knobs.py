@@ -1,11 +1,10 @@
-"""Knobs for a trained model, measured on its data set: timbre axes, labelled directions, raw dimensions, presets.
+"""Knobs for a trained model, measured on its data set: directions of every latent, labelled ones, presets, the curve of pitch.
 
 They travel in the checkpoint, so that exporting needs no data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,100 +14,123 @@ from torch import Tensor
 
 from training.data.manifest import SoundSet
 from training.descriptors import DESCRIPTORS, LABELS
+from training.directions import Heard, effects_db, heard_most
 from training.features import FeatureExtractor
+from training.knobs_pitch import pitch_anchors, pitch_axes
 from training.models.latents import Latents, TimbreVAE
-from training.probes import batches
+from training.pitch_curve import Notes
+from training.presets import presets_of, rounded
+from training.probes import LatentTable, batches
 
-REGULARISATION = 1e-4
-ANCHOR_SEMITONES = 6
 RIDGE = 1.0
-DB = 20 / np.log(10)  # natural log of amplitude to dB
+VARIATION_AXES = 8
+FRAME_SOUNDS = 240  # whose frames of z^v are looked at
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """timbre : (sounds, D);  descriptors : name → (sounds,), NaN where undefined."""
+    """latents : name → (sounds, D), means over time;  heard : (sounds,), which sound at all;  descriptors : name → (sounds,), NaN where undefined."""
 
-    timbre: np.ndarray
+    latents: dict[str, np.ndarray]
+    heard: np.ndarray
     descriptors: dict[str, np.ndarray]
+
+    @property
+    def timbre(self) -> np.ndarray:
+        return self.latents["timbre"]
+
+    def notes(self, sounds: SoundSet) -> Notes:
+        """Those of known pitch."""
+        known = np.isfinite(sounds.pitch) & self.heard
+        return Notes(self.latents["pitch"][known], sounds.pitch[known])
 
 
 def measure_knobs(
-    model: TimbreVAE, features: FeatureExtractor, train: SoundSet, held_out: SoundSet, seconds: float, timbre: np.ndarray | None = None
+    model: TimbreVAE,
+    features: FeatureExtractor,
+    train: SoundSet,
+    held_out: SoundSet,
+    seconds: float,
+    table: LatentTable | None = None,
+    tuning_steps: int = 0,
 ) -> dict[str, Any]:
-    """Axes and presets as plain values: {"axes": [...], "presets": [...]}; fields as in a bundle's manifest.
+    """Axes, presets and the curve of pitch as plain values; keys and fields as in a bundle's manifest.
 
-    timbre : (sounds, D), z^t of the training sounds where it is known already
+    table : latents of the training sounds where they are known already
+    tuning_steps : how long the curve of pitch is tuned (`training.tuning`); 0 leaves it as averages of real sounds
     """
-    survey, check = _survey(model, features, train, seconds, timbre), _survey(model, features, held_out, seconds)
+    survey, check = _survey(model, features, train, seconds, table), _survey(model, features, held_out, seconds)
     probe = _probe_latents(model, features, held_out, seconds)
     axes = [*timbre_axes(model, probe, survey.timbre), *_labelled_axes(model, probe, survey, train, check, held_out), *raw_axes(model, probe)]
-    return {"axes": axes, "presets": _presets(survey.timbre, train)}
+    presets = presets_of(survey.timbre, train)
+    variation = variation_frames(model, features, train, seconds)
+    learnt, check_notes = survey.notes(train), check.notes(held_out)
+    pitched = [_axis(f"pitch[{k}]", label, heard) | about for k, (label, heard, about) in enumerate(pitch_axes(model, probe, learnt, check_notes))]
+    rest = None if variation is None else variation.mean(0)
+    return {
+        "axes": axes,
+        "presets": presets,
+        "variation_axes": [] if variation is None else variation_axes(model, probe, variation),
+        "pitch_axes": pitched,
+        "pitch_anchors": pitch_anchors(model, features, learnt, presets, rest, tuning_steps),
+    }
 
 
 @torch.no_grad()
-def effects_db(model: TimbreVAE, probe: Latents, directions: Iterable[np.ndarray]) -> list[float]:
-    """For each direction: RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
-    plain = model.decode(probe)
-    moved = (probe.with_(timbre=probe.timbre + torch.from_numpy(direction).float()) for direction in directions)
-    return [float((model.decode(latents) - plain).square().mean().sqrt()) * DB for latents in moved]
+def variation_frames(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> np.ndarray | None:
+    """z^v of the sounding frames of some sounds, spread over the set, (frames, D); None for a model without."""
+    if "variation" not in model.latent_sizes:
+        return None
+    chosen = sounds.take(np.unique(np.linspace(0, len(sounds) - 1, FRAME_SOUNDS).astype(int)))
+    found = []
+    for _, audio in batches(chosen, seconds):
+        spectra = features(audio)
+        z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
+        found.append(z.variation[spectra.sounding].numpy())
+    return np.concatenate(found)
 
 
-@torch.no_grad()
 def timbre_axes(model: TimbreVAE, probe: Latents, timbre: np.ndarray) -> list[dict[str, Any]]:
     """The ways real timbres differ, the one heard most first; one unit is a standard deviation over real sounds.
 
-    The latent's own basis is arbitrary (its prior looks the same from every side) and neighbouring dimensions share what they say,
-    so a knob per dimension does little. These are uncorrelated over real sounds, like principal directions, but ordered and
-    separated by what they do to the decoded spectrum: the eigenvectors of its change under a whitened basis.
-
     timbre : (sounds, D), z^t of real sounds
     """
-    covariance = np.cov(timbre.T).reshape(timbre.shape[1], -1)
-    covariance += np.eye(len(covariance)) * max(1e-6, REGULARISATION * float(np.trace(covariance)) / len(covariance))
-    values, vectors = np.linalg.eigh(covariance)
-    whitened = (vectors * np.sqrt(values)).T  # rows: one standard deviation each, uncorrelated
-    changes = np.stack([_mean_change(model, probe, row) for row in whitened])
-    _, mixing = np.linalg.eigh(changes @ changes.T)
-    directions = [_brighter(model, probe, column @ whitened) for column in mixing.T]
-    effects = effects_db(model, probe, directions)
-    order = np.argsort(effects)[::-1]
-    return [_axis(f"timbre[{k}]", f"timbre axis {k}, up is brighter", directions[i], effects[i]) for k, i in enumerate(order)]
+    found = heard_most(model, probe, "timbre", timbre)
+    return [_axis(f"timbre[{k}]", f"timbre axis {k}, up is brighter", heard) for k, heard in enumerate(found)]
+
+
+def variation_axes(model: TimbreVAE, probe: Latents, variation: np.ndarray) -> list[dict[str, Any]]:
+    """The ways real frames' z^v differ, the few heard most; one unit is a standard deviation over real frames.
+
+    variation : (frames, D), z^v of real frames
+    """
+    found = heard_most(model, probe, "variation", variation, most=VARIATION_AXES)
+    return [_axis(f"variation[{k}]", f"variation axis {k}, up is brighter", heard) for k, heard in enumerate(found)]
 
 
 def raw_axes(model: TimbreVAE, probe: Latents) -> list[dict[str, Any]]:
     """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
     basis = np.eye(model.latent_sizes["timbre"])
-    return [_axis(f"raw[{i}]", f"latent dimension {i}", basis[i], effect) for i, effect in enumerate(effects_db(model, probe, basis))]
-
-
-def _mean_change(model: TimbreVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
-    """Change of each probe sound's decoded spectrum from half a step down to half a step up, averaged over time.  (sounds · bins,)"""
-    step = torch.from_numpy(direction / 2).float()
-    up, down = (model.decode(probe.with_(timbre=probe.timbre + sign * step)).mean(1) for sign in (1, -1))
-    return (up - down).double().flatten().numpy()
-
-
-def _brighter(model: TimbreVAE, probe: Latents, direction: np.ndarray) -> np.ndarray:
-    """The direction or its opposite: the one that tilts the spectrum upwards."""
-    change = _mean_change(model, probe, direction).reshape(len(probe.timbre), -1).mean(0)
-    tilt = float(change @ np.linspace(-1, 1, len(change)))
-    return -direction if tilt < 0 else direction
+    return [_axis(f"raw[{i}]", f"latent dimension {i}", Heard(basis[i], effect)) for i, effect in enumerate(effects_db(model, probe, basis))]
 
 
 @torch.no_grad()
-def _survey(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, known: np.ndarray | None = None) -> _Survey:
-    timbre: list[np.ndarray] = []
+def _survey(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, known: LatentTable | None = None) -> _Survey:
+    latents: dict[str, list[np.ndarray]] = {name: [] for name in model.latent_sizes}
+    heard: list[np.ndarray] = []
     found: dict[str, list[Tensor]] = {name: [] for name in DESCRIPTORS}
     for rows, audio in batches(sounds, seconds):
         amplitudes = features.amplitudes(audio)
         if known is None:
             envelope, fine = features.split(features.log_amplitude(amplitudes))
             z = model.encode(envelope, fine, amplitudes.sounding).latents
-            timbre.append(z.averaged(amplitudes.sounding).timbre.numpy())
+            for name, value in z.averaged(amplitudes.sounding).items():
+                latents[name].append(value.numpy())
+        heard.append(amplitudes.sounding.any(1).numpy())
         for name, descriptor in DESCRIPTORS.items():
             found[name].append(descriptor(amplitudes, features.config, sounds.pitch[rows]))
-    return _Survey(np.concatenate(timbre) if known is None else known, {name: torch.cat(values).numpy() for name, values in found.items()})
+    averages = {name: np.concatenate(values) for name, values in latents.items()} if known is None else known.latents
+    return _Survey(averages, np.concatenate(heard), {name: torch.cat(values).numpy() for name, values in found.items()})
 
 
 @torch.no_grad()
@@ -141,7 +163,7 @@ def _labelled_axes(model: TimbreVAE, probe: Latents, survey: _Survey, train: Sou
         seen = check.descriptors[name][usable_check] - trend(_pitch(held_out)[usable_check])
         correlation = float(np.corrcoef(predicted, seen)[0, 1])
         axes.append(
-            _axis(name, LABELS[name], direction, effects_db(model, probe, [direction])[0])
+            _axis(name, LABELS[name], Heard(direction, effects_db(model, probe, [direction])[0]))
             | {"descriptor": name, "correlation": round(correlation, 4)}
         )
     return axes
@@ -151,28 +173,5 @@ def _pitch(sounds: SoundSet) -> np.ndarray:
     return np.where(np.isfinite(sounds.pitch), sounds.pitch, 60.0)
 
 
-def _presets(timbre: np.ndarray, sounds: SoundSet) -> list[dict[str, Any]]:
-    """Per instrument, in the order of programs: its mean z^t around every few semitones."""
-    presets = []
-    _, first = np.unique(sounds.instrument, return_index=True)
-    for index in first[np.argsort(sounds.program[first], kind="stable")]:
-        rows = np.flatnonzero(sounds.instrument == sounds.instrument[index])
-        pitch = sounds.pitch[rows]
-        if np.isfinite(pitch).all():
-            zone = np.round(pitch / ANCHOR_SEMITONES).astype(int)
-            anchors: list[tuple[float | None, np.ndarray]] = [
-                (float(pitch[zone == k].mean()), timbre[rows[zone == k]].mean(0)) for k in np.unique(zone)
-            ]
-        else:
-            anchors = [(None, timbre[rows].mean(0))]
-        listed = [{"midi_note": note if note is None else round(float(note), 2), "timbre": _rounded(z)} for note, z in anchors]
-        presets.append({"name": str(sounds.instrument[index]), "family": str(sounds.family[index]), "anchors": listed})
-    return presets
-
-
-def _axis(name: str, label: str, direction: np.ndarray, effect: float) -> dict[str, Any]:
-    return {"name": name, "label": label, "direction": _rounded(direction), "effect_db": round(float(effect), 3)}
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [round(float(value), 4) for value in values]
+def _axis(name: str, label: str, heard: Heard) -> dict[str, Any]:
+    return {"name": name, "label": label, "direction": rounded(heard.direction), "effect_db": round(float(heard.effect_db), 3)}

@@ -10,28 +10,41 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from training.checkpoint import CheckpointError, load_checkpoint, save_slim
-from training.data.manifest import DataError, read_dataset, replace_file
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_slim
+from training.data.manifest import DataError, SoundSet, read_dataset, replace_file
+from training.data.options import number
 from training.evaluate import add_sizes, sizes
-from training.evaluation.measurement import about, measure, subset
+from training.evaluation.measurement import about, measure, read_matching, subset
 from training.features import FeatureExtractor
 from training.knobs import measure_knobs
+from training.knobs_pitch import playable
 from training.models.latents import parameters_of
+
+TUNING_STEPS = 300
 
 
 def release(
-    source: Path, data: Path, out: Path, *, command: str | None, train_sounds: int, test_sounds: int, seconds: float, seed: int
+    source: Path,
+    data: Path,
+    out: Path,
+    *,
+    command: str | None,
+    train_sounds: int,
+    test_sounds: int,
+    seconds: float,
+    seed: int,
+    tuning_steps: int = TUNING_STEPS,
 ) -> dict[str, object]:
     """Write `out` and its card `out.json`; return the card."""
     checkpoint = load_checkpoint(source)
     found = measure(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
-    validation = read_dataset(data).select(split="validation", **checkpoint.selection)
-    held_out = subset(validation, train_sounds, np.random.default_rng(seed))
-    timbre = found.train_table.latents["timbre"]
-    knobs = measure_knobs(checkpoint.model, FeatureExtractor(checkpoint.features), found.train, held_out, seconds, timbre)
+    held_out = _held_out(checkpoint, data, train_sounds, seed)
+    features = FeatureExtractor(checkpoint.features)
+    knobs = measure_knobs(checkpoint.model, features, found.train, held_out, seconds, found.train_table, tuning_steps)
     source_set = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
     source_set = {key: value for key, value in source_set.items() if not isinstance(value, list | dict)}
     info = {key: value for key, value in checkpoint.info.items() if key != "data"} | {"data": source_set}
@@ -44,12 +57,50 @@ def release(
         "held_out": {name: None if value is None else round(value, 4) for name, value in found.values().items()}
         | about(found, "test", seconds, seed),
         "labelled_axes": {axis["name"]: axis["correlation"] for axis in knobs["axes"] if "correlation" in axis},
-    }
+    } | _pitch_card(knobs)
+    _write(dataclasses.replace(checkpoint, info=info, knobs=knobs), card, out)
+    return card
+
+
+def add_missing(
+    source: Path, data: Path, out: Path, *, train_sounds: int, seconds: float, seed: int, tuning_steps: int = TUNING_STEPS
+) -> dict[str, object]:
+    """Measure what a checkpoint that was released earlier lacks; its own knobs, and what its card says, stay to the letter.
+
+    Raises
+    ------
+    CheckpointError
+        If it was never released.
+    """
+    checkpoint, card_path = load_checkpoint(source), source.with_suffix(".json")
+    if checkpoint.knobs is None or not card_path.is_file():
+        raise CheckpointError(
+            f"{source} has no knobs or no card {card_path.name} beside it, so nothing can be added; release it without --add-missing"
+        )
+    train = subset(read_matching(data, checkpoint).select(split="train", **checkpoint.selection), train_sounds, np.random.default_rng(seed))
+    held_out = _held_out(checkpoint, data, train_sounds, seed)
+    measured = measure_knobs(checkpoint.model, FeatureExtractor(checkpoint.features), train, held_out, seconds, tuning_steps=tuning_steps)
+    knobs = measured | checkpoint.knobs
+    card: dict[str, object] = json.loads(card_path.read_text(encoding="utf-8")) | _pitch_card(knobs)
+    _write(dataclasses.replace(checkpoint, knobs=knobs), card, out)
+    return card
+
+
+def _held_out(checkpoint: Checkpoint, data: Path, most: int, seed: int) -> SoundSet:
+    return subset(read_dataset(data).select(split="validation", **checkpoint.selection), most, np.random.default_rng(seed))
+
+
+def _pitch_card(knobs: dict[str, Any]) -> dict[str, object]:
+    """What the model can do with pitch."""
+    correlations = {axis["name"]: axis["correlation"] for axis in knobs["pitch_axes"] if "correlation" in axis}
+    return {"pitch_axes": correlations, "playable": playable(knobs["pitch_anchors"])}
+
+
+def _write(checkpoint: Checkpoint, card: dict[str, object], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_slim(dataclasses.replace(checkpoint, info=info, knobs=knobs), out)
+    save_slim(checkpoint, out)
     load_checkpoint(out)  # it must come back, without running code
     replace_file(out.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
-    return card
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,10 +109,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, required=True, help="slim checkpoint to write, its card goes beside it")
     parser.add_argument("--command", help="the training command to put on the card; default: the one recorded, with its paths")
+    parser.add_argument(
+        "--tuning-steps", type=number(0, 10**6, int), default=TUNING_STEPS, metavar="N", help="of the curve of pitch; 0: plain averages (%(default)s)"
+    )
+    parser.add_argument("--add-missing", action="store_true", help="of a checkpoint released earlier: measure only the knobs it lacks, keep the rest")
     add_sizes(parser)
     options = parser.parse_args(arguments)
+    paths = (options.checkpoint, options.data, options.out)
+    chosen = sizes(options) | {"tuning_steps": options.tuning_steps}
     try:
-        card = release(options.checkpoint, options.data, options.out, command=options.command, **sizes(options))
+        if options.add_missing:
+            del chosen["test_sounds"]
+            card = add_missing(*paths, **chosen)
+        else:
+            card = release(*paths, command=options.command, **chosen)
     except (CheckpointError, DataError, OSError) as error:
         print(f"training.release: {error}", file=sys.stderr)
         return 2
