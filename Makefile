@@ -6,6 +6,8 @@ PYTHON := .venv/bin/python
 ifndef ORT
 ORT := $(shell if [ "$$(uname -m)" = x86_64 ] && nvidia-smi -L >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
 endif
+# How many tests run side by side. Override: make test TEST_PROCESSES=1
+TEST_PROCESSES := auto
 STAMP := .venv/.stamp-$(ORT)
 
 .DEFAULT_GOAL := help
@@ -20,8 +22,10 @@ setup: $(STAMP) ## System packages, virtual environment, Python packages
 demo: $(STAMP) ## Play a phrase through the shipped model; writes sound and picture to build/demo
 	$(PYTHON) -m benchmarks.demo
 
+# Tests that play through a sound server come last, with nothing else beside them.
 test: lint ## Linter, types, all tests
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not jack" -n $(TEST_PROCESSES) --dist loadfile
+	$(PYTHON) -m pytest -m jack
 
 papers: $(STAMP) ## Render public sounds, train a small model for every row of the papers' tables, write the report; hours, resumable
 	@WITH_SOUNDFONT=1 bash .ci/system-packages.sh

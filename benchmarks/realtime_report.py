@@ -71,9 +71,8 @@ def _disturbed(figures: dict[int, dict[str, Any]]) -> list[str]:
     waited = sorted(found["waited"] for found in figures.values())[len(figures) // 2]
     if waited <= QUIET:
         return []
-    return [
-        f"- **This run was disturbed:** half of the cases waited {waited:.0%} of their time or more for other programs. Run it again on a quiet machine."
-    ]
+    words = f"half of the cases waited {waited:.0%} of their time or more for other programs; run it again on a quiet machine"
+    return [f"- **This run was disturbed:** {words}."]
 
 
 def _blocks(cases: list[Case], figures: dict[int, dict[str, Any]], shown: str) -> str:

@@ -18,9 +18,8 @@ SHOWN_HZ = 6000
 
 def as_markdown(doc: str, about: dict[str, Any], result: dict[str, Any]) -> str:
     parts = ["# Resynth beside Griffin-Lim", doc.split("\n\n", 1)[1].strip().replace("\n", " ")]
-    parts.append(
-        f"{about['notes']} notes: {about['source']}. `{about['command']}`, {about['machine']}, {about['processors']} processors, one thread."
-    )
+    machine = f"{about['machine']}, {about['processors']} processors, load {about['load_before']} before, {about['load_after']} after"
+    parts.append(f"{about['notes']} notes: {about['source']}. `{about['command']}`, {machine}; processor time of one thread.")
     for kind in result["default"]:
         rows = [[f"Griffin-Lim, 32 rounds, momentum {momentum}", *_cells(found), ""] for momentum, found in result["griffin_lim"][kind].items()]
         rows += [[f"resynth, 6 ms, phase {row['phase']:g}", *_cells(row), f"{row['ms_per_hop']:.2f}"] for row in result["default"][kind]]
@@ -28,7 +27,7 @@ def as_markdown(doc: str, about: dict[str, Any], result: dict[str, Any]) -> str:
         rows = [_latency_row(row) for row in result["by_latency"][kind]]
         parts += ["With rebuilt phases (0), by latency:", table(_header("asked, ms", "samples", "is, ms", "ms per hop"), rows)]
     parts += ["## Pitch and attacks, from real magnitudes at 6 ms", table(*_kept_rows(result["kept"])), result["pictures"]]
-    parts.append(f"A hop lasts {about['hop_ms']:.1f} ms. *As good* is share of notes at least as good as Griffin-Lim without momentum.")
+    parts.append(f"A hop lasts {about['hop_ms']:.1f} ms. *As good* is the share of notes at least as good as Griffin-Lim without momentum.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -59,7 +58,7 @@ def _verdict(kind: str, result: dict[str, Any]) -> str:
         enough = [row["latency_ms"] for row in result["by_latency"][kind] if row[f"{key}_median"] <= limit]
         met = f"at 6 ms met with phase {', '.join(phases)}" if phases else "at 6 ms not met"
         rebuilt = f"rebuilt phases meet it from {min(enough):.1f} ms" if enough else "rebuilt phases meet it at no latency"
-        sentences.append(f"{name.capitalize()} (median) at most {form.format(limit)}: {met}; {rebuilt}.")
+        sentences.append(f"{name[0].upper() + name[1:]} (median) at most {form.format(limit)}: {met}; {rebuilt}.")
     return " ".join(sentences)
 
 

@@ -127,11 +127,12 @@ class Player:
             self._position += self.block
 
     def digest(self, seconds: float) -> str:
-        """Of what comes out of the beginning of the sound, edited."""
+        """Of what comes out of the beginning of the sound, edited, after a reset."""
         self.bank.values[:] = self.rest
         for name, value in EDITED.items():
             if name in self.bank.index:
                 self.bank.set(name, min(value, self.bank.target(name).high))
+        self.session.reset()  # it begins as the knobs stand now
         sound = self._sound[: round(seconds * self.rate)]
         out = np.empty_like(sound)
         for start in range(0, len(sound), self.block):
@@ -158,7 +159,6 @@ def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: fl
     grown = _traced(player, hops)
     looks.look(player.hops)
     seconds = time.perf_counter() - started
-    player.session.reset()
     again, new = player.digest(compared_seconds), Player(bundle, block).digest(compared_seconds)
     times = 1e6 * player.block_seconds[player.block_seconds > 0]
     return Endless(

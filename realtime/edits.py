@@ -39,6 +39,7 @@ class Edits:
         self._turned = turned = Turned(manifest)
         index, latents = turned.index, manifest.latents
         self._names: list[Any] = list(latents)
+        self._active: list[Any] = []  # those of them that are not as heard
         self._place = index
         families = {"timbre": manifest.axes, "variation": manifest.variation_axes, "pitch": manifest.pitch_axes}
         self._axes, self._matrix = {}, {}
@@ -64,14 +65,17 @@ class Edits:
         self.mix, self.gain, self.resynth, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, 0.0, 2.0
         self.note: float | None = None
         self.keys, self.velocity, self.at_rest = False, 0.0, True
+        self._fading, self._active = False, []
 
     def follow(self, values: np.ndarray, smoothing: np.ndarray, latents: Mapping[Any, np.ndarray]) -> None:  # audio thread
         """values, smoothing : (targets,), the knob bank's;  latents : name → (1, dimensions), as heard"""
         turned, started = self._turned, self._turned.started
-        turned.follow(values, smoothing)
+        if not (turned.follow(values, smoothing) or self._fading):
+            return
         value, target, place = turned.value, turned.target, self._place
         for name, switch in self._switch.items():
             self.kept[name].follow(target[switch] >= 0.5, latents[name][0], started)
+        self._fading = not all(kept.arrived for kept in self.kept.values())
         x, y = float(value[place["x"]]), float(value[place["y"]])
         self._weight[:] = ((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y)
         self.mix, gain_db = float(value[place["mix"]]), float(value[place["gain_db"]])
@@ -83,7 +87,8 @@ class Edits:
             self.keys = bool(target[place["keys"]] >= 0.5) and self.resynth > 0.0
             self.note = note if self.keys and note >= 0 else self.note if self.keys else None
             self.velocity = float(target[place["note_velocity"]]) if self.keys and note >= 0 else 0.0
-        self.at_rest = not any(self._moved(name) for name in self._names)
+        self._active = [name for name in self._names if self._moved(name)]
+        self.at_rest = not self._active
 
     def _moved(self, name: Any) -> bool:  # audio thread
         value = self._turned.value
@@ -103,7 +108,7 @@ class Edits:
         """
         note = FIRST_NOTE if midi_note is None else midi_note
         for name in self._names:
-            if not self._moved(name):
+            if name not in self._active:
                 np.copyto(out[name][1], latents[name][0])
                 continue
             edited, wanted, work = self._edited[name], self._wanted[name], self._work[name]

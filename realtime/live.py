@@ -18,7 +18,7 @@ from realtime.published import clear_published
 from realtime.shared import BlockSizes, SharedBlock, StreamRequest
 from realtime.supervise import Supervisor
 
-POLL_SECONDS = 0.003  # how long a MIDI message may wait
+POLL_SECONDS = 0.001  # how long a MIDI message may wait: less than a period of 64 samples
 
 
 class Part(Protocol):

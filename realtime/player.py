@@ -117,6 +117,7 @@ class Player:
             latency_ms=request.latency_ms,
             limit=True,
             live=True,
+            flush_denormals=True,
             published=record["published"],
             resume=request.generation > 1,
             worker=self._wants_worker(sample_rate),

@@ -50,6 +50,7 @@ class Session:
     live : the clock counts: leave the model out for a while when it is late
     published : a `realtime.published` record to write to, perhaps in shared memory
     resume : go on with the timbre, level and held latents written there by a session that is gone
+    flush_denormals : ONNX Runtime takes numbers too small to be normal for zero, for this thread and those it starts, as long as it lives
     worker : make the steps in a thread of their own; answers come a hop later, a slow one never holds the sound up
 
     Raises
@@ -73,6 +74,7 @@ class Session:
         published: np.ndarray | None = None,
         resume: bool = False,
         worker: bool = False,
+        flush_denormals: bool = False,
     ) -> None:
         if channels < 1 or not 1000 <= sample_rate <= 768000:
             raise ValueError(f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and 1000 … 768000 Hz are possible")
@@ -83,7 +85,7 @@ class Session:
         self.meters = new_meters() if meters is None else meters
         self.published = new_published(bundle.manifest) if published is None else published
         self._hops = HopSource(features, sample_rate)
-        self._step = HopStep(bundle, knobs, sample_rate, provider, self.meters, self.published)
+        self._step = HopStep(bundle, knobs, sample_rate, provider, self.meters, self.published, flush_denormals)
         self._lookahead_samples = round(bundle.manifest.lookahead_hops * features.hop_seconds * sample_rate)
         self._delay = SampleDelay(channels, self._lookahead_samples, CHUNK_SAMPLES)
         self._convolver = Convolver(channels, self._step.taps, self._hops.fade_samples, self._hops.most_samples)
@@ -169,7 +171,7 @@ class Session:
                 chunk = slice(start, start + CHUNK_SAMPLES)
                 peak, power = self._take_in(block_in[chunk])
                 peak_in, power_in = max(peak_in, peak), power_in + power
-                self._process(min(CHUNK_SAMPLES, frames - start), block_out[chunk])
+                self._process(min(CHUNK_SAMPLES, frames - start), peak, block_out[chunk])
             self._hand_out(block_out, frames)
         meters["peak_in"], meters["rms_in"] = peak_in, math.sqrt(power_in / max(1, frames * self.channels))
         meters["latency_samples"] = self.latency_samples
@@ -190,10 +192,12 @@ class Session:
             np.clip(dry, -LOUDEST_LIVE, LOUDEST_LIVE, out=dry)
         return peak, float(np.vdot(dry, dry))
 
-    def _process(self, n: int, block_out: np.ndarray) -> None:  # audio thread
-        """The first n samples of `_dry`."""
+    def _process(self, n: int, peak: float, block_out: np.ndarray) -> None:  # audio thread
+        """The first n samples of `_dry`, of that peak."""
         out = block_out.T
         mono = self._mixed(self._dry[:, :n], self._mono)
+        if peak > LOUDEST:
+            np.clip(mono, -LOUDEST, LOUDEST, out=mono)
         dry = self._delay.process(self._dry[:, :n])
         late = self._mixed(dry, self._late) if self._lookahead_samples else mono
         done = 0
@@ -213,7 +217,7 @@ class Session:
         mono = np.add.reduce(sound, axis=0, out=out[: sound.shape[1]])
         if self.channels > 1:
             mono /= self.channels
-        return np.clip(mono, -LOUDEST, LOUDEST, out=mono)
+        return mono
 
     def _play(self, dry: np.ndarray, mono: np.ndarray, out: np.ndarray) -> None:  # audio thread
         """dry, out : (channels, n), within a hop;  mono : (n,), their mean"""

@@ -20,7 +20,7 @@ from realtime.spectrum import FrameAnalyser
 
 SETTLE_SECONDS = 0.1  # after the last edit the decoder's edited state is drawn to the unedited one for so long, then is the same
 SETTLE_RATE_SECONDS = 0.02
-REMEMBER_HOPS = 8  # how often what must outlive the process is written down
+REMEMBER_HOPS = 32  # how often what must outlive the process is written down
 KEYS_RMS = 0.1  # of a note played from the keys at full velocity, −20 dBFS
 
 
@@ -57,13 +57,22 @@ class HopStep:
         If the model cannot run as asked.
     """
 
-    def __init__(self, bundle: Bundle, knobs: KnobBank, sample_rate: float, provider: str, meters: np.ndarray, published: np.ndarray) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        knobs: KnobBank,
+        sample_rate: float,
+        provider: str,
+        meters: np.ndarray,
+        published: np.ndarray,
+        flush_denormals: bool = False,
+    ) -> None:
         features = bundle.manifest.features
         self.knobs, self._meters, self._published = knobs, meters, published
         self._hop_seconds = features.hop_seconds
         self._settle_hops = max(1, math.ceil(SETTLE_SECONDS / features.hop_seconds))
         self._settle_share = 1 - math.exp(-features.hop_seconds / SETTLE_RATE_SECONDS)
-        self.model = StreamingModel(bundle, provider)
+        self.model = StreamingModel(bundle, provider, flush_denormals=flush_denormals)
         self._frame = FrameAnalyser(features)
         self._heard = FrameDelay(self._frame, bundle.manifest.lookahead_hops)
         self._pitch = PitchTracker(features)
@@ -72,8 +81,11 @@ class HopStep:
         self._minimum_phase = MinimumPhase(features, sample_rate)
         self.taps = self._minimum_phase.taps
         self._memory = Memory(self.model, self._frame, self._pitch, self._edits)
-        self._stage = meters["stage_seconds"]
-        self._floor, self._amplitude = features.log_floor, np.empty(features.bins)
+        self._stage, self._hop_ms = meters["stage_seconds"], meters["hop_ms"]
+        self._hops_made, self._silent_hops, self._late_hops = (meters[name] for name in ("hops", "silent_hops", "late_hops"))
+        self._made = int(self._hops_made)
+        self._timbre, self._note = published["timbre"], published["midi_note"]
+        self._floor, self._amplitude = features.log_floor, np.zeros(features.bins)
         self.reset()
 
     def new_answer(self) -> Answer:
@@ -99,7 +111,7 @@ class HopStep:
     def run(self, hop: np.ndarray, answer: Answer) -> None:  # audio thread
         """hop : (1, hop_samples), float64, finite;  answer : is filled"""
         started = time.perf_counter()
-        frame, heard, edits, meters = self._frame, self._heard, self._edits, self._meters
+        frame, heard, edits = self._frame, self._heard, self._edits
         frame.push(hop)
         heard.push()
         analysed = time.perf_counter()
@@ -111,17 +123,20 @@ class HopStep:
         decoded = time.perf_counter()
         self._fill(answer, answered, settled)
         if not answered:
-            meters["failed_hops"] += 1
+            self._meters["failed_hops"] += 1
             self.model.reset()
         if edits.at_rest:
             self.model.merge_decoder_rows(1.0 if settled else self._settle_share)
         self._publish()
         ended = time.perf_counter()
         self._stage[4] += ended - decoded
-        meters["hop_ms"][int(meters["hops"]) % HOP_HISTORY] = 1000 * (ended - started)
-        meters["hops"] += 1
-        meters["silent_hops"] += not frame.sounding
-        meters["late_hops"] += ended - started > self._hop_seconds
+        self._hop_ms[self._made % HOP_HISTORY] = 1000 * (ended - started)
+        self._made += 1
+        self._hops_made[...] = self._made
+        if not frame.sounding:
+            self._silent_hops += 1
+        if ended - started > self._hop_seconds:
+            self._late_hops += 1
 
     def rest(self, hop: np.ndarray, answer: Answer) -> None:  # audio thread
         """Only listen: no model, the dry sound."""
@@ -189,9 +204,9 @@ class HopStep:
         return KEYS_RMS / math.sqrt(power) if power > 0 else 0.0
 
     def _publish(self) -> None:  # audio thread
-        published, note = self._published, self._pitch.midi_note
-        published["timbre"][:] = self.model.latents["timbre"][0]
-        published["midi_note"] = math.nan if note is None else note
+        note = self._pitch.midi_note
+        self._timbre[:] = self.model.latents["timbre"][0]
+        self._note[...] = math.nan if note is None else note
         if self._hops % REMEMBER_HOPS == 0:
-            self._memory.write(published)
+            self._memory.write(self._published)
         self._hops += 1

@@ -27,7 +27,7 @@ class Turned:
         self._default = np.array([target.default for target in targets])
         self._hop_seconds = manifest.features.hop_seconds
         self.rate = 1 - math.exp(-self._hop_seconds / SMOOTHING_SECONDS)
-        self.target, self.value, self._step, self._smoothing, self._rates = (np.empty(len(targets)) for _ in range(5))
+        self.target, self.value, self._step, self._smoothing, self._rates, self._seen = (np.zeros(len(targets)) for _ in range(6))
         self._close = np.empty(len(targets), bool)
         self._amount = self.index["preset_amount"]
         self._corners = [self.index[name] for name in CORNERS]
@@ -43,10 +43,12 @@ class Turned:
         self.share[:] = 0.0
         self.chosen[:] = [0] * 4  # the last preset of each corner is still there to fade out of
         self.from_nothing[:] = [True] * 4
-        self.started = False
+        self.started = self._arrived = False
 
-    def follow(self, values: np.ndarray, smoothing: np.ndarray) -> None:  # audio thread
-        """values, smoothing : (targets,), the knob bank's; what is not a number leaves its knob where it is."""
+    def follow(self, values: np.ndarray, smoothing: np.ndarray) -> bool:  # audio thread
+        """values, smoothing : (targets,), the knob bank's; what is not a number leaves its knob where it is.  False if nothing moved."""
+        if self._arrived and np.array_equal(values, self._seen) and np.array_equal(smoothing, self._smoothing):
+            return False
         target, value, step = self.target, self.value, self._step
         np.clip(values, self._low, self._high, out=step)
         np.copyto(target, step, where=np.isfinite(step, out=self._close))
@@ -56,6 +58,7 @@ class Turned:
         value += step
         np.abs(np.subtract(target, value, out=step), out=step)
         np.copyto(value, target, where=np.less_equal(step, SNAP, out=self._close))
+        self._arrived = self.started and np.array_equal(value, target)
         rate = float(self._rates[self._amount]) if self.started else 1.0
         amount = float(target[self._amount])
         for corner, index in enumerate(self._corners):
@@ -65,7 +68,10 @@ class Turned:
             self.from_nothing[corner] = share == 0.0
             share += rate * (wanted - share)
             self.share[corner] = wanted if abs(wanted - share) <= SNAP else share
+            self._arrived = self._arrived and self.share[corner] == wanted and self.from_nothing[corner] == (wanted == 0.0)
         self.started = True
+        np.copyto(self._seen, values)
+        return True
 
     def _rates_of(self, smoothing: np.ndarray) -> np.ndarray:  # audio thread
         """Share of the way that each value goes in a hop."""
@@ -99,8 +105,15 @@ class Kept:
             np.copyto(self.held, latent)
         self.on = on
         wanted = 1.0 if on else 0.0
+        if self.share == wanted:
+            return
         self.share += (self._rate if started else 1.0) * (wanted - self.share)
         self.share = wanted if abs(wanted - self.share) <= SNAP else self.share
+
+    @property
+    def arrived(self) -> bool:
+        """Whether it neither fades in nor out."""
+        return self.share == (1.0 if self.on else 0.0)
 
     def draw(self, latent: np.ndarray, work: np.ndarray) -> None:  # audio thread
         """latent : (dimensions,), changed in place"""
