@@ -128,7 +128,7 @@ class Edits:
         """Adds each corner's share of the way from `timbre` to its preset."""
         turned = self._turned
         for corner, weight in enumerate(self._weight):
-            share = float(turned.share[corner])
+            share = turned.share[corner]
             if share == 0.0:
                 continue
             chosen, vector = turned.chosen[corner] - 1, self._corner[corner]

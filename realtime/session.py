@@ -83,6 +83,7 @@ class Session:
         features = bundle.manifest.features
         self.knobs, self.channels, self.sample_rate = knobs, channels, sample_rate
         self.meters = new_meters() if meters is None else meters
+        self._meters = {name: self.meters[name] for name in self.meters.dtype.names or ()}  # views, quicker to reach
         self.published = new_published(bundle.manifest) if published is None else published
         self._hops = HopSource(features, sample_rate)
         self._step = HopStep(bundle, knobs, sample_rate, provider, self.meters, self.published, flush_denormals)
@@ -164,7 +165,7 @@ class Session:
         Never raises on bad samples: what is not a number counts as silence.
         """
         started = time.perf_counter()
-        frames, meters = len(block_in), self.meters
+        frames, meters = len(block_in), self._meters
         peak_in, power_in = 0.0, 0.0
         with np.errstate(all="ignore"):
             for start in range(0, frames, CHUNK_SAMPLES):
@@ -173,8 +174,8 @@ class Session:
                 peak_in, power_in = max(peak_in, peak), power_in + power
                 self._process(min(CHUNK_SAMPLES, frames - start), peak, block_out[chunk])
             self._hand_out(block_out, frames)
-        meters["peak_in"], meters["rms_in"] = peak_in, math.sqrt(power_in / max(1, frames * self.channels))
-        meters["latency_samples"] = self.latency_samples
+        meters["peak_in"][...], meters["rms_in"][...] = peak_in, math.sqrt(power_in / max(1, frames * self.channels))
+        meters["latency_samples"][...] = self.latency_samples
         meters["frames"] += frames
         meters["busy_seconds"] += time.perf_counter() - started
 
@@ -221,7 +222,7 @@ class Session:
 
     def _play(self, dry: np.ndarray, mono: np.ndarray, out: np.ndarray) -> None:  # audio thread
         """dry, out : (channels, n), within a hop;  mono : (n,), their mean"""
-        stage, started = self.meters["stage_seconds"], time.perf_counter()
+        stage, started = self._meters["stage_seconds"], time.perf_counter()
         morphed = self._convolver.process(dry)
         filtered = time.perf_counter()
         stage[4] += filtered - started
@@ -265,7 +266,7 @@ class Session:
         self._resynth.change(answer)
 
     def _hand_out(self, block_out: np.ndarray, frames: int) -> None:  # audio thread
-        meters = self.meters
+        meters = self._meters
         peak = _peak(block_out) if frames else 0.0
         if not math.isfinite(peak):
             repair(block_out)
@@ -276,8 +277,8 @@ class Session:
             peak = min(peak, 1.0)
         elif peak > 1.0:
             meters["clipped"] += np.count_nonzero(np.abs(block_out) > 1.0)
-        meters["peak_out"] = peak
-        meters["rms_out"] = math.sqrt(min(float(np.vdot(block_out, block_out)), MOST_POWER) / block_out.size) if frames else 0.0
+        meters["peak_out"][...] = peak
+        meters["rms_out"][...] = math.sqrt(min(float(np.vdot(block_out, block_out)), MOST_POWER) / block_out.size) if frames else 0.0
 
 
 def _peak(block: np.ndarray) -> float:  # audio thread

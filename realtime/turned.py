@@ -16,22 +16,22 @@ CORNERS = ("preset", "preset_b", "preset_c", "preset_d")
 class Turned:
     """The knobs as they stand after smoothing, one call of `follow` per hop.
 
-    value : (targets,), smoothed;  target : (targets,), where they go;  share : (4,), of each corner's preset, smoothed
+    value : (targets,), smoothed;  target : (targets,), where they go;  share : four, of each corner's preset, smoothed
     """
 
     def __init__(self, manifest: Manifest) -> None:
         targets = targets_of(manifest)
         self.index = {target.name: i for i, target in enumerate(targets)}
-        self._low = np.array([target.low for target in targets])
-        self._high = np.array([target.high for target in targets])
+        self._low, self._high = [target.low for target in targets], [target.high for target in targets]
         self._default = np.array([target.default for target in targets])
         self._hop_seconds = manifest.features.hop_seconds
         self.rate = 1 - math.exp(-self._hop_seconds / SMOOTHING_SECONDS)
-        self.target, self.value, self._step, self._smoothing, self._rates, self._seen = (np.zeros(len(targets)) for _ in range(6))
-        self._close = np.empty(len(targets), bool)
+        self.target, self.value, self._smoothing, self._rates, self._seen = (np.zeros(len(targets)) for _ in range(5))
+        self._changed = np.empty(len(targets), bool)
+        self._moving: set[int] = set()  # those that have not arrived
         self._amount = self.index["preset_amount"]
         self._corners = [self.index[name] for name in CORNERS]
-        self.share, self.chosen = np.zeros(4), [0] * 4
+        self.share, self.chosen = [0.0] * 4, [0] * 4
         self.from_nothing = [True] * 4
         self.reset()
 
@@ -39,49 +39,68 @@ class Turned:
         """The next `follow` takes the knobs as they stand, without gliding there."""
         self.target[:] = self._default
         self.value[:] = self._default
+        self._seen[:] = self._default
         self._smoothing[:] = math.nan
-        self.share[:] = 0.0
+        self._moving.clear()
+        self.share[:] = [0.0] * 4
         self.chosen[:] = [0] * 4  # the last preset of each corner is still there to fade out of
         self.from_nothing[:] = [True] * 4
-        self.started = self._arrived = False
+        self.started = self._faded = False
 
     def follow(self, values: np.ndarray, smoothing: np.ndarray) -> bool:  # audio thread
         """values, smoothing : (targets,), the knob bank's; what is not a number leaves its knob where it is.  False if nothing moved."""
-        if self._arrived and np.array_equal(values, self._seen) and np.array_equal(smoothing, self._smoothing):
+        if np.not_equal(smoothing, self._smoothing, out=self._changed).any():
+            self._rate(smoothing)
+        np.not_equal(values, self._seen, out=self._changed)
+        if self._changed.any():
+            self._aim(values)
+        if self.started and self._faded and not self._moving:
             return False
-        target, value, step = self.target, self.value, self._step
-        np.clip(values, self._low, self._high, out=step)
-        np.copyto(target, step, where=np.isfinite(step, out=self._close))
-        np.subtract(target, value, out=step)
-        if self.started:
-            step *= self._rates_of(smoothing)
-        value += step
-        np.abs(np.subtract(target, value, out=step), out=step)
-        np.copyto(value, target, where=np.less_equal(step, SNAP, out=self._close))
-        self._arrived = self.started and np.array_equal(value, target)
+        for i in tuple(self._moving):
+            self._glide(i)
+        self._fade()
+        self.started = True
+        return True
+
+    def _aim(self, values: np.ndarray) -> None:  # audio thread
+        """Where the knobs that changed are to go."""
+        for i in np.flatnonzero(self._changed).tolist():
+            wanted = float(values[i])
+            if math.isfinite(wanted):
+                self._seen[i] = wanted
+                self.target[i] = min(max(wanted, self._low[i]), self._high[i])
+                self._moving.add(i)
+                self._faded = False
+
+    def _glide(self, i: int) -> None:  # audio thread
+        target, value = float(self.target[i]), float(self.value[i])
+        value += (target - value) * (float(self._rates[i]) if self.started else 1.0)
+        if abs(target - value) <= SNAP:
+            value = target
+            self._moving.discard(i)
+        self.value[i] = value
+
+    def _fade(self) -> None:  # audio thread
+        """Each corner's preset in or out."""
         rate = float(self._rates[self._amount]) if self.started else 1.0
-        amount = float(target[self._amount])
+        amount, self._faded = float(self.target[self._amount]), True
         for corner, index in enumerate(self._corners):
-            chosen = round(float(target[index]))
-            wanted, share = amount if chosen else 0.0, float(self.share[corner])
+            chosen = round(float(self.target[index]))
+            wanted, share = amount if chosen else 0.0, self.share[corner]
             self.chosen[corner] = chosen or self.chosen[corner]
             self.from_nothing[corner] = share == 0.0
             share += rate * (wanted - share)
-            self.share[corner] = wanted if abs(wanted - share) <= SNAP else share
-            self._arrived = self._arrived and self.share[corner] == wanted and self.from_nothing[corner] == (wanted == 0.0)
-        self.started = True
-        np.copyto(self._seen, values)
-        return True
+            self.share[corner] = share = wanted if abs(wanted - share) <= SNAP else share
+            if share != wanted or self.from_nothing[corner] != (wanted == 0.0):
+                self._faded = False
 
-    def _rates_of(self, smoothing: np.ndarray) -> np.ndarray:  # audio thread
+    def _rate(self, smoothing: np.ndarray) -> None:  # audio thread
         """Share of the way that each value goes in a hop."""
-        if not np.array_equal(smoothing, self._smoothing):
-            np.copyto(self._smoothing, smoothing)
-            np.clip(smoothing, 1e-9, 60.0, out=self._rates)
-            np.divide(-self._hop_seconds, self._rates, out=self._rates)
-            np.subtract(1.0, np.exp(self._rates, out=self._rates), out=self._rates)
-            np.copyto(self._rates, self.rate, where=~np.isfinite(smoothing))
-        return self._rates
+        np.copyto(self._smoothing, smoothing)
+        np.clip(smoothing, 1e-9, 60.0, out=self._rates)
+        np.divide(-self._hop_seconds, self._rates, out=self._rates)
+        np.subtract(1.0, np.exp(self._rates, out=self._rates), out=self._rates)
+        np.copyto(self._rates, self.rate, where=~np.isfinite(smoothing))
 
 
 class Kept:
