@@ -17,6 +17,7 @@ from realtime.bundle import Features
 from realtime.fourier import RealFourier
 from realtime.resynth_input import NOTHING, InputPhases, likeness, to_unit
 from realtime.resynth_layout import Layout
+from realtime.resynth_level import LevelFollower
 from realtime.resynth_partials import PartialAdvance
 
 MOMENTUM = np.float32(0.8)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
@@ -32,6 +33,7 @@ class Rebuilder:
         self._sound = np.zeros(self._now + layout.last_end, np.float32)  # what was played, then what is still open
         self._framed_view = as_strided(self._sound, (frames, window), (layout.spacing * 4, 4))
         self._input = InputPhases(features, layout, self._now)
+        self._level = LevelFollower(layout)
         self._fourier = RealFourier(window)
         self._partials = PartialAdvance(window, layout.step)
         self._framed = np.empty((frames, window), np.float32)
@@ -49,6 +51,7 @@ class Rebuilder:
     def reset(self) -> None:
         self._sound[:] = 0.0
         self._input.reset()
+        self._level.reset()
         self._going = False
 
     def listen(self, samples: np.ndarray) -> None:  # audio thread
@@ -59,6 +62,7 @@ class Rebuilder:
         """Nothing is played for now."""
         self._going = False
         self._input.forget_attack()
+        self._level.reset()
 
     def play(self, magnitude: np.ndarray, heard: np.ndarray, phase: float, follows: bool) -> np.ndarray:  # audio thread
         """The next samples.
@@ -94,7 +98,8 @@ class Rebuilder:
             self._join(begin, share)
         if not math.isfinite(float(np.dot(self._sound, self._sound))):
             self._sound[:] = 0.0
-        return self._sound[begin : begin + self._layout.step]
+        made = self._sound[begin : begin + self._layout.step]
+        return self._level.follow(made, self._input.samples, heard, 1 - phase if follows else 0.0)
 
     def _go_on(self, magnitude: np.ndarray) -> None:  # audio thread
         """A step later: the last frame's phases move on with its partials."""

@@ -66,7 +66,7 @@ class Turned:
         """Where the knobs that changed are to go."""
         for i in np.flatnonzero(self._changed).tolist():
             wanted = float(values[i])
-            if math.isfinite(wanted):
+            if not math.isnan(wanted):
                 self._seen[i] = wanted
                 self.target[i] = min(max(wanted, self._low[i]), self._high[i])
                 self._moving.add(i)

@@ -143,7 +143,7 @@ def test_midi_stores_captures_learns_and_recalls_and_it_outlives_the_program(sta
     rig.midi(0xB0, 77, 0)
     rig.midi(0xB0, 31, 127)
     rig.midi(0xC0, 7)
-    program.wait_for("snapshot 7")
+    program.wait_for(r"(?m)^snapshot 7")  # not the line that told of storing it
     account = program.end(lambda: program.process.send_signal(signal.SIGINT))
     assert (account["knobs"]["mix"], account["knobs"]["preset"], account["knobs"]["preset_amount"]) == (0, 4, 1)
     assert account["knobs"]["variation_scale"] == 1  # turned to 0, and recalled
