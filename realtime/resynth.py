@@ -8,9 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from realtime.bundle import Features
-from realtime.hops import HopSource
 from realtime.resynth_layout import layout_of
-from realtime.resynth_rate import StepOutput, lead_and_latency
+from realtime.resynth_rate import StepOutput, steps_of
 from realtime.resynth_rebuild import Rebuilder
 
 HIGHEST_LOG = 20.0  # of a decoded magnitude over its level, natural log: what is beyond is no spectrum
@@ -42,10 +41,9 @@ class Resynth:
 
     def __init__(self, features: Features, device_rate: float, latency_ms: float, most: int) -> None:
         layout = layout_of(features, latency_ms)
-        stepped = features.model_copy(update={"hop_samples": layout.step})
-        lead, self.latency_samples = lead_and_latency(stepped, device_rate, layout.latency)
-        self._hops = HopSource(stepped, device_rate)
-        self._output = StepOutput(features.sample_rate, device_rate, layout.step, lead)
+        self._hops = steps_of(features, device_rate, layout.step)
+        self._output = StepOutput(features.sample_rate, device_rate, layout.step, layout.latency)
+        self.latency_samples = self._output.latency_samples
         self._rebuilder = Rebuilder(features, layout)
         self._scale = float(layout.window.sum()) / 2
         self._floor = features.log_floor

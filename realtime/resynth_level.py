@@ -12,7 +12,7 @@ import numpy as np
 
 from realtime.resynth_layout import Layout
 
-LONG_SHARE, SHORT_SHARE = 1 / 4, 1 / 8  # of the window: how long the two running levels look back, 11.6 and 5.8 ms
+LONG_SHARE, SHORT_SHARE = 1 / 4, 3 / 32  # of the window: how long the two running levels look back, 11.6 and 4.4 ms
 UNTOUCHED_DB, FOLLOWED_DB = 2.0, 6.0  # the periods of a low note beat by less than the one; from the other on a difference is made up for entirely
 MOST_DB = 60.0
 SMALLEST_POWER = 1e-14

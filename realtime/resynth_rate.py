@@ -1,87 +1,124 @@
-"""What was made at the model's rate, in steps, handed out at the device's, sample by sample and never too late."""
+"""Between the device's rate and the model's: sound to steps, and what was made of them to sound, sample by sample and never too late."""
 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
-import soxr
 
 from realtime.bundle import Features
 from realtime.hops import HopSource
+from realtime.resynth_polyphase import Polyphase
 
-MEASURED_SECONDS = 2.0  # how long the ways in and out are watched, when a device's rate is not the model's
-SPARE_SAMPLES = 8  # beyond what was ever missing meanwhile
+
+class Steps(Protocol):
+    """What cuts the input; see `realtime.hops.HopSource`.  hop : (1, step), the newest;  ended : whether the last `take` completed it"""
+
+    hop: np.ndarray
+    ended: bool
+
+    def reset(self) -> None: ...
+
+    def take(self, mono: np.ndarray) -> int: ...
+
+
+class ResampledSteps:
+    """Steps at the model's rate from samples at the device's, each as soon as its last sample can be computed."""
+
+    def __init__(self, model_rate: float, device_rate: float, step: int) -> None:
+        self._polyphase = Polyphase(device_rate, model_rate, step)
+        self.hop = np.zeros((1, step))
+        self._made = np.zeros(step, np.float32)
+        self._kept = np.zeros(math.ceil(step * self._polyphase.step_ratio) + 2 * self._polyphase.half + 2, np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        self._kept[:] = 0.0
+        self._filled = self._polyphase.half - 1
+        self._first, self._outputs = -self._filled, 0  # place in the sound of the first sample kept; outputs made so far
+        self.ended = False
+
+    def take(self, mono: np.ndarray) -> int:  # audio thread
+        """Take in samples, (n,), up to the end of the next step.  Returns how many"""
+        step = self.hop.shape[1]
+        missing = self._polyphase.needed_for(self._outputs + step) - (self._first + self._filled)
+        n = min(len(mono), missing)
+        self._kept[self._filled : self._filled + n] = mono[:n]
+        self._filled += n
+        self.ended = n == missing
+        if self.ended:
+            self._polyphase.make(self._kept, self._outputs * self._polyphase.step_ratio - self._first, self._made)
+            self.hop[0] = self._made
+            self._outputs += step
+            self._forget()
+        return n
+
+    def _forget(self) -> None:  # audio thread
+        next_place = int(self._outputs * self._polyphase.step_ratio)
+        past = next_place - self._polyphase.half + 1 - self._first
+        self._filled -= past
+        self._kept[: self._filled] = self._kept[past : past + self._filled]
+        self._first += past
 
 
 class StepOutput:
-    """A queue of samples at the device's rate.
+    """Steps to a queue of samples at the device's rate, `latency_samples` after what they are the sound of.
 
-    lead_samples : zeros that stand before the first step, so that samples are always there when they are due
+    latency : at the model's rate, from the end of the input to the first sample of a step
     """
 
-    def __init__(self, model_rate: float, device_rate: float, step: int, lead_samples: int) -> None:
-        self._rates, self._lead = (model_rate, device_rate), lead_samples
-        self._resampling = model_rate != device_rate
-        most = math.ceil(step * device_rate / model_rate) + 64
-        self._queue = np.zeros(lead_samples + 8 * most)
+    def __init__(self, model_rate: float, device_rate: float, step: int, latency: int) -> None:
+        self._polyphase = None if model_rate == device_rate else Polyphase(model_rate, device_rate, math.ceil(step * device_rate / model_rate) + 2)
+        self._step, most = step, step
+        self.latency_samples, self._lead = latency, step
+        if self._polyphase is not None:
+            into = Polyphase(device_rate, model_rate, step).half + 1  # samples by which a step ends later than its last sample
+            ratio = self._polyphase.step_ratio
+            self.latency_samples = into + math.ceil((latency + self._polyphase.half + 1) / ratio)
+            self._origin = latency - step - self.latency_samples * ratio  # place of the first output among the samples of the steps
+            self._lead = self._polyphase.made_of(0, self._origin)
+            most = math.ceil(step / ratio) + 2
+            self._kept, self._made = np.zeros(step + 2 * self._polyphase.half, np.float32), np.zeros(most, np.float32)
+        self._queue = np.zeros(self._lead + 4 * most)
         self.reset()
 
     def reset(self) -> None:
         self._queue[:] = 0.0
-        self.waiting, self._owed = self._lead, 0
-        if self._resampling:
-            self._resampler = soxr.ResampleStream(*self._rates, 1, dtype="float64", quality="HQ", vr=True)
+        self._waiting = self._outputs = self._lead
+        self._source = 0
+        if self._polyphase is not None:
+            self._kept[:] = 0.0
 
     def put(self, made: np.ndarray) -> None:  # audio thread
         """made : (step,), at the model's rate"""
-        samples = self._resampler.resample_chunk(made.astype(np.float64)) if self._resampling else made
-        skipped = min(self._owed, len(samples))  # zeros went out in their place, so that the delay stays what it is
-        self._owed -= skipped
-        n = min(len(samples) - skipped, len(self._queue) - self.waiting)
-        self._queue[self.waiting : self.waiting + n] = samples[skipped : skipped + n]
-        self.waiting += n
+        samples = made if self._polyphase is None else self._resampled(self._polyphase, made)
+        self._queue[self._waiting : self._waiting + len(samples)] = samples
+        self._waiting += len(samples)
 
     def take(self, out: np.ndarray) -> None:  # audio thread
         """Fill `out`, (n,), with the oldest samples."""
-        n = min(len(out), self.waiting)
-        out[:n] = self._queue[:n]
-        out[n:] = 0.0
-        self._owed += len(out) - n
-        self.waiting -= n
-        self._queue[: self.waiting] = self._queue[n : n + self.waiting]
+        n = len(out)
+        out[:] = self._queue[:n]
+        self._waiting -= n
+        self._queue[: self._waiting] = self._queue[n : n + self._waiting]
+
+    def _resampled(self, polyphase: Polyphase, made: np.ndarray) -> np.ndarray:  # audio thread
+        step, kept = self._step, self._kept
+        kept[:-step] = kept[step:]
+        kept[-step:] = made
+        self._source += step
+        count = polyphase.made_of(self._source, self._origin)
+        samples = self._made[: count - self._outputs]
+        origin: Fraction = self._origin + self._outputs * polyphase.step_ratio - (self._source - len(kept))
+        polyphase.make(kept, origin, samples)
+        self._outputs = count
+        return samples
 
 
-def lead_and_latency(features: Features, device_rate: float, latency: int) -> tuple[int, int]:
-    """How many zeros must stand before the first step, and the delay from in to out, both in samples at the device's rate.
-
-    features : with steps as hops;  latency : at the model's rate, of what makes the steps
-
-    At another rate both are measured: an impulse is sent in, resampled, cut into steps, put together again late and resampled.
-    """
+def steps_of(features: Features, device_rate: float, step: int) -> Steps:
+    """What cuts the device's sound into steps at the model's rate."""
     if device_rate == features.sample_rate:
-        return features.hop_samples, latency
-    hops, step = HopSource(features, device_rate), features.hop_samples
-    output = StepOutput(features.sample_rate, device_rate, step, 0)
-    late = np.zeros(latency)
-    total = math.ceil(MEASURED_SECONDS * device_rate)
-    impulse = total // 2
-    sound = np.zeros(total)
-    sound[impulse] = 1.0
-    made: list[np.ndarray] = []
-    taken, given, missing = 0, 0, 0
-    while taken < total:
-        n = hops.take(sound[taken:])
-        taken += n
-        missing = max(missing, taken - given)
-        if hops.ended:
-            late[:-step] = late[step:]
-            late[-step:] = hops.hop[0]
-            before = output.waiting
-            output.put(late[:step])
-            part = np.empty(output.waiting - before)
-            output.take(part)
-            given += len(part)
-            made.append(part)
-    lead = missing + SPARE_SAMPLES
-    return lead, lead + int(np.argmax(np.abs(np.concatenate(made)))) - impulse
+        return HopSource(features.model_copy(update={"hop_samples": step}), device_rate)
+    return ResampledSteps(features.sample_rate, device_rate, step)
