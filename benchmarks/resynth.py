@@ -105,8 +105,8 @@ def measure(features: Features, notes: list[Note], out: Path | None) -> dict[str
         for phase in PHASES:
             way, sounds = measure_way(features, notes, DEFAULT_MS, phase, kind)
             rows.append({"phase": phase, "ms_per_hop": way.ms_per_hop} | figures(way.distances, references[0.0]))
-            if kind == "real":
-                result["kept"][str(phase)] = kept(features, notes, sounds)
+            if kind == "real" or phase == 0.0:
+                result["kept"][f"{kind} magnitudes, phase {phase:g}"] = kept(features, notes, sounds)
             if phase == 0.0:
                 heard[kind] = sounds
         result["default"][kind] = rows

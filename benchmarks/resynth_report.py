@@ -26,7 +26,7 @@ def as_markdown(doc: str, about: dict[str, Any], result: dict[str, Any]) -> str:
         parts += [f"## From {kind} magnitudes", table(_header("way", "ms per hop"), rows), _verdict(kind, result)]
         rows = [_latency_row(row) for row in result["by_latency"][kind]]
         parts += ["With rebuilt phases (0), by latency:", table(_header("asked, ms", "samples", "is, ms", "ms per hop"), rows)]
-    parts += ["## Pitch and attacks, from real magnitudes at 6 ms", table(*_kept_rows(result["kept"])), result["pictures"]]
+    parts += ["## Pitch and attacks at 6 ms", table(*_kept_rows(result["kept"])), result["pictures"]]
     parts.append(f"A hop lasts {about['hop_ms']:.1f} ms. *As good* is the share of notes at least as good as Griffin-Lim without momentum.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -73,9 +73,7 @@ def _kept_rows(kept: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         "rise_ms_median": ("rise 10 … 90 %, ms, median", "{:.1f}"),
         "dry_rise_ms_median": ("the same, dry", "{:.1f}"),
     }
-    rows = [
-        [f"phase {phase}", *(form.format(found[key]) if key in found else "" for key, (_, form) in names.items())] for phase, found in kept.items()
-    ]
+    rows = [[way, *(form.format(found[key]) if key in found else "" for key, (_, form) in names.items())] for way, found in kept.items()]
     return ["", *(name for name, _ in names.values())], rows
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from realtime.bundle import Features
 from realtime.spectrum import periodic_hann
 
-AHEAD_FRAMES, FRAMES = 5, 8  # at most so many frames end after now, and so many are there in all
-TRANSFORMS = 48  # of a window, there and back, for a hop: what rounds of agreement may cost
+FRAMES = 8  # of them, which end up to seven eighths of a window after now; transforms of four or eight at once are the fast ones
+TRANSFORMS = 40  # of a window, there and back, for a hop: what rounds of agreement may cost
 LONGEST_SHARE = 0.5  # of the window: a longer synthesis has nothing to gain, for then the frame's middle is played when it is due
 AGREEMENT = 1e-3  # of the largest sum of squared windows: below it, at the ends of the frames, nothing is lifted
 
@@ -24,8 +24,7 @@ class Layout:
     ends : (frames,), where each frame ends, ascending and evenly spaced; those after now are expected, not known
     window : (bins' window,), periodic Hann
     rounds : of agreement in each step
-    weights : (frames, window), float32, of each frame's samples in the sum
-    share : (open,), float32, 1 / sum of the squared windows so weighed, over the open samples: from −latency to the last frame's end
+    weights : (frames, open), float32, of each frame's samples in the sum: the open ones, from −latency to the last frame's end
     """
 
     latency: int
@@ -35,7 +34,6 @@ class Layout:
     ends: np.ndarray
     window: np.ndarray
     weights: np.ndarray
-    share: np.ndarray
 
     @property
     def last_end(self) -> int:
@@ -56,16 +54,20 @@ def layout_of(features: Features, latency_ms: float) -> Layout:
     unit = max(divisor for divisor in range(1, step + 1) if step % divisor == 0 and divisor <= max(1, step // 2))
     latency = max(step, min(unit * round(wanted / unit), longest // unit * unit))
     spacing = max(1, window_samples // 8)
-    behind = min((latency - 1) // spacing, FRAMES - 1 - AHEAD_FRAMES // 2)
-    ahead = min(AHEAD_FRAMES, FRAMES - 1 - behind)
-    ends = spacing * np.arange(-behind, ahead + 1)
+    behind = min((latency - 1) // spacing, FRAMES // 2)
+    ends = spacing * np.arange(-behind, FRAMES - behind)
     window = periodic_hann(window_samples)
-    trust = np.exp2(-np.maximum(ends, 0) / spacing)  # each frame further ahead is expected with half the trust
-    total = np.zeros(latency + ends[-1])
-    for end, weight in zip(ends, trust, strict=True):
-        start = latency + end - window_samples  # of the frame among the open samples
-        total[max(start, 0) : latency + end] += weight * window[max(-start, 0) :] ** 2
-    share = 1 / np.maximum(total, AGREEMENT * total.max())
-    weights = trust[:, None] * window
     rounds = max(3, round(TRANSFORMS / len(ends) * step / hop))
-    return Layout(latency, step, spacing, rounds, ends, window, weights.astype(np.float32), share.astype(np.float32))
+    return Layout(latency, step, spacing, rounds, ends, window, _weights(window, ends, spacing, latency))
+
+
+def _weights(window: np.ndarray, ends: np.ndarray, spacing: int, latency: int) -> np.ndarray:
+    """(frames, open): a frame further ahead by `spacing` is expected with half the trust; where all agree, the sum is what they agree on."""
+    weights, squares = (np.zeros((len(ends), latency + int(ends[-1]))) for _ in range(2))
+    for row, end in enumerate(ends):
+        start = latency + int(end) - len(window)  # of the frame among the open samples
+        part = window[max(-start, 0) :] * 2.0 ** -max(end / spacing, 0.0)
+        weights[row, max(start, 0) : latency + end] = part
+        squares[row, max(start, 0) : latency + end] = part * window[max(-start, 0) :]
+    total = squares.sum(0)
+    return (weights / np.maximum(total, AGREEMENT * total.max())).astype(np.float32)

@@ -27,20 +27,21 @@ class LevelFollower:
         self._long, self._short, self._step = max(1, round(LONG_SHARE * window)), max(1, round(SHORT_SHARE * window)), step
         self._begin = -layout.latency - self._long  # of what is looked at, from the input's end
         self._frame_power = 2 / (window * float(layout.window @ layout.window))  # of a spectrum's squared size
+        self._levels = np.zeros(max(1, layout.latency // step))  # of the frames from that of the sound played now to the newest, nepers
         self._past = np.zeros(self._long + step)  # what was made so far
         self._sums = np.zeros(self._long + step + 1)
         self._heard, self._brief, self._made, self._other = (np.empty(step) for _ in range(4))
-        fade = max(1, step // 4)
-        self._fade = 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
         self._played = np.zeros(step, np.float32)
         self.reset()
 
     def reset(self) -> None:
         self._past[:] = 0.0
+        self._levels[:] = 0.5 * math.log(SMALLEST_POWER)
         self._last = 0.0  # gain at the end of the step before, nepers
 
-    def follow(self, made: np.ndarray, samples: np.ndarray, frame: np.ndarray, share: float) -> np.ndarray:  # audio thread
+    def follow(self, made: np.ndarray, before: np.ndarray, samples: np.ndarray, frame: np.ndarray, share: float) -> np.ndarray:  # audio thread
         """made : (step,), float32, to be played now
+        before : (fade,), float32, how much of its beginning is the end of what was made a step before, with the gain it had then
         samples : the input up to now;  frame : (bins,), float32, of the input, that `made` was made of, in the units of the windowed FFT
         share : 0 = leave it as it is … 1 = follow
 
@@ -48,10 +49,13 @@ class LevelFollower:
         -------
         ndarray, (step,), float32: `made` itself where nothing is to be done, else a view overwritten by the next call
         """
-        past, step = self._past, self._step
+        past, levels, step = self._past, self._levels, self._step
+        levels[:-1] = levels[1:]
+        levels[-1] = 0.5 * math.log(float(np.dot(frame, frame)) * self._frame_power + SMALLEST_POWER)
         past[:-step] = past[step:]
         past[-step:] = made
-        if share <= 0.0 and self._last == 0.0:
+        last = self._last
+        if share <= 0.0 and last == 0.0:
             return made
         end = self._begin + self._long + step
         self._sum(samples[self._begin : end or None])
@@ -60,22 +64,31 @@ class LevelFollower:
         self._sum(past)
         quiet = self._running(self._long, self._made)
         np.maximum(quiet, (self._sums[-1] - self._sums[self._long]) / step, out=quiet)
-        gain = self._gain(heard, quiet, float(np.dot(frame, frame)) * self._frame_power, share)
+        gain = self._gain(heard, quiet, share)
         if gain is None:
             return made
-        np.multiply(made, gain, out=self._played, casting="same_kind")
-        return self._played
+        played = np.multiply(made, gain, out=self._played, casting="same_kind")
+        n = len(before)
+        more = np.subtract(math.exp(last), gain[:n], out=self._brief[:n])
+        more *= before
+        np.add(played[:n], more, out=played[:n], casting="same_kind")
+        return played
 
-    def _gain(self, heard: np.ndarray, made: np.ndarray, frame: float, share: float) -> np.ndarray | None:  # audio thread
-        """Where what was made and the frame are both quieter than what is heard, or both louder: the smaller difference; None = 1 throughout."""
+    def _gain(self, heard: np.ndarray, made: np.ndarray, share: float) -> np.ndarray | None:  # audio thread
+        """Where what was made and a frame it was made of are both quieter than what is heard, or both louder: the smaller difference.
+
+        heard, made : (step,), powers, overwritten.  Returns None for a gain of 1 throughout
+        """
         heard += SMALLEST_POWER
         made += SMALLEST_POWER
         np.log(np.divide(heard, made, out=made), out=made)
         made *= 0.5
-        heard /= frame + SMALLEST_POWER
         np.log(heard, out=heard)
         heard *= 0.5
-        least, most = np.minimum(heard, made, out=self._brief), np.maximum(heard, made, out=self._other)
+        least = np.subtract(heard, self._levels.min(), out=self._brief)
+        most = np.subtract(heard, self._levels.max(), out=self._other)
+        np.minimum(least, made, out=least)
+        np.maximum(most, made, out=most)
         np.maximum(least, 0.0, out=least)
         np.minimum(most, 0.0, out=most)
         nepers = np.add(least, most, out=self._heard)
@@ -86,9 +99,9 @@ class LevelFollower:
         nepers *= size
         nepers *= share
         np.clip(nepers, -MOST_DB * NEPERS, MOST_DB * NEPERS, out=nepers)
-        nepers[: len(self._fade)] += self._fade * (self._last - nepers[0])
+        idle = self._last == 0.0 and not nepers.any()
         self._last = float(nepers[-1])
-        if not nepers.any():
+        if idle:
             return None
         return np.exp(nepers, out=nepers)
 

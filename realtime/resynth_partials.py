@@ -35,8 +35,8 @@ class PartialAdvance:
         """
         owner = self._owners(magnitude)
         angle = np.multiply(self._offset, self._radians, out=self._curvature)
-        np.cos(angle, out=self._turn.real)
-        np.sin(angle, out=self._turn.imag)
+        self._turn.real = np.cos(angle, out=self._log)
+        self._turn.imag = np.sin(angle, out=self._log)
         self._turn *= self._whole
         self._turn *= spectrum
         self._turn *= self._middle

@@ -20,7 +20,7 @@ from realtime.resynth_layout import Layout
 from realtime.resynth_level import LevelFollower
 from realtime.resynth_partials import PartialAdvance
 
-MOMENTUM = np.float32(0.8)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
+MOMENTUM = np.float32(1.2)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
 
 
 class Rebuilder:
@@ -39,10 +39,12 @@ class Rebuilder:
         self._framed = np.empty((frames, window), np.float32)
         self._last_framed = np.empty(window, np.float32)
         self._spectra, self._mixed = (np.empty((frames, bins), np.complex64) for _ in range(2))
-        self._size = np.empty((frames, bins), np.float32)
+        self._size, self._ratio = np.empty((frames, bins), np.float32), np.zeros((frames, bins), np.complex64)
         self._ahead, self._last = np.empty(bins, np.complex64), np.empty(bins, np.complex64)
-        self._total, self._before, self._expected = (np.empty(len(layout.share), np.float32) for _ in range(3))
-        self._parts = [(f, max(s, 0), max(-s, 0)) for f, s in enumerate(int(end) + layout.latency - window for end in layout.ends)]
+        self._total, self._before, self._expected = (np.empty(layout.weights.shape[1], np.float32) for _ in range(3))
+        first = window - layout.latency - int(layout.ends[0])  # the first open sample in the first frame; in each later one it lies earlier
+        self._open_view = as_strided(self._framed.reshape(-1)[first:], layout.weights.shape, (4 * (window - layout.spacing), 4))
+        self._weighed = np.empty(layout.weights.shape, np.float32)
         fade = max(1, layout.step // 4)
         self._fade = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
         self._promised, self._step_back = np.zeros(fade, np.float32), np.empty(fade, np.float32)
@@ -99,7 +101,9 @@ class Rebuilder:
         if not math.isfinite(float(np.dot(self._sound, self._sound))):
             self._sound[:] = 0.0
         made = self._sound[begin : begin + self._layout.step]
-        return self._level.follow(made, self._input.samples, heard, 1 - phase if follows else 0.0)
+        going_on = np.multiply(self._fade, np.float32(1 - share), out=self._expected[: len(self._fade)])
+        going_on *= self._promised
+        return self._level.follow(made, going_on, self._input.samples, heard, 1 - phase if follows else 0.0)
 
     def _go_on(self, magnitude: np.ndarray) -> None:  # audio thread
         """A step later: the last frame's phases move on with its partials."""
@@ -135,8 +139,8 @@ class Rebuilder:
             spectra += np.multiply(self._input.heard, np.float32(share), out=self._mixed)
         np.abs(spectra, out=self._size)
         self._size += NOTHING
-        np.divide(magnitude, self._size, out=self._size)
-        spectra *= self._size
+        np.divide(magnitude, self._size, out=self._ratio.real)
+        spectra *= self._ratio
         self._fourier.inverse(spectra, self._framed)
         self._overlap(self._total)
         self._sound[self._now - self._layout.latency :] = self._total
@@ -156,13 +160,9 @@ class Rebuilder:
         self._sound[self._now - self._layout.latency :] += further
 
     def _overlap(self, total: np.ndarray) -> None:  # audio thread
-        """`_framed`, weighed, overlapped and added where samples are open."""
-        frames = np.multiply(self._framed, self._layout.weights, out=self._framed)
-        total[:] = 0.0
-        for row, start, skipped in self._parts:
-            part = frames[row, skipped:]
-            total[start : start + len(part)] += part
-        total *= self._layout.share
+        """`_framed`, weighed, overlapped and added where samples are open; beyond a frame's ends, where others lie, its weight is 0."""
+        np.multiply(self._open_view, self._layout.weights, out=self._weighed)
+        np.add.reduce(self._weighed, axis=0, out=total)
 
     def _keep_the_rest(self, magnitude: np.ndarray, heard: np.ndarray, share: float) -> None:  # audio thread
         """Add what frames cannot tell of the input, the beginning of an attack above all, at the level of what is wanted."""

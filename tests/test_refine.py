@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
 FEATURES = FeatureConfig(window_samples=512, hop_samples=512, cutoff_quefrency=60, normalisation="running")
 SMALL = PerturbationConfig(FEATURES.bins, 6, 6, 4, 12, 32, 2, False, envelope_coefficients=40)
-SLOW = 4.0  # bias of the update gate: states then last for some fifty frames
+SLOW = 2.0  # bias of the update gate: each layer's state then changes by an eighth a frame
 
 
-def forgetful(config: PerturbationConfig = SMALL) -> PerturbationVAE:
+def reluctant(config: PerturbationConfig = SMALL) -> PerturbationVAE:
     """A model whose decoder takes long to follow."""
     torch.manual_seed(5)
     model = PerturbationVAE(config).eval()
@@ -29,7 +30,9 @@ def forgetful(config: PerturbationConfig = SMALL) -> PerturbationVAE:
         for layer in (model.decoder_stack.body, model.decoder_stack.head):
             for name, bias in layer.named_parameters():
                 if name.startswith("bias_ih"):
-                    bias[config.decoder_hidden : 2 * config.decoder_hidden] = SLOW
+                    bias[model.decoder_stack.hidden : 2 * model.decoder_stack.hidden] = SLOW
+        model.output.weight.mul_(3)
+        model.head("timbre").mean.weight.mul_(4)  # so that the timbres of these few sounds differ audibly
     return model
 
 
@@ -49,26 +52,26 @@ def reached(model: PerturbationVAE, frames: int) -> float:
 
 def test_decoder_follows_and_the_encoders_stay_to_the_bit(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "slow.pt", tmp_path / "quick.pt"
-    save_slim(Checkpoint(FEATURES, forgetful(), {"command": "as said"}), source)
-    assert refine.main([str(source), "--data", str(tiny_data), "--out", str(out), "--minutes", "0.1", "--seed", "3"]) == 0
+    save_slim(Checkpoint(FEATURES, reluctant(), {"command": "as said"}), source)
+    assert refine.main([str(source), "--data", str(tiny_data), "--out", str(out), "--steps", "60", "--seed", "3", "--learning-rate", "0.02"]) == 0
     assert "--keep-knobs" in capsys.readouterr().out
     before, after = (load_checkpoint(path) for path in (source, out))
     assert isinstance(before.model, PerturbationVAE)
     assert isinstance(after.model, PerturbationVAE)
     assert reached(before.model, 10) < 0.4
-    assert reached(after.model, 10) > reached(before.model, 10) + 0.2
+    assert reached(after.model, 10) > reached(before.model, 10) + 0.08
     changed = {name for name, value in before.model.state_dict().items() if not torch.equal(value, after.model.state_dict()[name])}
     assert changed
     assert all(name.startswith(("decoder_stack.", "output.")) for name in changed)
     assert after.info["command"] == "as said"
     assert after.info["refinement"]["seed"] == 3
-    assert after.info["refinement"]["steps"] > 5
+    assert after.info["refinement"]["steps"] == 60
 
 
 def test_kept_knobs_keep_directions_and_presets_and_are_heard_anew(tiny_data: Path, tmp_path: Path) -> None:
     source, first, out = (tmp_path / f"{name}.pt" for name in ("source", "first", "again"))
-    save_slim(Checkpoint(FEATURES, forgetful(), {}), source)
-    sizes = {"command": None, "train_sounds": 112, "test_sounds": 40, "seconds": 0.3, "seed": 0, "tuning_steps": 1}
+    save_slim(Checkpoint(FEATURES, reluctant(), {}), source)
+    sizes: dict[str, Any] = {"command": None, "train_sounds": 112, "test_sounds": 40, "seconds": 0.3, "seed": 0, "tuning_steps": 1}
     release.release(source, tiny_data, first, **sizes)
     old = load_checkpoint(first)
     assert old.knobs is not None

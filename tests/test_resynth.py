@@ -14,6 +14,7 @@ from realtime.bundle import Features, embedded_bundle, load_bundle
 from realtime.hops import HopSource
 from realtime.resynth import Resynth
 from realtime.resynth_layout import layout_of
+from realtime.resynth_rate import StepOutput, steps_of
 from realtime.spectrum import FrameAnalyser
 from tests.miniatures import CELLO, CLARINET, FLUTE, PIANO, notes
 
@@ -129,6 +130,27 @@ def test_at_another_rate_the_latency_includes_both_resamplers(rate: float) -> No
     assert np.abs(out[late:][part] - sound[part]).max() < 0.03, "no sample is missing, none is twice there"
 
 
+@pytest.mark.parametrize("rate", [44101, 48000, 96000])
+def test_other_rates_cost_little_time_and_nothing_audible(rate: int) -> None:
+    """Into steps and out again: late by exactly what is said, however it is cut, with no mirrored and no aliased tone."""
+    steps, output, rng = steps_of(FEATURES, rate, HOP), StepOutput(RATE, rate, HOP, HOP), np.random.default_rng(0)
+    assert output.latency_samples < 0.009 * rate
+    sound = 0.2 * np.sin(2 * np.pi * np.outer([97, 997, 9001, 19001], np.arange(rate)) / rate).sum(0)
+    out, start, made = np.zeros(rate), 0, None
+    while start < rate:
+        if made is not None:
+            output.put(made)
+        taken = steps.take(sound[start : start + int(rng.integers(1, 300))])
+        output.take(out[start : start + taken])
+        start += taken
+        made = steps.hop[0].astype(np.float32) if steps.ended else None
+    late = output.latency_samples
+    error = (out[late:] - sound[:-late])[2000:]
+    assert np.abs(error).max() < 1e-3
+    spectrum = np.abs(np.fft.rfft(error * np.blackman(len(error)))) / (0.42 * len(error) / 2)
+    assert spectrum[: int(20000 * len(error) / rate)].max() < 4e-4
+
+
 @pytest.mark.parametrize(("rate", "phase"), [(RATE, 0.0), (48000, 0.4)])
 def test_any_cutting_into_blocks_gives_the_same_samples_and_reset_is_as_new(rate: float, phase: float) -> None:
     sound = note(CELLO, 55, 0.3)
@@ -160,6 +182,41 @@ def test_more_latency_comes_nearer_and_a_frames_middle_is_near_in_decibels_too()
     assert found[1][1] < found[0][1]
 
 
+def clarinets_curve() -> Curve:
+    """Whatever is played, a clarinet is decoded: nothing of the input's spectrum, so nothing of the input itself can be let through."""
+    frozen = magnitudes(note(CLARINET, 60))[60]
+    shape = np.log(frozen / frozen.mean() + FEATURES.log_floor)
+    return lambda frame: (shape, float(frame.amplitude.mean()) or 1.0)
+
+
+def test_with_another_sounds_spectrum_a_burst_is_where_it_was_and_hardly_longer_than_it_was() -> None:
+    """Five milliseconds of noise in silence; a frame is nine times as long."""
+    rng, length = np.random.default_rng(7), round(0.005 * RATE)
+    starts = 12000 + 9000 * np.arange(5) + rng.integers(0, 2000, 5)
+    sound = np.zeros(60000)
+    for start in starts:
+        sound[start : start + length] = 0.3 * rng.standard_normal(length)
+    resynth = resynth_of()
+    out = played(resynth, sound, curve=clarinets_curve())[resynth.latency_samples :]
+    for start in starts:
+        power, dry = (np.square(found[start - 2000 : start + 5000]) for found in (out, sound))
+        place = np.arange(7000) - 2000
+        assert abs(place @ power / power.sum() - place @ dry / dry.sum()) < HOP
+        so_far = np.cumsum(power) / power.sum()
+        assert place[np.argmax(so_far > 0.05)] > -10, "nothing is heard before it"
+        assert place[np.argmax(so_far > 0.95)] < 3.2 * length, "nor long after it"
+        assert abs(10 * np.log10(power.sum() / dry.sum())) < 4
+
+
+@pytest.mark.parametrize("key", [52, 64])
+def test_with_another_sounds_spectrum_a_plucked_note_rises_as_fast_as_it_did(key: int) -> None:
+    sound = np.concatenate([np.zeros(30000), note(PIANO, key)[1111:]])
+    resynth = resynth_of()
+    out = played(resynth, sound, curve=clarinets_curve())[resynth.latency_samples :]
+    assert abs(_rise(out) - _rise(sound[: len(out)])) < HOP
+    assert _rise(out, 0.1) > _rise(sound, 0.1) - 0.003 * RATE, "it does not begin before"
+
+
 @pytest.mark.parametrize("phase", [0.0, 0.5])
 def test_nothing_is_heard_where_steps_meet(phase: float) -> None:
     """The third difference of a pure tone would show a leap every 256 samples."""
@@ -179,10 +236,10 @@ def test_an_attack_is_where_it_was(phase: float) -> None:
     assert abs(_rise(out) - _rise(sound[: len(out)])) < 0.004 * RATE
 
 
-def _rise(sound: np.ndarray) -> int:
+def _rise(sound: np.ndarray, share: float = 0.5) -> int:
     envelope = np.sqrt(np.convolve(np.square(sound), np.ones(128) / 128, "same"))
     first = slice(0, 30000 + RATE // 10)
-    return int(np.argmax(envelope >= 0.5 * envelope[first].max()))
+    return int(np.argmax(envelope >= share * envelope[first].max()))
 
 
 def test_between_the_two_phases_a_tone_keeps_its_level_there_is_no_comb() -> None:

@@ -5,6 +5,7 @@ They travel in the checkpoint, so that exporting needs no data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,33 @@ def measure_knobs(
         "pitch_axes": pitched,
         "pitch_anchors": pitch_anchors(model, features, learnt, presets, rest, tuning_steps),
     }
+
+
+def measure_again(
+    model: TimbreVAE,
+    features: FeatureExtractor,
+    train: SoundSet,
+    held_out: SoundSet,
+    seconds: float,
+    knobs: Mapping[str, Any],
+    table: LatentTable,
+    tuning_steps: int = 0,
+) -> dict[str, Any]:
+    """The same knobs for a model of which only the decoder has changed: directions, labels, order and presets stay to the letter, how much a
+    step is heard and the curve of pitch are measured anew.
+
+    knobs : as `measure_knobs` gave them;  table : latents of the training sounds
+    """
+    probe = _probe_latents(model, features, held_out, seconds)
+    again = {}
+    for kind, latent in (("axes", "timbre"), ("variation_axes", "variation"), ("pitch_axes", "pitch")):
+        effects = effects_db(model, probe, [np.array(axis["direction"]) for axis in knobs[kind]], latent)
+        again[kind] = [{**axis, "effect_db": round(effect, 3)} for axis, effect in zip(knobs[kind], effects, strict=True)]
+    variation = variation_frames(model, features, train, seconds)
+    rest = None if variation is None else variation.mean(0)
+    known = np.isfinite(train.pitch) & (table.frames > 0)
+    learnt = Notes(table.latents["pitch"][known], train.pitch[known])
+    return {**knobs, **again, "pitch_anchors": pitch_anchors(model, features, learnt, knobs["presets"], rest, tuning_steps)}
 
 
 @torch.no_grad()

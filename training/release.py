@@ -20,7 +20,7 @@ from training.data.options import number
 from training.evaluate import add_sizes, sizes
 from training.evaluation.measurement import about, measure, read_matching, subset
 from training.features import FeatureExtractor
-from training.knobs import measure_knobs
+from training.knobs import measure_again, measure_knobs
 from training.knobs_pitch import playable
 from training.models.latents import parameters_of
 
@@ -38,13 +38,26 @@ def release(
     seconds: float,
     seed: int,
     tuning_steps: int = TUNING_STEPS,
+    keep_knobs: bool = False,
 ) -> dict[str, object]:
-    """Write `out` and its card `out.json`; return the card."""
+    """Write `out` and its card `out.json`; return the card.
+
+    keep_knobs : the directions and presets it carries stay, and only what the decoder makes of them is measured
+
+    Raises
+    ------
+    CheckpointError
+        If it carries none that could be kept.
+    """
     checkpoint = load_checkpoint(source)
+    kept = checkpoint.knobs if keep_knobs else None
+    if keep_knobs and not (kept and "pitch_axes" in kept):
+        raise CheckpointError(f"{source} carries no knobs, or not all, so they cannot be kept; release it without --keep-knobs")
     found = measure(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
     held_out = _held_out(checkpoint, data, train_sounds, seed)
     features = FeatureExtractor(checkpoint.features)
-    knobs = measure_knobs(checkpoint.model, features, found.train, held_out, seconds, found.train_table, tuning_steps)
+    asked = (checkpoint.model, features, found.train, held_out, seconds)
+    knobs = measure_again(*asked, kept, found.train_table, tuning_steps) if kept else measure_knobs(*asked, found.train_table, tuning_steps)
     source_set = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
     source_set = {key: value for key, value in source_set.items() if not isinstance(value, list | dict)}
     info = {key: value for key, value in checkpoint.info.items() if key != "data"} | {"data": source_set}
@@ -113,16 +126,21 @@ def main(arguments: list[str] | None = None) -> int:
         "--tuning-steps", type=number(0, 10**6, int), default=TUNING_STEPS, metavar="N", help="of the curve of pitch; 0: plain averages (%(default)s)"
     )
     parser.add_argument("--add-missing", action="store_true", help="of a checkpoint released earlier: measure only the knobs it lacks, keep the rest")
+    parser.add_argument(
+        "--keep-knobs", action="store_true", help="of a refined checkpoint: keep directions and presets, measure what the decoder makes of them"
+    )
     add_sizes(parser)
     options = parser.parse_args(arguments)
     paths = (options.checkpoint, options.data, options.out)
     chosen = sizes(options) | {"tuning_steps": options.tuning_steps}
     try:
+        if options.add_missing and options.keep_knobs:
+            raise CheckpointError("--add-missing keeps all that was measured, --keep-knobs only directions and presets; give one of them")
         if options.add_missing:
             del chosen["test_sounds"]
             card = add_missing(*paths, **chosen)
         else:
-            card = release(*paths, command=options.command, **chosen)
+            card = release(*paths, command=options.command, keep_knobs=options.keep_knobs, **chosen)
     except (CheckpointError, DataError, OSError) as error:
         print(f"training.release: {error}", file=sys.stderr)
         return 2
