@@ -141,7 +141,8 @@ def _sound_options(sound: argparse._ArgumentGroup) -> None:
         type=float,
         default=DEFAULT_LATENCY_MS,
         metavar="MS",
-        help=f"of the resynth way out, {LATENCY_MS[0]:g} … {LATENCY_MS[1]:g}; default {DEFAULT_LATENCY_MS:g}; more sounds better, up to half the model's window",
+        help=f"of the resynth way out, {LATENCY_MS[0]:g} … {LATENCY_MS[1]:g}, at most half the model's window; default {DEFAULT_LATENCY_MS:g}; "
+        "more sounds better",
     )
     sound.add_argument("--snapshots", type=Path, metavar="FILE.toml", help="snapshots' file; default: neiro-snapshots.toml here")
     sound.add_argument("--snapshot", metavar="NUMBER|NAME", help="start with a snapshot")
