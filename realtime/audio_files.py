@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from realtime.whole_file import replace_file
 
 SUBTYPES = ("FLOAT", "PCM_24")  # preferred, where the format has them; else the format's own default
 FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".wave": "WAV", ".snd": "AU"}  # extensions that are not the format's name
@@ -140,15 +140,7 @@ def _refuse_cut_ogg(path: Path) -> None:
 
 
 def _replace(path: Path, content: memoryview) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_file(path, content)
     except OSError as error:
         raise AudioFileError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from realtime.desk import Desk
 from realtime.knobmap import built_in_map
 from realtime.mapfile import Knob, KnobMapError, parse_knobs, read_text
+from realtime.whole_file import replace_file
 
 HEADER = re.compile(r"""\s*\[\[\s*["']?knob["']?\s*\]\]\s*(#.*)?$""")
 ENTRY = re.compile(r"""\s*["']?(\w+)["']?\s*=\s*("[^"]*"|'[^']*'|[^#]*?)\s*(#.*)?$""")
@@ -70,16 +69,9 @@ def same_control(knob: Knob, other: Knob) -> bool:
 
 def save(path: Path, text: str) -> None:
     """Whole or not at all: written beside the file, then renamed. Raises KnobMapError."""
-    target = path.resolve()  # a link stays one
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(text.encode("utf-8"))
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
+        replace_file(path, text.encode("utf-8"))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise KnobMapError(f"cannot write the knob map {path}: {error.strerror or error}") from None
 
 

@@ -6,7 +6,6 @@ python -m realtime.run --input in.wav --output out.wav --midi turns.mid
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -27,6 +26,7 @@ from realtime.published import new_published
 from realtime.snapshot_file import SnapshotError
 from realtime.stage import set_stage
 from realtime.supervise import StreamError
+from realtime.whole_file import replace_file
 
 KNOWN_ERRORS = (UsageError, BundleError, KnobError, KnobMapError, SnapshotError, DeviceError, MidiError, StreamError)
 
@@ -111,13 +111,9 @@ def _write_json(path: Path | None, content: dict) -> None:
     """Whole or not at all: written beside the target, then renamed."""
     if path is None:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode("utf-8"))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
 
 

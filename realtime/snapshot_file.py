@@ -16,9 +16,7 @@ values = [0.5, …]
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from realtime.controls import SLOTS
 from realtime.desk import LAST_SNAPSHOT
+from realtime.whole_file import replace_file
 
 DEFAULT_FILE = Path("neiro-snapshots.toml")
 LONGEST_NAME = 100
@@ -110,18 +109,10 @@ def write_snapshots(path: Path, snapshots: Iterable[Snapshot]) -> None:
         The old file is then still whole.
     """
     text = HEADER + "".join(_lines(snapshot) for snapshot in snapshots)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_file(path, text.encode("utf-8"))
     except OSError as error:
         raise SnapshotError(f"cannot write the snapshots {path}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _lines(snapshot: Snapshot) -> str:
