@@ -137,7 +137,8 @@ class Session:
             if part is not None:
                 part.reset()
         resynth, mix, gain_db = (self._knob(name) for name in ("resynth", "mix", "gain_db"))
-        self._resynth.begin(resynth, mix, 10 ** (gain_db / 20))
+        self._answer.gain = 10 ** (gain_db / 20)
+        self._resynth.begin(resynth, mix, self._answer.gain)
         self._missed = 0
 
     def _knob(self, name: str) -> float:
@@ -254,6 +255,8 @@ class Session:
         newest = worker.fetch()
         given = worker.give(hop)
         self._missed = 0 if newest is not None else self._missed + 1
+        if newest is not None:
+            self._answer.gain = newest.gain  # for the dry sound, if the next ones fail to come
         if not given:
             self.meters["bypassed_hops"] += 1
         if newest is None and self._missed == MISSED_ANSWERS:
