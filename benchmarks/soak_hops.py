@@ -102,7 +102,7 @@ class Player:
         self._turner = KnobTurner(self.bank, seed=0)
         self._turn_every = max(1, round(TURN_SECONDS * self.rate / block))
         self._played, self._position = 0, 0
-        self.block_seconds = np.zeros(2**20)  # the latest
+        self.block_seconds = np.full(2**20, np.nan)  # the latest; written whole at once, or its pages would look like a growing session
 
     @property
     def hops(self) -> int:
