@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from training.data.fluid import embedded_soundfont
-from training.data.soundfont import main
-from training.train import recipe
+# Before librosa is imported: numba's cache breaks (up to a segmentation fault) when several processes fill it at once.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{WORKER}"))
+
+from training.data.fluid import embedded_soundfont  # noqa: E402
+from training.data.soundfont import main  # noqa: E402
+from training.train import recipe  # noqa: E402
 
 TINY_PROGRAMS = {0: "piano", 12: "marimba", 24: "nylon guitar", 40: "violin", 42: "cello", 56: "trumpet", 71: "clarinet", 73: "flute"}
 TINY_NOTES = range(60, 79, 2)  # C4 … F♯5, which all eight play
