@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -105,8 +106,7 @@ class Clients:
         with self._errors.open("ab") as log:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
             self._process = start(command, cwd=ROOT, text=True, env=environment(), **pipes)
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != "ready":
+        if self._answer() != "ready\n":
             self.close()
             raise RigError(f"the JACK clients did not start: {_last_line(self._errors)}")
 
@@ -166,16 +166,22 @@ class Clients:
 
     def _ask(self, name: str, argument: Any = None) -> Any:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps([name, argument]) + "\n")
             self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            answer = self._answer()
         except BrokenPipeError:
             answer = ""
         if not answer:
             raise RigError(f"the JACK clients died: {_last_line(self._errors)}")
         return json.loads(answer)
+
+    def _answer(self) -> str:
+        """The next line, "" at the end. Who does not answer is killed."""
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
+            self._process.kill()
+        return self._process.stdout.readline()
 
 
 class Performance:

@@ -43,6 +43,10 @@ class JackPorts:
         start = f"{device.name}:".encode()
         return any(name.startswith(start) for name in self._names(PORT_IS_OUTPUT if direction == "input" else PORT_IS_INPUT))
 
+    def close(self) -> None:
+        """Leave the server. May hang where that is dying."""
+        self._library.jack_client_close(self._client)
+
     def _names(self, flags: int) -> Iterator[bytes]:
         found = self._library.jack_get_ports(self._client, None, AUDIO, ctypes.c_ulong(flags))
         if found:

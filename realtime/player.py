@@ -18,7 +18,7 @@ from realtime.controls import KnobBank
 from realtime.devices import DeviceError, choose_pair, list_devices, portaudio
 from realtime.openings import Route, host_hints, plan_routes
 from realtime.shared import BlockSizes, SharedBlock, State, StreamRequest
-from realtime.watch import Watch, report
+from realtime.watch import Ends, Watch, report
 
 if TYPE_CHECKING:
     from realtime.session import Session
@@ -87,13 +87,15 @@ class Player:
             sys.setswitchinterval(SWITCH_SECONDS)
             gc.collect()
             gc.freeze()
+            ends = Ends(route)
             try:
                 stream = _open(route, self._request.block_size, callback)
             except DeviceError as error:
+                ends.close()
                 first_refusal = first_refusal or error
                 continue
             self._describe(route, session, stream)
-            Watch(self._block, stream, callback, route).until(leave)
+            Watch(self._block, stream, callback, ends).until(leave)
         assert first_refusal is not None
         raise first_refusal
 

@@ -21,14 +21,40 @@ CLOSE_SECONDS = 1.0
 PORTS_SECONDS = 0.1  # between looks at the ports of a JACK server
 
 
+class Ends:
+    """The two devices of a route, on JACK, where PortAudio would play on in silence without them; elsewhere it asks nothing.
+
+    To be made before the stream is opened, so that a device that is pulled out while it opens is missed too.
+    """
+
+    def __init__(self, route: Route) -> None:
+        ends: list[tuple[Device, Direction]] = [(route.input, "input"), (route.output, "output")]
+        self._ports = JackPorts.connect() if route.input.host_api_is("JACK") else None
+        self._expected = [end for end in ends if self._ports is not None and self._ports.present(*end)]
+        self._next_look = 0.0
+
+    def gone(self, now: float) -> str:
+        """What went away, "" if all is there.  now : seconds, of any clock that goes on"""
+        if self._ports is None or now < self._next_look:
+            return ""
+        self._next_look = now + PORTS_SECONDS
+        for device, direction in self._expected:
+            if not self._ports.present(device, direction):
+                return f"the {direction} device {device.name} went away"
+        return ""
+
+    def close(self) -> None:
+        if self._ports is not None:
+            self._ports.close()
+            self._ports = None
+
+
 class Watch:
     """Looks after an open stream from the main thread of the audio process."""
 
-    def __init__(self, block: SharedBlock, stream: Any, callback: Callback, route: Route) -> None:
-        self._block, self._stream, self._callback = block, stream, callback
+    def __init__(self, block: SharedBlock, stream: Any, callback: Callback, ends: Ends) -> None:
+        self._block, self._stream, self._callback, self._ends = block, stream, callback, ends
         self._looked = self._since = time.perf_counter()  # silence before `_since` is not counted
-        self._next_ports = self._looked + PORTS_SECONDS
-        self._ports, self._expected = _ports_of(route)
 
     def until(self, leave: threading.Event) -> NoReturn:
         """Until the parent says to leave, or the sound is gone."""
@@ -54,23 +80,7 @@ class Watch:
         silent = now - max(self._callback.last, self._since)
         if silent > max(SILENT_CALLBACK_SECONDS, 4 * block_seconds):
             return f"the sound device or its server has not answered for {silent:.1f} s"
-        return self._gone(now)
-
-    def _gone(self, now: float) -> str:
-        if self._ports is None or now < self._next_ports:
-            return ""
-        self._next_ports = now + PORTS_SECONDS
-        for device, direction in self._expected:
-            if not self._ports.present(device, direction):
-                return f"the {direction} device {device.name} went away"
-        return ""
-
-
-def _ports_of(route: Route) -> tuple[JackPorts | None, list[tuple[Device, Direction]]]:
-    """On JACK, what must stay there; PortAudio would play on in silence without it."""
-    ends: list[tuple[Device, Direction]] = [(route.input, "input"), (route.output, "output")]
-    ports = JackPorts.connect() if route.input.host_api_is("JACK") else None
-    return ports, [end for end in ends if ports is not None and ports.present(*end)]
+        return self._ends.gone(now)
 
 
 def report(block: SharedBlock, state: State, message: str = "") -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ SERVER = os.environ.get("NEIRO_TEST_JACK", "neiro-test")  # one name, reused: th
 RATE = 44100
 PERIOD = 256
 PATIENCE = 60.0  # seconds; the machine may be busy
+PLUGGED = ("mic", "spk")  # from the start
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -50,6 +52,7 @@ class JackRig:
         self._server: subprocess.Popen[bytes] | None = None
         self._clients: subprocess.Popen[str] | None = None
         self._takes = 0
+        self._plugged = set(PLUGGED)
 
     def start_server(self) -> None:
         if shutil.which("jackd") is None:
@@ -70,8 +73,8 @@ class JackRig:
             [sys.executable, __file__, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
         )
         log.close()
-        assert self._clients.stdout is not None
-        assert self._clients.stdout.readline().strip() == "ready", (self._folder / "clients.log").read_text()
+        assert self._answer() == "ready\n", (self._folder / "clients.log").read_text()
+        self._plugged = set(PLUGGED)
 
     def play(self) -> None:
         """Start the sound from its beginning and forget what was recorded."""
@@ -103,10 +106,12 @@ class JackRig:
     def unplug(self, name: str) -> None:
         """Take `mic`, `spk` or `duo` away, as a device that is pulled out."""
         self._ask("unplug", name)
+        self._plugged.discard(name)
 
     def plug(self, name: str) -> None:
         """Back again. `duo`, which is not there from the start, has two channels: silence, and what the microphone sings."""
         self._ask("plug", name)
+        self._plugged.add(name)
 
     def period(self, samples: int) -> None:
         """Change the server's block size while it runs."""
@@ -124,6 +129,10 @@ class JackRig:
             self.start_server()
         if self._clients is None or self._clients.poll() is not None:
             self.start_clients(sound)
+        for name in self._plugged.difference(PLUGGED):
+            self.unplug(name)
+        for name in set(PLUGGED).difference(self._plugged):
+            self.plug(name)
 
     def kill_server(self) -> None:
         assert self._server is not None
@@ -149,12 +158,19 @@ class JackRig:
     def _ask(self, name: str, argument: Any = None) -> Any:
         assert self._clients is not None
         assert self._clients.stdin is not None
-        assert self._clients.stdout is not None
         self._clients.stdin.write(json.dumps([name, argument]) + "\n")
         self._clients.stdin.flush()
-        answer = self._clients.stdout.readline()
-        assert answer, f"the JACK clients died: {(self._folder / 'clients.log').read_text()[-500:]}"
+        answer = self._answer()
+        assert answer, f"the JACK clients died at {name!r}: {(self._folder / 'clients.log').read_text()[-500:]}"
         return json.loads(answer)
+
+    def _answer(self) -> str:
+        """The clients' next line, "" at their end. Who does not answer is killed, so that the next test gets others."""
+        assert self._clients is not None
+        assert self._clients.stdout is not None
+        if not select.select([self._clients.stdout], [], [], PATIENCE)[0]:
+            self.kill_clients()
+        return self._clients.stdout.readline()
 
 
 @contextlib.contextmanager
@@ -247,7 +263,9 @@ class _Clients:
     def _do_play(self, _argument: None) -> None:
         self._blocks = []
         self._wanted = True
+        end = time.monotonic() + PATIENCE / 2
         while self._wanted:
+            assert time.monotonic() < end, "the server does not call the microphone"
             time.sleep(0.005)
 
     def _do_midi(self, message: list[int]) -> None:

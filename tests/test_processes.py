@@ -131,7 +131,7 @@ def test_a_device_that_is_pulled_out_is_told_and_comes_back_by_itself(rig: JackR
     with control(bundle) as live:
         live.bank.set("gain_db", -20.0)
         rig.unplug(name)
-        wait_until(lambda: live.said, "the loss to be told", 5)
+        wait_until(lambda: live.said, "the loss to be told")
         assert live.said == [f"the sound stopped: the {direction} device {name} went away; starting it again"]
         wait_until(lambda: live.waiting_for, "the new process to wait")
         assert f"no sound device '{name}, JACK" in live.waiting_for
@@ -141,6 +141,25 @@ def test_a_device_that_is_pulled_out_is_told_and_comes_back_by_itself(rig: JackR
         wait_until(lambda: rig.level() > 0.003, "sound at the loudspeaker")
         wait_until(lambda: live.said[-1] == "the sound is back", "that to be told")
         assert live.bank.values[live.bank.index["gain_db"]] == -20.0
+
+
+SLOW_TO_WATCH = """
+import time
+from realtime import player, stream
+watch = player.Watch
+def late(*arguments):
+    time.sleep(2)
+    return watch(*arguments)
+player.Watch = late
+stream.main()
+"""
+
+
+def test_a_device_that_is_pulled_out_while_the_sound_starts_is_told_too(rig: JackRig, bundle: Path) -> None:
+    with control(bundle, program=[sys.executable, "-c", SLOW_TO_WATCH]) as live:
+        rig.unplug("mic")
+        wait_until(lambda: live.said, "the loss to be told")
+        assert live.said == ["the sound stopped: the input device mic went away; starting it again"]
 
 
 def test_one_channel_of_the_input_can_be_chosen(rig: JackRig, bundle: Path, melody: np.ndarray) -> None:
