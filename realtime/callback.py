@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ class Callback:
 
     recording : whether what is heard is copied to the ring
     last : time of the last call (time.perf_counter). Writer: the audio thread.
+    thread : the kernel's number of the thread that calls, 0 before its first call. Writer: the audio thread.
     """
 
     def __init__(self, session: Session, route: Route, record: np.ndarray, *, recording: bool) -> None:
@@ -35,9 +37,11 @@ class Callback:
         self._kept = int(record["ring_frames"])  # a process before this one may have filled it so far
         self._width = min(route.outputs, self._ring.shape[1])
         self.last = time.perf_counter()
+        self.thread = 0
 
     def __call__(self, block_in: np.ndarray, block_out: np.ndarray, frames: int, _time: Any, status: Any) -> None:  # audio thread
         started = self.last = time.perf_counter()
+        self.thread = self.thread or threading.get_native_id()
         self._block[...] = frames
         if status.input_overflow or status.output_underflow or status.input_underflow or status.output_overflow:
             self._xruns += 1

@@ -11,6 +11,7 @@ from realtime.callback import Callback
 from realtime.devices import Device, Direction
 from realtime.jackports import JackPorts
 from realtime.openings import Route
+from realtime.priority import Follower
 from realtime.shared import SharedBlock, State
 
 WATCH_SECONDS = 0.05
@@ -58,7 +59,9 @@ class Watch:
 
     def until(self, leave: threading.Event) -> NoReturn:
         """Until the parent says to leave, or the sound is gone."""
+        follower = Follower()
         while not leave.wait(WATCH_SECONDS):
+            follower.follow(self._callback.thread)
             self._block.record["heartbeat"] += 1
             trouble = self._trouble(time.perf_counter())
             if trouble:

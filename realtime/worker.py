@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from realtime.priority import Follower
 from realtime.step import Answer, HopStep
 
 WAITING_HOPS = 4  # hops that may wait for the model; older ones are dropped
@@ -24,6 +25,7 @@ class Worker:
         self._step = step
         self._hops = np.zeros((2 * WAITING_HOPS, 1, hop_samples))  # ring; writer: the audio thread
         self._answers = [step.new_answer() for _ in range(ANSWERS)]  # writer: the thread, never the one that was finished last
+        self._giver = 0  # the kernel's number of the audio thread; writer: the audio thread
         self._given = 0  # hops handed over; writer: the audio thread
         self._done = 0  # hops dealt with; writer: the thread
         self._made = 0  # answers made; writer: the thread
@@ -42,6 +44,7 @@ class Worker:
         """hop : (1, hop_samples), is copied.  False if too many are waiting: this one is dropped."""
         if self.waiting >= WAITING_HOPS:
             return False
+        self._giver = self._giver or threading.get_native_id()
         self._hops[self._given % len(self._hops)] = hop
         self._given += 1
         self._bell.put(True)
@@ -67,7 +70,9 @@ class Worker:
 
     def _work(self) -> None:
         with np.errstate(all="ignore"):
+            follower = Follower()
             while self._bell.get():
+                follower.follow(self._giver)
                 started = time.perf_counter()
                 self._step.run(self._hops[self._done % len(self._hops)], self._answers[self._made % ANSWERS])
                 self.step_seconds = time.perf_counter() - started

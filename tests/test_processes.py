@@ -287,6 +287,21 @@ def test_a_busy_control_process_does_not_make_callbacks_late(rig: JackRig, bundl
     assert real <= bare + 0.01 * calls, f"{real} late callbacks of {calls}, the pass-through client had {bare}"
 
 
+@pytest.mark.parametrize("worker", [False, True])
+def test_threads_that_share_the_interpreter_with_the_callback_have_its_scheduling_a_priority_lower(rig: JackRig, bundle: Path, worker: bool) -> None:
+    with control(bundle, worker=worker) as live:
+        live.bank.set("timbre[0]", 1.0)
+
+        def scheduling() -> dict[int, tuple[int, int]]:
+            threads = [int(path.name) for path in Path(f"/proc/{live.pid}/task").iterdir()]
+            return {thread: (os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK, os.sched_getparam(thread).sched_priority) for thread in threads}
+
+        callback = max(scheduling().values(), key=lambda found: found[1])  # JACK's thread; ordinary where the system allows no other
+        expected = (callback[0], max(callback[1] - 1, os.sched_get_priority_min(callback[0])))
+        wait_until(lambda: scheduling()[live.pid] == expected, "the main thread to follow")
+        wait_until(lambda: list(scheduling().values()).count(expected) >= 1 + worker, "the worker to follow")
+
+
 def _count_for_ever(enough: threading.Event) -> None:
     count = 0
     while not enough.is_set():
