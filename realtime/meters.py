@@ -18,6 +18,7 @@ METERS = np.dtype(
         ("late_hops", "<i8"),  # steps that took longer than a hop lasts
         ("failed_hops", "<i8"),  # steps whose result was not finite: faded to dry
         ("bypassed_hops", "<i8"),  # steps not made, because the ones before were too late: faded to dry
+        ("shortened_steps", "<i8"),  # of the resynthesis, given fewer rounds, because the block was about to be late
         ("clipped", "<i8"),  # output samples beyond full scale
         ("limited", "<i8"),  # output samples the limiter turned down
         ("repaired", "<i8"),  # input samples that were not numbers and became silence

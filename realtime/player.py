@@ -119,6 +119,7 @@ class Player:
             latency_ms=request.latency_ms,
             limit=True,
             live=True,
+            hurry=True,
             flush_denormals=True,
             published=record["published"],
             resume=request.generation > 1,

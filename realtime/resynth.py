@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.patience import Hurry
 from realtime.resynth_layout import layout_of
-from realtime.resynth_rate import StepOutput, steps_of
+from realtime.resynth_rate import StepOutput, resampling_ms, steps_of
 from realtime.resynth_rebuild import Rebuilder
 
 HIGHEST_LOG = 20.0  # of a decoded magnitude over its level, natural log: what is beyond is no spectrum
@@ -29,8 +30,9 @@ class Resynth:
     ----------
     features : Features, of the model
     device_rate : float, Hz
-    latency_ms : float, 3 … 50; the nearest possible is taken, at most half the model's window
+    latency_ms : float, 3 … 50, resampling included; the nearest possible is taken, at most half the model's window and the resampling
     most : int, largest block, samples
+    hurry : Hurry, which says when a block is about to be late, or None: time does not count
 
     Attributes
     ----------
@@ -39,12 +41,12 @@ class Resynth:
     follows : bool, True = as loud as the input, its attacks kept; False = as loud as `level` says, of frozen sounds; for the caller to set
     """
 
-    def __init__(self, features: Features, device_rate: float, latency_ms: float, most: int) -> None:
-        layout = layout_of(features, latency_ms)
+    def __init__(self, features: Features, device_rate: float, latency_ms: float, most: int, hurry: Hurry | None = None) -> None:
+        layout = layout_of(features, latency_ms - resampling_ms(features.sample_rate, device_rate))
         self._hops = steps_of(features, device_rate, layout.step)
         self._output = StepOutput(features.sample_rate, device_rate, layout.step, layout.latency)
         self.latency_samples = self._output.latency_samples
-        self._rebuilder = Rebuilder(features, layout)
+        self._rebuilder = Rebuilder(features, layout, hurry or Hurry())
         self._scale = float(layout.window.sum()) / 2
         self._floor = features.log_floor
         self._shape = np.empty(features.bins)

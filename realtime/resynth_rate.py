@@ -74,9 +74,9 @@ class StepOutput:
         self._step, most = step, step
         self.latency_samples, self._lead = latency, step
         if self._polyphase is not None:
-            into = Polyphase(device_rate, model_rate, step).half + 1  # samples by which a step ends later than its last sample
+            into, out = _waits(model_rate, device_rate)
             ratio = self._polyphase.step_ratio
-            self.latency_samples = into + math.ceil((latency + self._polyphase.half + 1) / ratio)
+            self.latency_samples = into + math.ceil((latency + out) / ratio)
             self._origin = latency - step - self.latency_samples * ratio  # place of the first output among the samples of the steps
             self._lead = self._polyphase.made_of(0, self._origin)
             most = math.ceil(step / ratio) + 2
@@ -115,6 +115,19 @@ class StepOutput:
         polyphase.make(kept, origin, samples)
         self._outputs = count
         return samples
+
+
+def resampling_ms(model_rate: float, device_rate: float) -> float:
+    """Milliseconds that going to the model's rate and back adds to the latency; 0 if the rates are one."""
+    if model_rate == device_rate:
+        return 0.0
+    into, out = _waits(model_rate, device_rate)
+    return 1000 * (into / device_rate + out / model_rate)
+
+
+def _waits(model_rate: float, device_rate: float) -> tuple[int, int]:
+    """Samples at the device's rate by which a step ends later than its last sample, and at the model's by which it is later played."""
+    return Polyphase(device_rate, model_rate, 1).half + 1, Polyphase(model_rate, device_rate, 1).half + 1
 
 
 def steps_of(features: Features, device_rate: float, step: int) -> Steps:

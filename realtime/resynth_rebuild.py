@@ -15,20 +15,22 @@ from numpy.lib.stride_tricks import as_strided
 
 from realtime.bundle import Features
 from realtime.fourier import RealFourier
+from realtime.patience import Hurry
 from realtime.resynth_input import NOTHING, InputPhases, likeness, to_unit
 from realtime.resynth_layout import Layout
 from realtime.resynth_level import LevelFollower
 from realtime.resynth_partials import PartialAdvance
 
+FEWEST_ROUNDS = 2  # however little time there is
 MOMENTUM = np.float32(1.2)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
 
 
 class Rebuilder:
     """Input, magnitudes and phases to the next `layout.step` samples, `layout.latency` late."""
 
-    def __init__(self, features: Features, layout: Layout) -> None:
+    def __init__(self, features: Features, layout: Layout, hurry: Hurry) -> None:
         window, frames, bins = features.window_samples, len(layout.ends), features.bins
-        self._layout, self._window32 = layout, layout.window.astype(np.float32)
+        self._layout, self._hurry, self._window32 = layout, hurry, layout.window.astype(np.float32)
         self._now = window - int(layout.ends[0])  # index of now in the sound
         self._sound = np.zeros(self._now + layout.last_end, np.float32)  # what was played, then what is still open
         self._framed_view = as_strided(self._sound, (frames, window), (layout.spacing * 4, 4))
@@ -86,10 +88,12 @@ class Rebuilder:
             self._input.hear()
         begin, promised = self._now - self._layout.latency, self._layout.latency == self._layout.step
         self._promised[:] = self._sound[begin : begin + len(self._promised)]
-        rounds = 1 if share > 0.999 else self._layout.rounds
-        for number in range(rounds):
+        last = 0 if share > 0.999 else self._layout.rounds - 1
+        for number in range(last + 1):
             self._agree(magnitude, share, first=number == 0)
-            if 0 < number < rounds - 1:
+            if FEWEST_ROUNDS <= number + 1 <= last and self._hurry.cuts_short():
+                break
+            if 0 < number < last:
                 self._overshoot()
             self._before[:] = self._total
         if promised:  # without the rest of the input, as yet

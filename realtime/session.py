@@ -20,7 +20,7 @@ from realtime.guard import Limiter, repair
 from realtime.hops import HopSource
 from realtime.lookahead import SampleDelay
 from realtime.meters import Summary, new_meters, summarize
-from realtime.patience import Patience
+from realtime.patience import Hurry, Patience
 from realtime.published import new_published
 from realtime.step import Answer, HopStep
 from realtime.wayout import ResynthWay
@@ -51,6 +51,7 @@ class Session:
     published : a `realtime.published` record to write to, perhaps in shared memory
     resume : go on with the timbre, level and held latents written there by a session that is gone
     flush_denormals : ONNX Runtime takes numbers too small to be normal for zero, for this thread and those it starts, as long as it lives
+    hurry : rebuilt phases get fewer rounds where a block is about to be late; the same sound then no longer gives the same bits
     worker : make the steps in a thread of their own; answers come a hop later, a slow one never holds the sound up
 
     Raises
@@ -71,6 +72,7 @@ class Session:
         latency_ms: float = DEFAULT_LATENCY_MS,
         limit: bool = False,
         live: bool = False,
+        hurry: bool = False,
         published: np.ndarray | None = None,
         resume: bool = False,
         worker: bool = False,
@@ -90,7 +92,8 @@ class Session:
         self._lookahead_samples = round(bundle.manifest.lookahead_hops * features.hop_seconds * sample_rate)
         self._delay = SampleDelay(channels, self._lookahead_samples, CHUNK_SAMPLES)
         self._convolver = Convolver(channels, self._step.taps, self._hops.fade_samples, self._hops.most_samples)
-        self._resynth = ResynthWay(features, channels, sample_rate, latency_ms, self._hops.fade_samples, self._convolver.most)
+        self._hurries, self._hurry = hurry, Hurry()
+        self._resynth = ResynthWay(features, channels, sample_rate, latency_ms, self._hops.fade_samples, self._convolver.most, self._hurry)
         self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if limit else None
         self._patience = Patience(features.hop_seconds) if live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
@@ -168,6 +171,8 @@ class Session:
         started = time.perf_counter()
         frames, meters = len(block_in), self._meters
         peak_in, power_in = 0.0, 0.0
+        if self._hurries:
+            self._hurry.begin(started, frames / self.sample_rate)
         with np.errstate(all="ignore"):
             for start in range(0, frames, CHUNK_SAMPLES):
                 chunk = slice(start, start + CHUNK_SAMPLES)
@@ -178,6 +183,9 @@ class Session:
         meters["peak_in"][...], meters["rms_in"][...] = peak_in, math.sqrt(power_in / max(1, frames * self.channels))
         meters["latency_samples"][...] = self.latency_samples
         meters["frames"] += frames
+        if self._hurry.shortened:
+            meters["shortened_steps"] += self._hurry.shortened
+            self._hurry.shortened = 0
         meters["busy_seconds"] += time.perf_counter() - started
 
     def _take_in(self, block_in: np.ndarray) -> tuple[float, float]:  # audio thread

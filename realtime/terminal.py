@@ -133,6 +133,7 @@ def _summary_lines(summary: Summary) -> list[tuple[str, str]]:
 
 def _guard_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
     done = f"{more['limited_samples']} samples limited, {more['repaired_samples']} repaired, {more['bypassed_hops']} hops without the model"
+    done += f", {more['shortened_steps']} steps of resynth shortened"
     return [("kept whole", done)]
 
 

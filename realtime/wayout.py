@@ -9,6 +9,7 @@ import numpy as np
 from realtime.bundle import Features
 from realtime.faders import Fader
 from realtime.history import History
+from realtime.patience import Hurry
 from realtime.resynth import Resynth
 from realtime.step import Answer
 
@@ -20,10 +21,11 @@ class ResynthWay:
 
     latency_samples : of resynth, at the device's rate
     most : largest block, samples
+    hurry : says when a block is about to be late
     """
 
-    def __init__(self, features: Features, channels: int, device_rate: float, latency_ms: float, fade_samples: int, most: int) -> None:
-        self._resynth = Resynth(features, device_rate, latency_ms, most)
+    def __init__(self, features: Features, channels: int, device_rate: float, latency_ms: float, fade_samples: int, most: int, hurry: Hurry) -> None:
+        self._resynth = Resynth(features, device_rate, latency_ms, most, hurry)
         self.latency_samples = self._resynth.latency_samples
         self._morph = Fader(fade_samples, most, 1.0)
         self._wet, self._dry = Fader(fade_samples, most), Fader(fade_samples, most)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from realtime import patience
 from realtime.bundle import Bundle, load_bundle
 from realtime.controls import KnobBank
 from realtime.guard import CEILING
@@ -129,6 +130,20 @@ def test_offline_the_clock_does_not_count(bundle: Bundle, sound: np.ndarray, mon
     monkeypatch.setattr(session._step.model, "decode", slowly)
     assert np.array_equal(play(session, sound[:2000]), wanted)
     assert session.meters["bypassed_hops"] == 0
+
+
+def test_in_a_hurry_rebuilt_phases_get_fewer_rounds_and_that_is_counted(bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    knobs = {"resynth": 1.0, "phase": 0.0}
+    wanted = play(session_of(bundle, knobs), sound)
+    monkeypatch.setattr(patience, "BLOCK_SHARE", 1e6)
+    leisurely = session_of(bundle, knobs, hurry=True)
+    assert np.array_equal(play(leisurely, sound), wanted)
+    assert leisurely.meters["shortened_steps"] == 0
+    monkeypatch.setattr(patience, "BLOCK_SHARE", -1.0)
+    hurried = session_of(bundle, knobs, hurry=True)
+    out = play(hurried, sound)
+    assert hurried.meters["shortened_steps"] > 0.9 * len(sound) / HOP
+    assert 0.8 < np.sqrt(np.mean(out**2)) / np.sqrt(np.mean(wanted**2)) < 1.25
 
 
 # Beside the audio thread ------------------------------------------------------------------------------------------------
