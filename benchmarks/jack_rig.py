@@ -66,7 +66,7 @@ def jack_server(rate: int, period: int) -> Iterator[subprocess.Popen[bytes]]:
     """JACK's dummy driver.  rate : Hz;  period : samples"""
     if shutil.which("jackd") is None:
         raise RigError("jackd is missing; run: make setup")
-    _forget_dead_servers()
+    forget_dead_servers()
     command = ["jackd", "-n", SERVER, "-d", "dummy", "-r", str(rate), "-p", str(period)]
     with tempfile.TemporaryFile() as log:
         server = start(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
@@ -76,7 +76,7 @@ def jack_server(rate: int, period: int) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             server.kill()  # asked politely it sometimes hangs
             server.wait()
-            _forget_dead_servers()
+            forget_dead_servers()
 
 
 def _answers(server: subprocess.Popen[bytes]) -> bool:
@@ -85,7 +85,7 @@ def _answers(server: subprocess.Popen[bytes]) -> bool:
     return subprocess.run(["jack_lsp"], env=environment(), capture_output=True, timeout=PATIENCE).returncode == 0
 
 
-def _forget_dead_servers() -> None:
+def forget_dead_servers() -> None:
     """Killed servers leave segments that block new ones; remove them unless some jackd runs."""
     for command in (Path(entry) / "comm" for entry in Path("/proc").glob("[0-9]*")):
         with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """OSC in and out over UDP: the same targets as MIDI, polled from the control loop, without a thread.
 
     /neiro/<target> number      turn it, e.g. /neiro/timbre/3 0.5 (or /neiro/timbre[3]), /neiro/snapshot 2, /neiro/snapshot/store 2, /neiro/capture 1
+    /neiro/timbre/* 0           all of them: ? * [0-3] {x,y} as the OSC specification has it, for targets
     /neiro/<target>             ask for its value (capture and snapshot/store: do it, as number 1)
     /neiro/preset name          a preset by its name, also preset_b, preset_c and preset_d
     /neiro/query [port]         all values, and /neiro/presets with their names
@@ -24,6 +25,7 @@ from realtime.desk import Desk
 from realtime.midi_parser import MidiParser
 from realtime.osc_echo import ROOT, Address, Meter, OscEcho, paths_of, value_message
 from realtime.osc_packets import OscPacketError, Received, read_packet, write_message
+from realtime.osc_patterns import is_pattern, matching
 
 LOOPBACK = "127.0.0.1"
 DATAGRAMS_PER_POLL = 200  # the rest waits in the system's buffer, and what does not fit there is lost by the system
@@ -147,8 +149,18 @@ class OscServer:
         if path in self._commands:
             self._commands[path](" ".join(map(str, arguments)))
             return None
-        index = self._index.get(path)
-        return f"no target {path!r}; /neiro/query lists them" if index is None else self._turn(index, arguments, sender)
+        meant = self._meant(path)
+        if not meant:
+            return f"no target {path!r}; /neiro/query lists them"
+        problems = [self._turn(index, arguments, sender) for index in meant]
+        return next((problem for problem in problems if problem is not None), None)
+
+    def _meant(self, path: str) -> list[int]:
+        """The targets of an address, each once. What a pattern means is never something to be done, such as a capture."""
+        if path in self._index:
+            return [self._index[path]]
+        found = (self._index[other] for other in matching(path, self._index)) if is_pattern(path) else ()
+        return [index for index in dict.fromkeys(found) if self._desk.targets[index].name not in (*DOING, "snapshot")]
 
     def _turn(self, index: int, arguments: Sequence[object], sender: Address) -> str | None:
         target = self._desk.targets[index]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # Before librosa is imported: numba's cache breaks (up to a segmentation fault) when several processes fill it at once.
@@ -14,7 +15,9 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{WORKER}"))
 
 from training.data.fluid import embedded_soundfont  # noqa: E402
+from training.data.manifest import read_dataset  # noqa: E402
 from training.data.soundfont import main  # noqa: E402
+from training.data.store import SoundStore  # noqa: E402
 from training.train import recipe  # noqa: E402
 
 TINY_PROGRAMS = {0: "piano", 12: "marimba", 24: "nylon guitar", 40: "violin", 42: "cello", 56: "trumpet", 71: "clarinet", 73: "flute"}
@@ -37,6 +40,15 @@ def tiny_data(soundfont: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     options = [word for name, numbers in lists.items() for word in (f"--{name}", ",".join(map(str, numbers)))]
     assert main(["--soundfont", str(soundfont), "--out", str(out), "--no-percussion", *options]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def phrase(tiny_data: Path) -> np.ndarray:
+    """The attacks of eight notes of eight sampled instruments, 1.6 s at 44.1 kHz; looped, it is never silent."""
+    dataset = read_dataset(tiny_data)
+    store = SoundStore(dataset)
+    rows = [int(np.flatnonzero(dataset.program == program)[0]) for program in np.unique(dataset.program)]
+    return np.concatenate([store.read(row, 0, 44100 // 5) for row in rows]).astype(np.float32)
 
 
 @pytest.fixture(scope="session")

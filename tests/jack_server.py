@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.jack_rig import forget_dead_servers
+
 SERVER = os.environ.get("NEIRO_TEST_JACK", "neiro-test")  # one name, reused: the server registry holds only eight
 RATE = 44100
 PERIOD = 256
@@ -57,7 +59,7 @@ class JackRig:
     def start_server(self) -> None:
         if shutil.which("jackd") is None:
             raise RuntimeError("jackd is missing; run: make setup")
-        _forget_dead_servers()
+        forget_dead_servers()
         log = (self._folder / "jackd.log").open("ab")
         command = ["jackd", "-n", SERVER, "-d", "dummy", "-r", str(RATE), "-p", str(PERIOD)]
         self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), start_new_session=True)
@@ -148,7 +150,7 @@ class JackRig:
         self.kill_clients()
         if self._server is not None and self._server.poll() is None:
             self.kill_server()  # asked politely it sometimes hangs
-        _forget_dead_servers()
+        forget_dead_servers()
 
     def _server_answers(self) -> bool:
         assert self._server is not None
@@ -183,18 +185,6 @@ def jack_rig(folder: Path, sound: np.ndarray) -> Iterator[JackRig]:
         yield rig
     finally:
         rig.close()
-
-
-def _forget_dead_servers() -> None:
-    """Killed servers leave segments that block new ones; remove them unless some jackd runs."""
-    commands = (Path(entry) / "comm" for entry in Path("/proc").glob("[0-9]*"))
-    for command in commands:
-        with contextlib.suppress(OSError):
-            if command.read_text().strip() in ("jackd", "jackdbus"):
-                return
-    for path in Path("/dev/shm").glob("jack*"):
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 class _Clients:

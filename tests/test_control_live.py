@@ -23,8 +23,6 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 from realtime.snapshot_file import read_snapshots
 from tests.bundles import TIMBRE, make_bundle
 from tests.jack_server import PATIENCE, RATE, JackRig, environment, jack_rig, wait_until
-from training.data.manifest import read_dataset
-from training.data.store import SoundStore
 
 pytestmark = pytest.mark.jack
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,15 +41,6 @@ value = 2
 cc = 31
 target = "mix"
 """
-
-
-@pytest.fixture(scope="module")
-def phrase(tiny_data: Path) -> np.ndarray:
-    """The attacks of eight notes of eight sampled instruments, 1.6 s; looped, it is never silent."""
-    dataset = read_dataset(tiny_data)
-    store = SoundStore(dataset)
-    rows = [int(np.flatnonzero(dataset.program == program)[0]) for program in np.unique(dataset.program)]
-    return np.concatenate([store.read(row, 0, RATE // 5) for row in rows]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -17,22 +17,11 @@ import pytest
 
 from tests.bundles import make_bundle
 from tests.jack_server import PATIENCE, RATE, JackRig, environment, jack_rig, wait_until
-from training.data.manifest import read_dataset
-from training.data.store import SoundStore
 
 pytestmark = pytest.mark.jack
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIBLE = 0.003  # RMS; the quietest tenth of a second of the phrase is louder
-
-
-@pytest.fixture(scope="module")
-def phrase(tiny_data: Path) -> np.ndarray:
-    """The attacks of eight notes of eight sampled instruments, 1.6 s; looped, it is never silent."""
-    dataset = read_dataset(tiny_data)
-    store = SoundStore(dataset)
-    rows = [int(np.flatnonzero(dataset.program == program)[0]) for program in np.unique(dataset.program)]
-    return np.concatenate([store.read(row, 0, RATE // 5) for row in rows]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

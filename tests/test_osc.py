@@ -17,6 +17,8 @@ from realtime.osc_echo import ECHO_SECONDS, METER_SECONDS
 from realtime.osc_packets import Argument, OscPacketError, Received, read_packet, write_bundles, write_message
 from tests.desks import desk_of, value
 
+EIGHT = {f"timbre[{i}]" for i in range(8)}
+
 
 class Stage:
     """A desk, its server with time under control, and a control surface: a UDP socket of its own."""
@@ -102,6 +104,30 @@ def test_presets_by_name_and_by_number(stage: Stage) -> None:
     assert value(stage.desk, "preset_c") == 2
     stage.send("/neiro/preset", "tuba")
     assert value(stage.desk, "preset") == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("timbre/*", EIGHT),
+        ("timbre/[1-2]", {"timbre[1]", "timbre[2]"}),
+        ("timbre/[!1-7]", {"timbre[0]"}),
+        ("timbre[[]?]", EIGHT),
+        ("{x,m?x}", {"x", "mix"}),
+        ("sna*/store", set()),
+        ("cap*", set()),
+        ("tim*0", set()),
+        ("*" * 150 + "!", set()),
+        ("{a,b}" * 40, set()),
+        ("*a" * 99, set()),
+    ],
+)
+def test_an_address_pattern_turns_all_that_match_and_nothing_else(stage: Stage, pattern: str, expected: set[str]) -> None:
+    before = stage.desk.bank.values.copy()
+    stage.send(f"/neiro/{pattern}", 0.75)
+    turned = {target.name for target, a, b in zip(stage.desk.targets, before, stage.desk.bank.values, strict=False) if a != b}
+    assert turned == expected
+    assert stage.server.counts.refused == (not expected)
 
 
 @pytest.mark.parametrize(
