@@ -18,7 +18,9 @@ class _Client:
         self._out, self._in = self._client.midi_outports.register("out"), self._client.midi_inports.register("in")
         self._waiting: list[bytes] = []  # written by the main thread, emptied by the callback
         self._heard: list[list[int]] = []
+        self._lost_periods = 0
         self._client.set_process_callback(self._process)
+        self._client.set_xrun_callback(self._count_lost)
         self._client.activate()
 
     def serve(self) -> None:
@@ -33,6 +35,12 @@ class _Client:
             self._out.write_midi_event(0, self._waiting.pop(0))
         for _, data in self._in.incoming_midi_events():
             self._heard.append(list(bytes(data)))
+
+    def _count_lost(self, _delay: float) -> None:
+        self._lost_periods += 1
+
+    def _do_lost_periods(self, _argument: None) -> int:
+        return self._lost_periods
 
     def _do_send(self, messages: list[list[int]]) -> None:
         self._waiting += [bytes(message) for message in messages]

@@ -242,7 +242,7 @@ def test_a_stall_of_the_loop_loses_nothing_that_matters(studio: Studio) -> None:
     assert value(studio.desk, "note") == 61
     counts = studio.midi.counts
     assert counts.superseded > 3000
-    assert counts.received + counts.superseded == 5003
+    assert 0 <= 5003 - (counts.received + counts.superseded) <= fader.may_be_lost
 
 
 def test_a_wanted_port_that_is_not_there_is_named_with_what_is(studio: Studio) -> None:
