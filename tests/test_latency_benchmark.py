@@ -165,7 +165,10 @@ def test_interrupted_and_misused_it_says_one_sentence_and_writes_nothing(module:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("measuring")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     assert errors.count("\n") == 1
     assert errors.startswith("stopped; nothing was written")
