@@ -10,6 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, so that a change is judged by what it changes. For others: HYPOTHESIS_PROFILE=default
+settings.register_profile("same", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and the programs they start would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
