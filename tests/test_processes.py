@@ -28,8 +28,7 @@ from tests.slow_bundle import make_slow
 
 pytestmark = pytest.mark.jack
 
-ALLOWED_SECONDS = 1.0  # from the death to the sound, on a machine that has a core for it
-ALLOWED_STARTS = 6.0  # and where others are in the way: so many times what a Python process with numpy takes to start, side by side
+ALLOWED_SECONDS = 1.0  # from the death to the sound
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -61,22 +60,10 @@ def rig(jack: JackRig, melody: np.ndarray) -> JackRig:
     return jack
 
 
-def quick_enough(measure: Callable[[], float]) -> bool:
-    """Whether the median of some repetitions is within what is allowed; once more if another program was in the way."""
-    for _ in range(2):
-        seconds, starts = zip(*((measure(), a_start()) for _ in range(3)), strict=True)
-        allowed = max(ALLOWED_SECONDS, ALLOWED_STARTS * statistics.median(starts))
-        if statistics.median(seconds) <= allowed:
-            return True
-        print(f"{seconds} s, allowed were {allowed:.2f}")
-    return False
-
-
-def a_start() -> float:
-    """Seconds that a Python process with numpy takes, from nothing to its end."""
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import numpy"], check=True, timeout=60)
-    return time.monotonic() - started
+def median_of(measure: Callable[[], float], times: int = 3) -> float:
+    """Of some repetitions; once more if another program was in the way."""
+    median = statistics.median(measure() for _ in range(times))
+    return median if median <= ALLOWED_SECONDS else min(median, statistics.median(measure() for _ in range(times)))
 
 
 def test_a_killed_audio_process_is_back_within_a_second_and_goes_on_where_it_was(rig: JackRig, bundle: Path) -> None:
@@ -97,7 +84,7 @@ def test_a_killed_audio_process_is_back_within_a_second_and_goes_on_where_it_was
             assert np.abs(live.record["published"]["timbre"] - heard).max() < 0.05  # a timbre begun anew is some 0.3 away
             return seconds
 
-        assert quick_enough(kill)
+        assert median_of(kill) <= ALLOWED_SECONDS
         wait_until(lambda: rig.level() > 0.003, "sound at the loudspeaker")
         assert np.array_equal(live.bank.values, values)
 
@@ -120,7 +107,7 @@ def test_after_the_death_of_the_server_the_sound_is_back_within_a_second_of_its_
             assert back - started < 10
             return back - answered
 
-        assert quick_enough(restart)
+        assert median_of(restart) <= ALLOWED_SECONDS
         assert all("went away" in line or "not answered" in line or line == "the sound is back" for line in live.said), live.said
 
 
@@ -144,13 +131,13 @@ def test_a_device_that_is_pulled_out_is_told_and_comes_back_by_itself(rig: JackR
     with control(bundle) as live:
         live.bank.set("gain_db", -20.0)
         rig.unplug(name)
-        wait_until(lambda: live.said, "the loss to be told")
+        wait_until(lambda: live.said, "the loss to be told", 5)
         assert live.said == [f"the sound stopped: the {direction} device {name} went away; starting it again"]
         wait_until(lambda: live.waiting_for, "the new process to wait")
         assert f"no sound device '{name}, JACK" in live.waiting_for
         rig.plug(name)
         rig.play()
-        assert live.seconds_until_sound() < max(2 * ALLOWED_SECONDS, ALLOWED_STARTS * a_start())
+        assert live.seconds_until_sound() < 2 * ALLOWED_SECONDS
         wait_until(lambda: rig.level() > 0.003, "sound at the loudspeaker")
         wait_until(lambda: live.said[-1] == "the sound is back", "that to be told")
         assert live.bank.values[live.bank.index["gain_db"]] == -20.0
