@@ -22,7 +22,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Before librosa is imported: numba's cache breaks (up to a segmentation fault) when several processes fill it at once.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{WORKER}"))
+os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{WORKER}")
 
 from training.data.fluid import embedded_soundfont  # noqa: E402
 from training.data.manifest import read_dataset  # noqa: E402
