@@ -43,6 +43,6 @@ def milliseconds(seconds: float) -> float | None:
 
 def counted(meters: np.ndarray) -> dict[str, int]:
     """What the session did to keep the sound whole."""
-    fields = ("bypassed_hops", "shortened_steps")
-    names = {"limited_samples": "limited", "repaired_samples": "repaired"} | {name: name for name in fields}
+    names = {"limited_samples": "limited", "repaired_samples": "repaired"}
+    names |= {name: name for name in ("bypassed_hops", "shortened_steps")}
     return {name: int(meters[field]) for name, field in names.items()}

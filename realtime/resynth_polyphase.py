@@ -28,7 +28,7 @@ class Polyphase:
         """most : outputs that are made at a time"""
         self.step_ratio = (Fraction(source_rate) / Fraction(target_rate)).limit_denominator(LARGEST_DENOMINATOR)
         cutoff = min(1.0, target_rate / source_rate)
-        self.half = math.ceil(HALF_TAPS / cutoff)
+        self.half = half_of(source_rate, target_rate)
         denominator = self.step_ratio.denominator
         self._phases = denominator if denominator <= MOST_PHASES else USUAL_PHASES
         self._table = _table(self._phases, self.half, cutoff)
@@ -62,6 +62,11 @@ class Polyphase:
         np.take(source, index, out=near, mode="clip")
         np.take(self._table, phase, axis=0, out=weights, mode="clip")
         np.einsum("ij,ij->i", near, weights, out=out)
+
+
+def half_of(source_rate: float, target_rate: float) -> int:
+    """Source samples to either side of an output's place."""
+    return math.ceil(HALF_TAPS / min(1.0, target_rate / source_rate))
 
 
 def _table(phases: int, half: int, cutoff: float) -> np.ndarray:

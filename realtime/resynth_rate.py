@@ -10,7 +10,7 @@ import numpy as np
 
 from realtime.bundle import Features
 from realtime.hops import HopSource
-from realtime.resynth_polyphase import Polyphase
+from realtime.resynth_polyphase import Polyphase, half_of
 
 
 class Steps(Protocol):
@@ -127,7 +127,7 @@ def resampling_ms(model_rate: float, device_rate: float) -> float:
 
 def _waits(model_rate: float, device_rate: float) -> tuple[int, int]:
     """Samples at the device's rate by which a step ends later than its last sample, and at the model's by which it is later played."""
-    return Polyphase(device_rate, model_rate, 1).half + 1, Polyphase(model_rate, device_rate, 1).half + 1
+    return half_of(device_rate, model_rate) + 1, half_of(model_rate, device_rate) + 1
 
 
 def steps_of(features: Features, device_rate: float, step: int) -> Steps:
