@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.streaming_subjects import LIVE
+from benchmarks.streaming.subjects import LIVE
 from benchmarks.weights import paper_size
 from export.bundle_writer import write_streaming
-from export.quantize import quantize
-from export.student import StudentVAE
+from export.causal.student import StudentVAE
+from export.graphs.windowed import WindowedVAE
+from export.proof.verify import open_session
+from export.quantize.quantize import quantize
 from export.systems import streaming_graphs, system_of
-from export.verify import open_session
-from export.windowed import WindowedVAE
 from realtime.bundle import Precision
 from training.checkpoint import load_checkpoint
 from training.models.metric import MetricConfig, MetricVAE

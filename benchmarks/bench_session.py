@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.realtime_measure import STATES, WAYS
-from benchmarks.realtime_subjects import SHIPPED, Hand, Subject, session_of, sound_of
+from benchmarks.realtime.measure import STATES, WAYS
+from benchmarks.realtime.subjects import SHIPPED, Hand, Subject, session_of, sound_of
 from realtime.bundle import embedded_bundle, load_bundle
 
 FRAMES = 128

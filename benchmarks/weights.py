@@ -24,10 +24,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from export.bundle_writer import write_streaming
-from export.quantize import quantize
+from export.quantize.quantize import quantize
 from export.systems import system_of
 from realtime.bundle import Bundle, Features, Graph, Manifest, Precision
-from realtime.engine import StreamingModel
+from realtime.hop.model import StreamingModel
 from training.data.options import number
 from training.evaluation.report import environment, table, write_report
 from training.models.latents import TimbreVAE

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from export.quantize import Quantized, overall, quantize
-from export.quantize_feeds import Feed
-from export.verify import ExportError, state_names
+from export.proof.verify import ExportError, state_names
+from export.quantize.feeds import Feed
+from export.quantize.quantize import Quantized, overall, quantize
 from realtime.bundle import STREAMING, Axis, Features, Graph, Manifest, PitchAnchor, Port, Precision, Preset, file_sha256
 from training.features import FeatureConfig
 from training.models.latents import TimbreVAE
@@ -101,7 +101,7 @@ def quantize_streaming(
 ) -> Written:
     """Put coarser graphs in the place of those that `write_streaming` wrote.
 
-    feeds : graph → what it was fed on real sound (`export.quantize_feeds`)
+    feeds : graph → what it was fed on real sound (`export.quantize.feeds`)
 
     A graph without matrix products of its own weights stays as it is.
     """

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from export.calibration import Calibration
-from export.causal import Heard
-from export.distil import Course, Outcome, check_minutes, teach
-from export.fidelity import live_features
+from export.causal.distil import Course, Outcome, check_minutes, teach
+from export.causal.fold import Heard
+from export.graphs.windowed import MOST_FRAMES, WindowedVAE
+from export.proof.fidelity import live_features
+from export.proof.verify import ExportError
 from export.systems import System, system_of
-from export.verify import ExportError
-from export.windowed import MOST_FRAMES, WindowedVAE
 from training.checkpoint import Checkpoint
 from training.features import FeatureExtractor
 from training.models.latents import TimbreVAE, parameters_of

@@ -17,22 +17,22 @@ from torch import Tensor
 
 from export.bundle_writer import Written, building, quantize_streaming, save_manifest, write_manifest, write_offline, write_streaming
 from export.calibration import Calibration, calibration_sounds
-from export.distil import forget
+from export.causal.distil import forget
 from export.fallbacks import Fallback, Wanted, course_of, heard, make_fallback
-from export.fidelity import Sounds, live_features
-from export.fused_file import verify_fused, write_fused
-from export.quantize import parse_precision
-from export.quantize_cost import precision_cost
-from export.quantize_feeds import record_feeds
+from export.fused.file import verify_fused, write_fused
+from export.proof.fidelity import Sounds, live_features
+from export.proof.verify import ExportError, StreamingRun, run_streaming, verify_offline, verify_streaming
+from export.quantize.cost import precision_cost
+from export.quantize.feeds import record_feeds
+from export.quantize.quantize import parse_precision
 from export.report import as_markdown, compare_ways, machine, measure, plain_cost
 from export.systems import System, streaming_graphs, system_of
-from export.verify import ExportError, StreamingRun, run_streaming, verify_offline, verify_streaming
 from realtime.bundle import BundleError, Precision, load_bundle
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.evaluation.measurement import subset
 from training.features import FeatureExtractor, Spectra
-from training.knobs import measure_knobs, raw_axes, timbre_axes, variation_axes
+from training.knobs.knobs import measure_knobs, raw_axes, timbre_axes, variation_axes
 from training.models.latents import TimbreVAE
 
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default

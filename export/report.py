@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from export.bundle_writer import Written
-from export.fidelity import Sounds, hear_live, hear_whole, live_features, nearness, neighbours
-from export.quantize_cost import PrecisionCost
-from export.verify import StreamingRun
+from export.proof.fidelity import Sounds, hear_live, hear_whole, live_features, nearness, neighbours
+from export.proof.verify import StreamingRun
+from export.quantize.cost import PrecisionCost
+from training.evaluation.probes import compared
 from training.features import FeatureConfig, FeatureExtractor, Spectra
 from training.models.latents import TimbreVAE, parameters_of
-from training.probes import compared
 
 
 @torch.no_grad()

@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from export import causal_mixture
-from export.causal import Heard, drop, fold
-from export.causal_metric import drop_metric, fold_metric
-from export.distil import Lessons
-from export.graphs import OfflineDecoder, OfflineEncoder, StreamingDecoder, StreamingEncoder
-from export.graphs_metric import MetricStreamingDecoder, MetricStreamingEncoder
-from export.lessons import MetricLessons, StreamingLessons
-from export.student import StudentLessons, StudentVAE
-from export.verify import ExportError
-from export.windowed import WindowedDecoder, WindowedEncoder, WindowedVAE
+from export.causal import mixture as causal_mixture
+from export.causal.distil import Lessons
+from export.causal.fold import Heard, drop, fold
+from export.causal.lessons import MetricLessons, StreamingLessons
+from export.causal.metric import drop_metric, fold_metric
+from export.causal.student import StudentLessons, StudentVAE
+from export.graphs.metric import MetricStreamingDecoder, MetricStreamingEncoder
+from export.graphs.perturbation import OfflineDecoder, OfflineEncoder, StreamingDecoder, StreamingEncoder
+from export.graphs.windowed import WindowedDecoder, WindowedEncoder, WindowedVAE
+from export.proof.verify import ExportError
 from training.features import FeatureConfig, Spectra
 from training.models.latents import TimbreVAE
 from training.models.metric import MetricVAE
@@ -30,7 +30,7 @@ Pair = tuple[nn.Module, nn.Module]  # encoder, decoder
 @dataclass(frozen=True)
 class System:
     """describe : the model in words
-    streaming : of a causal model, one hop per call, with `input_shapes`, `output_shapes` and `state_shapes` (see `export.graphs`)
+    streaming : of a causal model, one hop per call, with `input_shapes`, `output_shapes` and `state_shapes` (see `export.graphs.perturbation`)
     offline : of any model, whole sounds, with `input_shapes` and `output_shapes`
     recurrent : whether its models can be bidirectional; if so
         drop : the causal model of the forward halves alone, (model, lookahead)

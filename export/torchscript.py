@@ -1,8 +1,8 @@
 """python -m export.torchscript ckpt.pt --host plain|nn_tilde|neutone [--output FILE]: the instrument in one file for other hosts.
 
-    plain      TorchScript and torch.export with explicit state, for programs of one's own (see `export.hosts_plain`)
-    nn_tilde   nn~ of Max and Pure Data (see `export.hosts_nn_tilde`)
-    neutone    the plug-in Neutone FX (see `export.hosts_neutone`)
+    plain      TorchScript and torch.export with explicit state, for programs of one's own (see `export.hosts.plain`)
+    nn_tilde   nn~ of Max and Pure Data (see `export.hosts.nn_tilde`)
+    neutone    the plug-in Neutone FX (see `export.hosts.neutone`)
 
 A checkpoint that does not stream becomes causal first, as for a bundle. The file is read back and played against the runtime before it
 takes its place.
@@ -24,14 +24,14 @@ import torch
 
 from export.bundle_writer import write_manifest, write_streaming
 from export.fallbacks import Wanted, make_fallback
-from export.fused_file import LEAST_SECONDS, proof_sound
-from export.hosts_neutone import neutone_file, neutone_kit, verify_neutone
-from export.hosts_nn_tilde import check_hop, nn_tilde_module, verify_nn_tilde
-from export.hosts_parts import Parts, loaded, quiet
-from export.hosts_plain import plain_module, plain_program, verify_plain
+from export.fused.file import LEAST_SECONDS, proof_sound
+from export.hosts.neutone import neutone_file, neutone_kit, verify_neutone
+from export.hosts.nn_tilde import check_hop, nn_tilde_module, verify_nn_tilde
+from export.hosts.parts import Parts, loaded, quiet
+from export.hosts.plain import plain_module, plain_program, verify_plain
 from export.onnx import knobs_of, sounds_for
+from export.proof.verify import ExportError
 from export.systems import streaming_graphs, system_of
-from export.verify import ExportError
 from realtime.bundle import BundleError, load_bundle
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from training.data.manifest import DataError

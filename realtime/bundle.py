@@ -3,7 +3,7 @@
     manifest.json                            this file's `Manifest`
     streaming/encoder.onnx  decoder.onnx     one hop per call, causal, explicit state
     offline/encoder.onnx    decoder.onnx     the original, whole sounds (absent from a streaming-only bundle)
-    fused.onnx                               the whole runtime in one graph, for other hosts (only if asked for; see `export.fused`)
+    fused.onnx                               the whole runtime in one graph, for other hosts (only if asked for; see `export.fused.step`)
     report.md  report.json                   what the streaming form costs against the original
 
 Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
@@ -91,7 +91,7 @@ class Features(_Record):
 
 
 class Axis(_Record):
-    """One knob: moves z^t by `value * direction`, whose length gives the unit (see `training.knobs`)."""
+    """One knob: moves z^t by `value * direction`, whose length gives the unit (see `training.knobs.knobs`)."""
 
     name: str  # the knob's target, e.g. "timbre[3]", "brightness", "raw[12]"
     label: str

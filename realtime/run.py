@@ -12,21 +12,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from realtime import terminal
-from realtime.account import Account
 from realtime.bundle import Bundle, BundleError, embedded_bundle, find_bundle, load_bundle
-from realtime.contradictions import check
-from realtime.controls import KnobBank, KnobError
-from realtime.devices import DeviceError, list_devices
-from realtime.knobmap import KnobMapError
-from realtime.midi import MidiError, list_outputs, list_ports
-from realtime.options import Options, UsageError, parser, read_options
-from realtime.performance import perform
-from realtime.published import new_published
-from realtime.snapshot_file import SnapshotError
-from realtime.stage import set_stage
-from realtime.supervise import StreamError
-from realtime.whole_file import replace_file
+from realtime.cli import terminal
+from realtime.cli.account import Account
+from realtime.cli.contradictions import check
+from realtime.cli.options import Options, UsageError, parser, read_options
+from realtime.cli.setup import set_stage
+from realtime.controls.map.knob_map import KnobMapError
+from realtime.controls.midi.input import MidiError, list_outputs, list_ports
+from realtime.controls.snapshot_file import SnapshotError
+from realtime.devices.devices import DeviceError, list_devices
+from realtime.files.whole_file import replace_file
+from realtime.hop.published import new_published
+from realtime.knobs.targets import KnobBank, KnobError
+from realtime.live.performance import perform
+from realtime.live.supervisor import StreamError
 
 KNOWN_ERRORS = (UsageError, BundleError, KnobError, KnobMapError, SnapshotError, DeviceError, MidiError, StreamError)
 
@@ -77,7 +77,7 @@ def _list_knobs(options: Options) -> None:
 
 def _play_file(options: Options, bundle: Bundle) -> Account:
     # Imported here because they load ONNX Runtime, which the control process of a live performance does not need.
-    from realtime.offline import OfflineError, Take, play_file
+    from realtime.cli.offline import OfflineError, Take, play_file
 
     assert options.input is not None
     assert options.output is not None

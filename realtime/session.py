@@ -14,17 +14,17 @@ from typing import Literal
 import numpy as np
 
 from realtime.bundle import Bundle
-from realtime.controls import DEFAULT_LATENCY_MS, KnobBank, targets_of
-from realtime.convolver import Convolver
-from realtime.guard import Limiter, repair
-from realtime.hops import HopSource
-from realtime.lookahead import SampleDelay
-from realtime.meters import Summary, new_meters, summarize
-from realtime.patience import Hurry, Patience
-from realtime.published import new_published
-from realtime.step import Answer, HopStep
-from realtime.wayout import ResynthWay
-from realtime.worker import Worker
+from realtime.dsp.convolver import Convolver
+from realtime.dsp.framing import HopSource
+from realtime.dsp.limiter import Limiter, repair
+from realtime.dsp.lookahead import SampleDelay
+from realtime.hop.meters import Summary, new_meters, summarize
+from realtime.hop.overload import Hurry, Patience
+from realtime.hop.published import new_published
+from realtime.hop.step import Answer, HopStep
+from realtime.hop.worker import Worker
+from realtime.knobs.targets import DEFAULT_LATENCY_MS, KnobBank, targets_of
+from realtime.outputs.mixer import ResynthWay
 
 CHUNK_SAMPLES = 2048  # larger blocks are taken in pieces
 LOUDEST_LIVE, LOUDEST = 16.0, 1e6  # of the input: what is beyond would be remembered for minutes as the level. Files may have another scale.
@@ -43,12 +43,12 @@ class Session:
     knobs : KnobBank, of the same bundle; its values are read once per hop
     channels : int, every channel gets the same filter, made from their mean
     sample_rate : float, Hz, the device's or file's; need not be the model's
-    meters : ndarray, a `realtime.meters.METERS` record to write to, perhaps in shared memory
+    meters : ndarray, a `realtime.hop.meters.METERS` record to write to, perhaps in shared memory
     provider : "auto", "cpu" or "cuda"
     latency_ms : of the resynth way out, 3 … 50; the nearest possible is taken
     limit : keep the output below full scale
     live : the clock counts: leave the model out for a while when it is late
-    published : a `realtime.published` record to write to, perhaps in shared memory
+    published : a `realtime.hop.published` record to write to, perhaps in shared memory
     resume : go on with the timbre, level and held latents written there by a session that is gone
     flush_denormals : ONNX Runtime takes numbers too small to be normal for zero, for this thread and those it starts, as long as it lives
     hurry : rebuilt phases get fewer rounds where a block is about to be late; the same sound then no longer gives the same bits
@@ -56,7 +56,7 @@ class Session:
 
     Raises
     ------
-    realtime.engine.EngineError
+    realtime.hop.model.EngineError
         If the model cannot run as asked.
     """
 

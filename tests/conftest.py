@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{WORKER}")
 
-from training.data.fluid import embedded_soundfont  # noqa: E402
+from training.data.build.fluid import embedded_soundfont  # noqa: E402
 from training.data.manifest import read_dataset  # noqa: E402
 from training.data.soundfont import main  # noqa: E402
 from training.data.store import SoundStore  # noqa: E402

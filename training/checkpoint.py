@@ -35,7 +35,7 @@ class Checkpoint:
     features: FeatureConfig
     model: TimbreVAE  # in eval mode, float32
     info: dict[str, Any]  # command, data, seed, epoch: whatever the training wrote
-    knobs: dict[str, Any] | None = None  # axes and presets measured by `training.knobs`; None if they were not
+    knobs: dict[str, Any] | None = None  # axes and presets measured by `training.knobs.knobs`; None if they were not
 
     @property
     def selection(self) -> dict[str, Any]:

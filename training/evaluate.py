@@ -35,13 +35,13 @@ class System:
 SYSTEMS = {
     "perturbation_vae": System(
         "S1, random perturbation (Tanaka 2022)",
-        "training.evaluation.perturbation",
+        "training.evaluation.perturbation.evaluate",
         "evaluate_perturbation",
         options=("seed", "test_sounds", *ONLY_S1),
         needs_folder=False,
     ),
-    "metric_vae": System("S2, metric learning (Tanaka 2021)", "training.evaluation.metric", "evaluate_metric"),
-    "mixture_vae": System("S3, Gaussian mixtures (Luo 2019)", "training.evaluation.mixture", "evaluate_mixture"),
+    "metric_vae": System("S2, metric learning (Tanaka 2021)", "training.evaluation.metric.evaluate", "evaluate_metric"),
+    "mixture_vae": System("S3, Gaussian mixtures (Luo 2019)", "training.evaluation.mixture.evaluate", "evaluate_mixture"),
 }
 
 

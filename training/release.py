@@ -20,8 +20,8 @@ from training.data.options import number
 from training.evaluate import add_sizes, sizes
 from training.evaluation.measurement import about, measure, read_matching, subset
 from training.features import FeatureExtractor
-from training.knobs import measure_again, measure_knobs
-from training.knobs_pitch import playable
+from training.knobs.knobs import measure_again, measure_knobs
+from training.knobs.pitch import playable
 from training.models.latents import parameters_of
 
 TUNING_STEPS = 300

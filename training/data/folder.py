@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from training.data.convert import Found, run_source
-from training.data.cutting import UNLABELLED, Cut, Cuts, SourceFile
+from training.data.build.convert import Found, run_source
+from training.data.build.cutting import UNLABELLED, Cut, Cuts, SourceFile
+from training.data.build.recordings import Recording, audio_files
+from training.data.build.segment import find_sounds, pieces
 from training.data.labels import counted, pitch_in, velocity_in
 from training.data.manifest import DataError
 from training.data.options import source_parser
-from training.data.recordings import Recording, audio_files
-from training.data.segment import find_sounds, pieces
 
 
 @dataclass(frozen=True)

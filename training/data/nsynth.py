@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from training.data.convert import Found, run_source
-from training.data.cutting import SourceFile
+from training.data.build.convert import Found, run_source
+from training.data.build.cutting import SourceFile
 from training.data.labels import counted
 from training.data.manifest import SPLITS, DataError
 from training.data.options import Parser, number, source_parser, word_list

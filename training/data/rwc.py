@@ -16,15 +16,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from training.data.convert import Found, run_source
-from training.data.cutting import Cut, Cuts, SourceFile
+from training.data.build.convert import Found, run_source
+from training.data.build.cutting import Cut, Cuts, SourceFile
+from training.data.build.pitches import Alignment, align, estimate, in_order
+from training.data.build.recordings import Recording, audio_files
+from training.data.build.rwc_table import FILE_NAME, LIST_NAME, VELOCITIES, Instrument, Range, known_instrument, read_list, read_ranges, with_range
+from training.data.build.segment import find_sounds, find_this_many
 from training.data.labels import counted, note_name
 from training.data.manifest import DataError
 from training.data.options import Parser, source_parser
-from training.data.pitches import Alignment, align, estimate, in_order
-from training.data.recordings import Recording, audio_files
-from training.data.rwc_table import FILE_NAME, LIST_NAME, VELOCITIES, Instrument, Range, known_instrument, read_list, read_ranges, with_range
-from training.data.segment import find_sounds, find_this_many
 
 CONTRADICTED = 0.5  # below this share of confirming estimates, names in order are doubted
 CONFIRMED, EXACT = 0.8, 0.6  # an alignment needs these shares of confirming estimates, with octaves pardoned and without

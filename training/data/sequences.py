@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.data.gm import PROGRAMS
+from training.data.build.gm import PROGRAMS
+from training.data.build.phrase_shard import PhraseRequest
+from training.data.build.rendering import render_command
 from training.data.options import Parser, add_set_options, number, number_list
-from training.data.phrase_shard import PhraseRequest
-from training.data.rendering import render_command
 
 _LAST_PITCHED = max(program.number for program in PROGRAMS if program.pitched)
 

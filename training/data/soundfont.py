@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.data.gm import HIGHEST_NOTE, LOWEST_NOTE, PERCUSSION
+from training.data.build.gm import HIGHEST_NOTE, LOWEST_NOTE, PERCUSSION
+from training.data.build.rendering import render_command
+from training.data.build.shard import Request
 from training.data.options import Parser, add_set_options, number_list
-from training.data.rendering import render_command
-from training.data.shard import Request
 
 
 def _parser() -> argparse.ArgumentParser:

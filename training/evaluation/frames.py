@@ -9,9 +9,9 @@ import torch
 
 from training.data.manifest import DataError, SoundSet
 from training.data.store import PITCH_STEP_SAMPLES, SoundStore
+from training.evaluation.probes import batches, device_of
 from training.features import FeatureConfig, FeatureExtractor
 from training.models.latents import TimbreVAE
-from training.probes import batches, device_of
 
 REACH_SECONDS = 0.1  # a frame is near a transition if within this …
 MOVING_SEMITONES = 0.5  # … the pitch covers more than that

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from training.checkpoint import Checkpoint
-from training.data.cutting import UNLABELLED
+from training.data.build.cutting import UNLABELLED
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.evaluation.figures import Figure, mean_of, nothing
+from training.evaluation.probes import K, LatentTable, device_of, encode_all, knn_correct, swap_changes
 from training.features import FeatureExtractor
-from training.probes import K, LatentTable, device_of, encode_all, knn_correct, swap_changes
 
 LABELS = ("instrument", "pitch")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.cutting import UNLABELLED
+from training.data.build.cutting import UNLABELLED
 from training.data.manifest import DataError
 from training.features import FeatureConfig
 from training.losses import contrastive_sums, exponential_nll, kl_to_standard_normal, masked_mean

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.cutting import UNLABELLED
+from training.data.build.cutting import UNLABELLED
 from training.data.manifest import DataError
 from training.data.sounds import SoundData
 from training.features import FeatureConfig, RecipeError

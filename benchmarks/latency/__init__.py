@@ -1,0 +1,1 @@
+"""Is the latency what the program says it is?"""

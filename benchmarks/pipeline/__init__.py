@@ -1,0 +1,1 @@
+"""Does the input pipeline keep up with training?"""

@@ -1,0 +1,1 @@
+"""How many milliseconds does a block take?"""

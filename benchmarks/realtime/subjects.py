@@ -1,0 +1,98 @@
+"""The models that `benchmarks.realtime` plays through, the sound, and the hand on the knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.weights import paper_size, streaming_bundle
+from export.bundle_writer import write_streaming
+from export.systems import system_of
+from realtime.bundle import Anchor, Axis, Bundle, Features, Precision, Preset, embedded_bundle, load_bundle
+from realtime.knobs.targets import KnobBank
+from realtime.session import Session
+
+SHIPPED = "shipped"
+SOUND_SECONDS = 12.0
+TIMBRE_HZ, PRESET_HZ = 1.3, 0.4  # how fast the hand moves: the filter is another one at every hop
+
+
+@dataclass(frozen=True)
+class Subject:
+    """name : in report.json;  title : in the report;  bundle : with at least one axis and one preset"""
+
+    name: str
+    title: str
+    bundle: Bundle
+
+
+@contextmanager
+def subjects(paper: tuple[Precision, ...]) -> Iterator[list[Subject]]:
+    """The shipped model, and the paper-size one in these precisions, which is made anew, with random weights."""
+    shipped = load_bundle(embedded_bundle())
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "made"
+        folder.mkdir()
+        model = paper_size()
+        graphs = write_streaming(folder, *system_of(model).streaming(model))
+        found = [Subject(SHIPPED, f"shipped model, {shipped.manifest.precision}", shipped)]
+        for precision in paper:
+            bundle, _ = streaming_bundle(Path(place) / precision, folder, graphs, model, precision)
+            found.append(Subject(f"paper-{precision}", f"paper-size model, {precision}", _with_knobs(bundle)))
+        yield found
+
+
+def _with_knobs(bundle: Bundle) -> Bundle:
+    """An axis and a preset that knows pitch, of random directions: what they move costs as much as any other."""
+    dimensions = bundle.manifest.latents["timbre"]
+    vectors = np.random.default_rng(0).standard_normal((3, dimensions)).tolist()
+    axis = Axis(name="timbre[0]", label="timbre 0", direction=vectors[0], effect_db=1.0)
+    anchors = tuple(Anchor(midi_note=note, timbre=vector) for note, vector in zip((48.0, 72.0), vectors[1:], strict=True))
+    preset = Preset(name="random", family="random", anchors=anchors)
+    return Bundle(bundle.path, bundle.manifest.model_copy(update={"axes": (axis,), "presets": (preset,)}))
+
+
+def sound_of(features: Features) -> np.ndarray:
+    """(samples, 1), float32: a tone of 20 partials that glides over two octaves, with a little hiss. Never silent, for silence is cheap."""
+    rng, rate = np.random.default_rng(0), features.sample_rate
+    time = np.arange(round(SOUND_SECONDS * rate)) / rate
+    f0_hz = 220 * 2 ** np.sin(2 * np.pi * 0.25 * time)
+    phase = 2 * np.pi * np.cumsum(f0_hz) / rate
+    tone = sum(np.sin(k * phase) / k for k in range(1, 21))
+    sound = 0.2 * tone * (0.7 + 0.3 * np.sin(2 * np.pi * 2.1 * time)) + 0.002 * rng.standard_normal(len(time))
+    return sound.astype(np.float32)[:, None]
+
+
+class Hand:
+    """Turns the knobs as time passes: a preset comes and goes, and timbre[0] swings; or leaves them where they rest."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bank = KnobBank(bundle.manifest)
+        self._rest, self._turning = self.bank.values.copy(), False
+        self._timbre, self._preset, self._amount, self._resynth = (
+            self.bank.index[name] for name in ("timbre[0]", "preset", "preset_amount", "resynth")
+        )
+
+    def take(self, *, resynth: bool, turning: bool) -> None:
+        """All knobs at rest, but for the way out."""
+        self.bank.values[:] = self._rest
+        self.bank.values[self._resynth] = 1.0 if resynth else 0.0
+        self._turning = turning
+
+    def move(self, seconds: float) -> None:
+        if self._turning:
+            values = self.bank.values
+            values[self._timbre] = 2 * np.sin(2 * np.pi * TIMBRE_HZ * seconds)
+            values[self._preset] = 1
+            values[self._amount] = 0.5 - 0.45 * np.cos(2 * np.pi * PRESET_HZ * seconds)
+
+
+def session_of(subject: Subject, hand: Hand, provider: str) -> Session:
+    """As live, with the limiter; but no hop is left out when one was late."""
+    rate = subject.bundle.manifest.features.sample_rate
+    return Session(subject.bundle, hand.bank, channels=1, sample_rate=rate, provider=provider, limit=True)

@@ -1,0 +1,1 @@
+"""How good is the resynth way out?"""

@@ -1,0 +1,1 @@
+"""Does it play on, as late as never, in the memory it began with?"""

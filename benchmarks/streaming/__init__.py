@@ -1,0 +1,1 @@
+"""What does every way of streaming a model cost, against the original?"""

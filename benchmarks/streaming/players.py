@@ -1,0 +1,140 @@
+"""One hop of a model that streams, encoder to decoder, in ONNX Runtime and in torch: what `benchmarks.streaming` takes the time of.
+
+Every player hears the same frames and decodes two sets of latents at once, as the runtime does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.bundle_writer import write_streaming
+from export.graphs.perturbation import DECODER_ROWS
+from export.quantize.feeds import Feed
+from export.quantize.quantize import quantize
+from export.systems import Pair
+from realtime.bundle import Bundle, Features, Graph, Manifest, Precision
+from realtime.hop.model import StreamingModel
+from training.features import FeatureConfig, Spectra
+from training.models.latents import Latents, TimbreVAE
+
+Player = Callable[[int], object]  # plays the hop of this number; answers with the decoded spectra, (2, bins)
+FEATURES = ("sample_rate", "window_samples", "hop_samples", "log_floor", "cutoff_quefrency", "level_seconds", "silence_dbfs", "level")
+
+
+def written(folder: Path, pair: Pair, model: TimbreVAE, features: FeatureConfig) -> Bundle:
+    """The form's streaming graphs at fp32, as a bundle without knobs."""
+    folder.mkdir(parents=True)
+    return _bundle(folder, write_streaming(folder, *pair), model, features, "fp32")
+
+
+def quantized(fp32: Bundle, folder: Path, precision: Precision, feeds: dict[str, list[Feed]]) -> Bundle:
+    """The same with fewer bits.  feeds : by graph, "encoder" and "decoder" """
+    (folder / "streaming").mkdir(parents=True)
+    for name, graph in fp32.manifest.graphs.items():
+        quantize(fp32.graph_path(name), folder / graph.file, precision, feeds[name.split("/")[1]])
+    return Bundle(folder, fp32.manifest.model_copy(update={"precision": precision}))
+
+
+def _bundle(folder: Path, graphs: dict[str, Graph], model: TimbreVAE, features: FeatureConfig, precision: Precision) -> Bundle:
+    manifest = Manifest(
+        format_version=1,
+        producer="benchmarks.streaming",
+        model_kind=model.KIND,
+        precision=precision,
+        features=Features(**{name: getattr(features, name) for name in FEATURES}),
+        lookahead_hops=model.lookahead,
+        latents=dict(model.latent_sizes),  # type: ignore[arg-type]
+        graphs=graphs,
+        axes=(),
+        presets=(),
+        fidelity={},
+    )
+    return Bundle(folder, manifest)
+
+
+def weight_bytes(bundle: Bundle) -> int:
+    """Of both streaming graphs' weights, scales included."""
+    graphs = (onnx.load(bundle.graph_path(name)).graph for name in bundle.manifest.graphs if name.startswith("streaming/"))
+    return sum(onnx.numpy_helper.to_array(weight).nbytes for graph in graphs for weight in graph.initializer)
+
+
+def in_onnxruntime(model: StreamingModel, spectra: Spectra, rate: float) -> Player:
+    """As the runtime does it, on one thread."""
+    envelope, fine = spectra.envelope[0].numpy(), spectra.fine[0].numpy()
+
+    def play(hop: int) -> object:
+        model.encode(envelope[hop % len(envelope)], fine[hop % len(fine)], rate)
+        for name, value in model.latents.items():
+            model.decoder_inputs[name][:] = value
+        model.decode()
+        return model.log_amplitude
+
+    return play
+
+
+def in_modules(pair: Pair, modules: Pair, spectra: Spectra, rate: float) -> Player:
+    """The very modules that become the graphs, or what torch made of them.
+
+    pair : the modules themselves, which know the shapes;  modules : what is called
+    """
+    encoder, decoder = modules
+    shapes: Any = pair
+    outputs = len(shapes[0].output_shapes)
+    states: list[Any] = [[torch.zeros(shape) for shape in graph.state_shapes.values()] for graph in shapes]
+    smallest = torch.tensor([rate])
+    frames = spectra.envelope.shape[1]
+
+    def play(hop: int) -> object:
+        at = hop % frames
+        with torch.inference_mode():
+            answer = encoder(spectra.envelope[:, at], spectra.fine[:, at], smallest, *states[0])
+            states[0] = answer[outputs:]
+            rows = [value.repeat(DECODER_ROWS, 1) for value in answer[:outputs]]
+            decoded, *states[1] = decoder(*rows, *states[1])
+            return decoded
+
+    return play
+
+
+def in_layers(model: TimbreVAE, spectra: Spectra, rate: float) -> Player:
+    """The model's own layers (nn.GRU, nn.LSTM), one frame per call."""
+    states = [model.encoder_state(1), model.decoder_state(DECODER_ROWS)]
+    smallest = torch.tensor(rate)
+    frames = spectra.envelope.shape[1]
+
+    def play(hop: int) -> object:
+        at = hop % frames
+        with torch.inference_mode():
+            z, states[0] = model.stream_encode(spectra.envelope[:, at : at + 1], spectra.fine[:, at : at + 1], smallest, states[0])
+            rows = Latents(**{name: value.repeat(DECODER_ROWS, 1, 1) for name, value in z.items()})
+            decoded, states[1] = model.stream_decode(rows, states[1])
+            return decoded[:, 0]
+
+    return play
+
+
+def traced(pair: Pair) -> Pair:
+    """TorchScript of both modules."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated upstream
+        made = [torch.jit.freeze(torch.jit.trace(graph.eval(), _example(graph))) for graph in pair]
+    return made[0], made[1]
+
+
+def compiled(pair: Pair) -> Pair:
+    """torch.compile of both; the compiler works at the first hop."""
+    torch._dynamo.reset()  # the limit of recompilations counts from here
+    made: list[Any] = [torch.compile(graph.eval(), dynamic=False, options={"compile_threads": 1}) for graph in pair]
+    return made[0], made[1]
+
+
+def _example(graph: nn.Module) -> tuple[Tensor, ...]:
+    shapes: Any = [*graph.input_shapes.values(), *graph.state_shapes.values()]  # type: ignore[union-attr, operator]
+    return tuple(torch.zeros(shape) for shape in shapes)

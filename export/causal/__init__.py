@@ -1,0 +1,1 @@
+"""From whole sounds to streams: folding in closed form, and teaching causal students."""

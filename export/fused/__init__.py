@@ -1,0 +1,1 @@
+"""The whole runtime as one graph, `fused.onnx`."""

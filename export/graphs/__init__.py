@@ -1,0 +1,1 @@
+"""The modules that become ONNX graphs, one file per system."""

@@ -1,0 +1,1 @@
+"""Files for other hosts: nn~, Neutone, plain TorchScript and torch.export."""

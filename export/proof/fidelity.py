@@ -1,0 +1,162 @@
+"""How near a model that streams comes to its original: what each decodes, where each puts a sound, and what can still be told from that.
+
+The original hears whole sounds as it was trained to. What streams is played as the runtime plays it: frames with the running level,
+timbre as it stands at the sound's last frame, every sound from silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data.manifest import SoundSet
+from training.evaluation.measurement import LABELS, knn
+from training.evaluation.probes import LatentTable, batches
+from training.features import FeatureConfig, FeatureExtractor, Spectra
+from training.models.latents import Latents, TimbreVAE, one_per_sound
+from training.recurrent import lengthened
+
+BATCH = 32
+DB = 20 / math.log(10)
+
+
+def live_features(config: FeatureConfig) -> FeatureExtractor:
+    """The frames the runtime makes: with the running level, whatever the model was trained with."""
+    return FeatureExtractor(replace(config, normalisation="running"))
+
+
+def play(model: TimbreVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tensor]:
+    """Latents (batch, frames, D) and log-amplitude (batch, frames, bins) about each frame, as streaming gives them from silence.
+
+    rate : smallest update weight of the running means, 1/frames
+    """
+    late = model.lookahead
+    envelope, fine = lengthened(spectra.envelope, late), lengthened(spectra.fine, late)
+    z, _ = model.stream_encode(envelope, fine, torch.tensor(rate), model.encoder_state(len(envelope)))
+    decoded, _ = model.stream_decode(z, model.decoder_state(len(envelope)))
+    return Latents(**{name: value[:, late:] for name, value in z.items()}), decoded[:, late:]
+
+
+@dataclass(frozen=True)
+class Played:
+    """One model over many sounds.
+
+    table : latents (sounds, D) and squared errors, as `training.evaluation.probes` has them;  distance_db : (sounds,), log-spectral distance
+    """
+
+    table: LatentTable
+    distance_db: np.ndarray
+
+    @property
+    def mse(self) -> float:
+        return float(np.average(self.table.squared_error, weights=self.table.frames))
+
+    @property
+    def log_spectral_distance_db(self) -> float:
+        return float(np.average(self.distance_db, weights=self.table.frames))
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Sounds to learn neighbours from and sounds to measure on; `seconds` of each."""
+
+    train: SoundSet
+    test: SoundSet
+    seconds: float
+
+
+@torch.no_grad()
+def hear_whole(model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float) -> Played:
+    """The original on whole sounds.  sounds : of a data set, or (sounds, samples)"""
+    extract = FeatureExtractor(features)
+
+    def parts() -> Iterator[_Part]:
+        for audio in _audio(sounds, seconds):
+            spectra = extract(audio)
+            z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
+            yield _Part(spectra, z.averaged(spectra.sounding), model.decode(z))
+
+    return _gathered(parts())
+
+
+@torch.no_grad()
+def hear_live(model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float, timbre_seconds: float = 2.0) -> Played:
+    """A model that streams, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
+    extract = live_features(features)
+    rate = features.hop_samples / (features.sample_rate * timbre_seconds)
+
+    def parts() -> Iterator[_Part]:
+        for audio in _audio(sounds, seconds):
+            spectra = extract(audio)
+            z, decoded = play(model, spectra, rate)
+            yield _Part(spectra, _settled(z, model, spectra.sounding), decoded)
+
+    return _gathered(parts())
+
+
+def _audio(sounds: SoundSet | Tensor, seconds: float) -> Iterator[Tensor]:
+    if isinstance(sounds, Tensor):
+        yield from sounds.split(BATCH)
+    else:
+        yield from (audio for _, audio in batches(sounds, seconds))
+
+
+def _settled(z: Latents, model: TimbreVAE, sounding: Tensor) -> Latents:
+    """One vector per sound: a latent that has one per sound as it stands at the last sounding frame, the others averaged."""
+    steady = one_per_sound(model)
+    last = (sounding * torch.arange(sounding.shape[1])).argmax(1)
+    rows = torch.arange(len(last))
+    return Latents(**{name: value[rows, last] if name in steady else value for name, value in z.items()}).averaged(sounding)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One batch: frames, one vector per sound and latent, log-amplitude (batch, frames, bins)."""
+
+    spectra: Spectra
+    latents: Latents
+    decoded: Tensor
+
+
+def _gathered(parts: Iterator[_Part]) -> Played:
+    latents: dict[str, list[Tensor]] = {}
+    errors, distances, frames = [], [], []
+    for part in parts:
+        for name, value in part.latents.items():
+            latents.setdefault(name, []).append(value)
+        shared = min(part.decoded.shape[1], part.spectra.log_amplitude.shape[1])
+        weight = part.spectra.sounding[:, :shared].to(part.decoded.dtype)
+        squared = (part.decoded[:, :shared] - part.spectra.log_amplitude[:, :shared]).square().mean(-1)
+        total = weight.sum(1)
+        errors.append((squared * weight).sum(1) / total.clamp_min(1))
+        distances.append((squared.sqrt() * weight).sum(1) * DB / total.clamp_min(1))
+        frames.append(total)
+    table = LatentTable({name: torch.cat(rows).numpy() for name, rows in latents.items()}, torch.cat(errors).numpy(), torch.cat(frames).numpy())
+    return Played(table, torch.cat(distances).numpy())
+
+
+def neighbours(sounds: Sounds, learnt: Played, asked: Played) -> dict[str, float]:
+    """k-NN accuracies, "instrument from timbre" and so on; those that cannot be measured are left out."""
+    found = {}
+    for label in LABELS:
+        for name in learnt.table.latents:
+            probe = knn(label, name, (sounds.train, sounds.test), (learnt.table, asked.table))
+            if not probe.missing:
+                found[f"{label} from {name}"] = float(probe.figure.value)
+    return found
+
+
+def nearness(found: Played, original: Played) -> dict[str, float]:
+    """Mean cosine of each latent with the original's, both seen from the original's mean over all sounds."""
+    cosines = {}
+    for name, wanted in original.table.latents.items():
+        heard = (found.table.frames > 0) & (original.table.frames > 0)
+        a, b = found.table.latents[name][heard] - wanted[heard].mean(0), wanted[heard] - wanted[heard].mean(0)
+        lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        cosines[f"cosine of {name}"] = float(np.mean((a * b).sum(1) / np.maximum(lengths, 1e-12)))
+    return cosines

@@ -1,0 +1,180 @@
+"""Proof that the graphs do what the model does: hop by hop, on real sound. Export refuses what it cannot reproduce."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from realtime.hop import model as engine
+from training.features import Spectra
+from training.models.latents import LATENTS, Latents, TimbreVAE
+
+TOLERANCES = {  # the finest first
+    "fp32": 1e-3,  # greatest absolute difference of any output, latents near 1, log-amplitudes near 5
+    "int8": 0.08,  # root-mean-square difference over root-mean-square value
+    "int4": 0.35,  # the same
+}
+
+
+class ExportError(Exception):
+    """An export that cannot be made or trusted; the message says why."""
+
+
+@dataclass(frozen=True)
+class StreamingRun:
+    """What the graphs gave, hop by hop: latents (hops, D), log_amplitude (hops, bins), times of both graphs together."""
+
+    latents: dict[str, np.ndarray]
+    log_amplitude: np.ndarray
+    hop_ms: np.ndarray
+
+
+def open_session(path: Path, provider: str = "cpu") -> onnxruntime.InferenceSession:
+    """Raises ExportError unless the graph really runs on the provider asked for."""
+    try:
+        return engine.open_session(path, provider)
+    except engine.EngineError as error:
+        raise ExportError(str(error)) from None
+
+
+class Stepper:
+    """A streaming graph and its state."""
+
+    def __init__(self, path: Path, provider: str = "cpu") -> None:
+        self.session = open_session(path, provider)
+        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.names = [name for name in LATENTS if name in self.outputs]
+        self.state = {i.name: np.zeros(i.shape, np.float32) for i in self.session.get_inputs() if i.name.startswith("state.")}
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        result = dict(zip(self.outputs, self.session.run(None, inputs | self.state), strict=True))
+        self.state = {name: result.pop(name.replace("state.", "next.", 1)) for name in self.state}
+        return result
+
+
+def run_streaming(folder: Path, spectra: Spectra, rate: float, *, shift: float = 0.0, provider: str = "cpu") -> StreamingRun:
+    """Play one sound's spectra (1, frames, bins) through the streaming graphs as the runtime does.
+
+    shift : added to the timbre of the decoder's second row, which is otherwise thrown away: the rows must not mix
+    """
+    encoder, decoder = (Stepper(folder / f"streaming/{name}.onnx", provider) for name in ("encoder", "decoder"))
+    latents: dict[str, list[np.ndarray]] = {name: [] for name in encoder.names}
+    decoded, times = [], []
+    smallest = np.array([rate], np.float32)
+    for envelope, fine in zip(spectra.envelope[0].numpy(), spectra.fine[0].numpy(), strict=True):
+        start = time.perf_counter()
+        z = encoder(envelope=envelope[None], fine=fine[None], rate=smallest)
+        rows = {name: np.repeat(z[name], 2, axis=0) for name in latents}
+        rows["timbre"][1] += shift
+        log_amplitude = decoder(**rows)["log_amplitude"]
+        times.append(1000 * (time.perf_counter() - start))
+        for name, values in latents.items():
+            values.append(z[name][0])
+        decoded.append(log_amplitude[0])
+    return StreamingRun({name: np.stack(rows) for name, rows in latents.items()}, np.stack(decoded), np.array(times))
+
+
+@torch.no_grad()
+def torch_streaming(model: TimbreVAE, spectra: Spectra, rate: float, chunks: Sequence[int] = ()) -> tuple[Latents, Tensor]:
+    """The same from torch: latents (1, frames, D) and decoded log-amplitude (1, frames, bins).
+
+    chunks : frames of each call, for a model gives the same whatever they are; none: all at once
+    """
+    encoder_state, decoder_state = model.encoder_state(1), model.decoder_state(1)
+    latents, decoded = [], []
+    frames = spectra.envelope.shape[1]
+    for envelope, fine in zip(spectra.envelope.split(list(chunks) or frames, 1), spectra.fine.split(list(chunks) or frames, 1), strict=True):
+        z, encoder_state = model.stream_encode(envelope, fine, torch.tensor(rate), encoder_state)
+        log_amplitude, decoder_state = model.stream_decode(z, decoder_state)
+        latents.append(z)
+        decoded.append(log_amplitude)
+    return Latents(**{name: torch.cat([z[name] for z in latents], 1) for name in latents[0]}), torch.cat(decoded, 1)
+
+
+def random_chunks(frames: int, seed: int = 0) -> list[int]:
+    """Sizes from one frame to many that make up so many frames."""
+    rng = np.random.default_rng(seed)
+    sizes: list[int] = []
+    while (left := frames - sum(sizes)) > 0:
+        sizes.append(min(left, int(2 ** rng.uniform(0, 7))))
+    return sizes
+
+
+def verify_streaming(
+    folder: Path, model: TimbreVAE, spectra: Spectra, rate: float, precisions: Mapping[str, str] | None = None, *, provider: str = "cpu"
+) -> tuple[dict[str, float], StreamingRun]:
+    """Compare every hop with torch, which is fed chunks of random sizes.
+
+    precisions : of the graphs, "encoder" and "decoder"; fp32 where nothing is said
+
+    Returns
+    -------
+    the difference of each output (absolute worst for fp32, relative RMS for coarser ones), and the run itself
+
+    Raises
+    ------
+    ExportError
+        If an output differs by more than the tolerance.
+    """
+    reference, decoded = torch_streaming(model, spectra, rate, random_chunks(spectra.envelope.shape[1]))
+    run = run_streaming(folder, spectra, rate, shift=1.0, provider=provider)
+    wanted = {name: value[0].numpy() for name, value in reference.items()} | {"log_amplitude": decoded[0].numpy()}
+    found = run.latents | {"log_amplitude": run.log_amplitude}
+    differences = {}
+    for name, value in found.items():
+        graphs = ("encoder", "decoder") if name == "log_amplitude" else ("encoder",)
+        coarsest = max(((precisions or {}).get(graph, "fp32") for graph in graphs), key=list(TOLERANCES).index)
+        worst, relative = _difference(value, wanted[name])
+        figure, limit = worst if coarsest == "fp32" else relative, TOLERANCES[coarsest]
+        if not figure <= limit:
+            raise ExportError(
+                f"{name}: {coarsest} ONNX differs from torch by {figure:.1e} over {len(value)} hops (limit {limit:.0e}); nothing was written"
+            )
+        differences[name] = figure
+    return differences, run
+
+
+def _difference(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+    error = np.abs(found - wanted)
+    if not np.isfinite(error).all():
+        return float("inf"), float("inf")
+    return float(error.max()), float(np.sqrt(np.mean(error**2) / max(1e-12, np.mean(wanted**2))))
+
+
+@torch.no_grad()
+def verify_offline(folder: Path, encoder: Any, decoder: Any, spectra: Spectra) -> dict[str, float]:
+    """Compare the whole-sound graphs with torch; raises ExportError beyond the fp32 tolerance."""
+    inputs = {"envelope": spectra.envelope, "fine": spectra.fine}
+    fixed = encoder.input_shapes["envelope"][1]  # a number of frames, or the name of a free axis
+    if isinstance(fixed, int):
+        inputs = {name: _to_length(value, fixed) for name, value in inputs.items()}
+    latents = dict(zip(encoder.output_shapes, encoder(*inputs.values()), strict=True))
+    wanted = latents | {"log_amplitude": decoder(*latents.values())}
+    answers = open_session(folder / "offline/encoder.onnx").run(None, {name: value.numpy() for name, value in inputs.items()})
+    found = dict(zip(latents, answers, strict=True))
+    found["log_amplitude"] = open_session(folder / "offline/decoder.onnx").run(None, {name: value.numpy() for name, value in latents.items()})[0]
+    differences = {}
+    for name, value in found.items():
+        differences[f"offline {name}"] = worst = _difference(value, wanted[name].numpy())[0]
+        limit = TOLERANCES["fp32"]
+        if not worst <= limit:
+            raise ExportError(f"{name}: the offline ONNX graph differs from torch by {worst:.1e} (limit {limit:.0e}); nothing was written")
+    return differences
+
+
+def _to_length(frames: Tensor, length: int) -> Tensor:
+    """The first frames, the last one repeated where there are too few.  (1, frames, bins)"""
+    return frames[:, torch.arange(length).clamp(max=frames.shape[1] - 1)]
+
+
+def state_names(graph: Any) -> tuple[list[str], list[str]]:
+    """Port names of a streaming graph's states, in and out."""
+    return [f"state.{name}" for name in graph.state_shapes], [f"next.{name}" for name in graph.state_shapes]

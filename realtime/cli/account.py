@@ -1,0 +1,48 @@
+"""The end-of-run account: the summary, and what only a stream or only a file has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtime.bundle import Manifest
+from realtime.controls.desk import Desk
+from realtime.hop.meters import Summary
+
+
+@dataclass(frozen=True)
+class Account:
+    """summary : what every run has;  more : by name, what --json writes beside it"""
+
+    summary: Summary
+    more: dict[str, object]
+
+    def as_dict(self) -> dict[str, object]:
+        return {**self.summary.as_dict(), **self.more}
+
+
+def latencies(manifest: Manifest, sample_rate: float, latency_ms: float) -> dict[str, object]:
+    """Of both ways out, samples at the device's rate, as `Session.latency_of` tells them; for a process that has no session."""
+    from realtime.outputs.resynth.resynth import Resynth  # only at the end of a performance
+
+    lookahead = round(manifest.lookahead_hops * manifest.features.hop_seconds * sample_rate)
+    resynth = Resynth(manifest.features, sample_rate, latency_ms, 1)
+    return {"latency_samples_morph": lookahead, "latency_samples_resynth": lookahead + resynth.latency_samples}
+
+
+def knobs_of(desk: Desk) -> dict[str, float]:
+    return {target.name: desk.value(i) for i, target in enumerate(desk.targets)}
+
+
+def milliseconds(seconds: float) -> float | None:
+    """None for what the driver did not tell, or not believably."""
+    return None if math.isnan(seconds) else 1000 * seconds
+
+
+def counted(meters: np.ndarray) -> dict[str, int]:
+    """What the session did to keep the sound whole."""
+    names = {"limited_samples": "limited", "repaired_samples": "repaired"}
+    names |= {name: name for name in ("bypassed_hops", "shortened_steps")}
+    return {name: int(meters[field]) for name, field in names.items()}

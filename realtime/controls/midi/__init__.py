@@ -1,0 +1,1 @@
+"""MIDI in: ports, bytes, events, files."""

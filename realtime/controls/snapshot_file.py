@@ -1,0 +1,160 @@
+"""The snapshots' file: TOML, typed and checked, replaced in one step.
+
+[[snapshot]]
+number = 1
+name = "warm"
+
+[snapshot.knobs]             # every knob that is not at rest
+preset = "Violin"            # presets by name; "own 1" is a timbre of your own, kept below
+"timbre[0]" = 1.25
+
+[[snapshot.own]]
+slot = 1
+name = "flute"
+values = [0.5, …]
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from realtime.controls.desk import LAST_SNAPSHOT
+from realtime.files.whole_file import replace_file
+from realtime.knobs.targets import SLOTS
+
+DEFAULT_FILE = Path("neiro-snapshots.toml")
+LONGEST_NAME = 100
+HEADER = "# Snapshots of Neiro. The program writes this file anew whenever one is stored; comments are not kept.\n"
+
+
+class SnapshotError(Exception):
+    """Snapshots that cannot be used, read or written; the message says which and why."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class Own(_Record):
+    """A timbre of one's own that a snapshot uses."""
+
+    slot: Annotated[int, Field(ge=1, le=SLOTS)]
+    name: Annotated[str, Field(max_length=LONGEST_NAME)]
+    values: Annotated[list[float], Field(min_length=1)]
+
+
+class Snapshot(_Record):
+    """Every knob that was not at rest, by name; presets by their own names where those are unique."""
+
+    number: Annotated[int, Field(ge=1, le=LAST_SNAPSHOT)]
+    name: Annotated[str, Field(max_length=LONGEST_NAME)] = ""
+    knobs: dict[str, float | str] = {}
+    own: list[Own] = []
+
+    @field_validator("own")
+    @classmethod
+    def _each_once(cls, own: list[Own]) -> list[Own]:
+        slots = [timbre.slot for timbre in own]
+        if twice := {slot for slot in slots if slots.count(slot) > 1}:
+            raise ValueError(f"slot {min(twice)} is there twice")
+        return own
+
+    @property
+    def title(self) -> str:
+        return f"snapshot {self.number}{f' ({self.name})' if self.name else ''}"
+
+
+class _File(_Record):
+    snapshot: list[Snapshot] = []
+
+
+def read_snapshots(path: Path) -> dict[int, Snapshot]:
+    """All snapshots of a file by their number, in its order.
+
+    Raises
+    ------
+    SnapshotError
+        With one sentence: which snapshot and key of which file, and what is wrong.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SnapshotError(f"cannot read the snapshots {path}: {error.strerror or error}") from None
+    except ValueError as error:  # not UTF-8, not TOML
+        raise SnapshotError(f"{path} is not TOML ({' '.join(str(error).split())}); mend it, or move it away and start anew") from None
+    try:
+        snapshots = _File.model_validate(content).snapshot
+    except ValidationError as error:
+        raise SnapshotError(f"{path}: {_explain(error, content)}") from None
+    found: dict[int, Snapshot] = {}
+    for snapshot in snapshots:
+        if snapshot.number in found:
+            raise SnapshotError(f"{path}: snapshot {snapshot.number} is there twice; give one of them another number")
+        found[snapshot.number] = snapshot
+    return found
+
+
+def write_snapshots(path: Path, snapshots: Iterable[Snapshot]) -> None:
+    """Whole or not at all: written beside the target, then renamed.
+
+    Raises
+    ------
+    SnapshotError
+        The old file is then still whole.
+    """
+    text = HEADER + "".join(_lines(snapshot) for snapshot in snapshots)
+    try:
+        replace_file(path, text.encode("utf-8"))
+    except OSError as error:
+        raise SnapshotError(f"cannot write the snapshots {path}: {error.strerror or error}") from None
+
+
+def _lines(snapshot: Snapshot) -> str:
+    lines = ["", "[[snapshot]]", f"number = {snapshot.number}", f"name = {_text(snapshot.name)}", "", "[snapshot.knobs]"]
+    lines += [f"{_key(name)} = {_text(value) if isinstance(value, str) else _number(value)}" for name, value in snapshot.knobs.items()]
+    for timbre in snapshot.own:
+        values = ", ".join(_number(value) for value in timbre.values)
+        lines += ["", "[[snapshot.own]]", f"slot = {timbre.slot}", f"name = {_text(timbre.name)}", f"values = [{values}]"]
+    return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.replace("_", "").isalnum() else _text(name)
+
+
+def _number(value: float) -> str:
+    """Read back it is the same number, bit for bit."""
+    return str(int(value)) if value == int(value) and abs(value) < 2**53 and str(value)[0] + str(value)[-1] != "-0" else repr(float(value))
+
+
+def _text(text: str) -> str:
+    """A basic string; JSON's escapes are TOML's, but for one character."""
+    return json.dumps(text.encode(errors="replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _explain(error: ValidationError, content: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    place = ""
+    if len(where) > 1 and where[0] == "snapshot" and where[1].isdigit():
+        snapshot = content["snapshot"][int(where[1])]
+        number = snapshot.get("number") if isinstance(snapshot, dict) else None
+        place = f"snapshot {number}: " if isinstance(number, int) else f"the {int(where[1]) + 1}. snapshot: "
+        where = where[2:]
+    where = [part for part in where if part not in ("float", "str")]  # which arm of a union did not fit
+    key = ".".join(where) or "snapshot"
+    if first["type"] == "extra_forbidden":
+        model: type[BaseModel] = _File if not place else Own if where[0] == "own" else Snapshot
+        return f"{place}unknown key {key!r}; the keys are {', '.join(model.model_fields)}"
+    if first["type"] == "missing":
+        return f"{place}{key} is missing"
+    if first["type"] == "value_error":
+        return f"{place}{key}: {first['msg'].removeprefix('Value error, ')}"
+    shown = repr(first["input"])
+    return f"{place}{key} = {shown if len(shown) <= 60 else shown[:60] + '…'}: {first['msg']}"

@@ -1,0 +1,1 @@
+"""Sound devices: which there are, and how a stream between two of them can be opened."""

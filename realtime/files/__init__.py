@@ -1,0 +1,1 @@
+"""Sound files in and out, whole or not at all."""

@@ -1,0 +1,212 @@
+"""What happens once per hop: the model hears the newest frame, the knobs edit its latents, and the answer says what to do with the sound."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+from realtime.bundle import Bundle
+from realtime.dsp.lookahead import FrameDelay
+from realtime.dsp.pitch import PitchTracker
+from realtime.dsp.spectrum import FrameAnalyser
+from realtime.hop.edits import Edits
+from realtime.hop.memory import Memory
+from realtime.hop.meters import HOP_HISTORY
+from realtime.hop.model import StreamingModel
+from realtime.knobs.targets import KnobBank
+from realtime.outputs.morph import MinimumPhase, MorphGain
+
+SETTLE_SECONDS = 0.1  # after the last edit the decoder's edited state is drawn to the unedited one for so long, then is the same
+SETTLE_RATE_SECONDS = 0.02
+REMEMBER_HOPS = 32  # how often what must outlive the process is written down
+KEYS_RMS = 0.1  # of a note played from the keys at full velocity, −20 dBFS
+
+
+class Answer:
+    """What the audio side does until the next one. Arrays are overwritten when the same object is used again.
+
+    filtered : whether `response`, (taps,), is the filter; else the dry sound passes, times `gain`
+    wet, dry : linear, shares of edited and dry sound, without `gain`
+    resynth : 0 … 1, share of that way out;  phase : 0 … 1, of it
+    curve : (bins,), the decoded spectrum as edited;  log_amplitude, amplitude : (bins,), of the frame it answers;  sounding : of that frame
+    level : linear, what the frame was divided by;  keys : notes play;  velocity : of the note held, 0 if none is
+    """
+
+    def __init__(self, bins: int, taps: int) -> None:
+        self.response = np.zeros(taps)
+        self.curve, self.log_amplitude, self.amplitude = (np.zeros(bins) for _ in range(3))
+        self.filtered = self.sounding = self.keys = False
+        self.gain, self.wet, self.dry = 1.0, 1.0, 0.0
+        self.resynth = self.phase = self.level = self.velocity = 0.0
+
+    def pass_dry(self, gain: float) -> None:  # audio thread
+        self.filtered, self.gain, self.wet, self.dry, self.resynth = False, gain, 0.0, 1.0, 0.0
+
+
+class HopStep:
+    """Model, edits and morph gain of one sound, hop by hop.
+
+    published : a `realtime.hop.published` record to write to
+    meters : a `realtime.hop.meters.METERS` record to write to
+
+    Raises
+    ------
+    realtime.hop.model.EngineError
+        If the model cannot run as asked.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        knobs: KnobBank,
+        sample_rate: float,
+        provider: str,
+        meters: np.ndarray,
+        published: np.ndarray,
+        flush_denormals: bool = False,
+    ) -> None:
+        features = bundle.manifest.features
+        self.knobs, self._meters, self._published = knobs, meters, published
+        self._hop_seconds = features.hop_seconds
+        self._settle_hops = max(1, math.ceil(SETTLE_SECONDS / features.hop_seconds))
+        self._settle_share = 1 - math.exp(-features.hop_seconds / SETTLE_RATE_SECONDS)
+        self.model = StreamingModel(bundle, provider, flush_denormals=flush_denormals)
+        self._frame = FrameAnalyser(features)
+        self._heard = FrameDelay(self._frame, bundle.manifest.lookahead_hops)
+        self._pitch = PitchTracker(features)
+        self._edits = Edits(bundle.manifest)
+        self._gain = MorphGain(features)
+        self._minimum_phase = MinimumPhase(features, sample_rate)
+        self.taps = self._minimum_phase.taps
+        self._memory = Memory(self.model, self._frame, self._pitch, self._edits)
+        self._stage, self._hop_ms = meters["stage_seconds"], meters["hop_ms"]
+        self._hops_made, self._silent_hops, self._late_hops = (meters[name] for name in ("hops", "silent_hops", "late_hops"))
+        self._made = int(self._hops_made)
+        self._timbre, self._note = published["timbre"], published["midi_note"]
+        self._floor, self._amplitude = features.log_floor, np.zeros(features.bins)
+        self.reset()
+
+    def new_answer(self) -> Answer:
+        return Answer(len(self._frame.amplitude), self.taps)
+
+    def reset(self) -> None:
+        for part in (self.model, self._frame, self._heard, self._pitch, self._edits, self._gain):
+            part.reset()
+        self._rest_hops = self._settle_hops  # hops since the last edit
+        self._hops = 0
+
+    def resume(self) -> bool:
+        """Go on with what a session before this one had written down, if it had."""
+        return self._memory.read(self._published)
+
+    def warm_up(self, hop: np.ndarray, answer: Answer) -> None:
+        """Touch every buffer and code path that a first hop would otherwise pay for."""
+        self._frame.push(hop)
+        self._gain.update(self.model.log_amplitude, self._frame.log_amplitude, self._frame.amplitude, sounding=True)
+        answer.response[:] = self._minimum_phase.response(self._gain)
+        self.reset()
+
+    def run(self, hop: np.ndarray, answer: Answer) -> None:  # audio thread
+        """hop : (1, hop_samples), float64, finite;  answer : is filled"""
+        started = time.perf_counter()
+        frame, heard, edits = self._frame, self._heard, self._edits
+        frame.push(hop)
+        heard.push()
+        analysed = time.perf_counter()
+        self._stage[0] += analysed - started
+        edits.follow(self.knobs.values, self.knobs.smoothing, self.model.latents)
+        self._rest_hops = self._rest_hops + 1 if edits.at_rest else 0
+        settled = self._rest_hops >= self._settle_hops
+        answered = self._answer(analysed)
+        decoded = time.perf_counter()
+        self._fill(answer, answered, settled)
+        if not answered:
+            self._meters["failed_hops"] += 1
+            self.model.reset()
+        if edits.at_rest:
+            self.model.merge_decoder_rows(1.0 if settled else self._settle_share)
+        self._publish()
+        ended = time.perf_counter()
+        self._stage[4] += ended - decoded
+        self._hop_ms[self._made % HOP_HISTORY] = 1000 * (ended - started)
+        self._made += 1
+        self._hops_made[...] = self._made
+        if not frame.sounding:
+            self._silent_hops += 1
+        if ended - started > self._hop_seconds:
+            self._late_hops += 1
+
+    def rest(self, hop: np.ndarray, answer: Answer) -> None:  # audio thread
+        """Only listen: no model, the dry sound."""
+        self._frame.push(hop)
+        self._heard.push()
+        self._edits.follow(self.knobs.values, self.knobs.smoothing, self.model.latents)
+        self._gain.rest(self._heard.amplitude, self._heard.sounding)
+        answer.pass_dry(self._edits.gain)
+        self._meters["bypassed_hops"] += 1
+
+    def _answer(self, started: float) -> bool:  # audio thread
+        """Run the model on the present frame. False if it failed or its answer is not finite."""
+        model, frame, edits, stage = self.model, self._frame, self._edits, self._stage
+        try:
+            if frame.sounding:
+                model.encode(frame.envelope, frame.fine, min(1.0, self._hop_seconds / edits.timbre_seconds))
+            encoded = time.perf_counter()
+            stage[1] += encoded - started
+            if self._heard.sounding and not edits.at_rest:
+                self._pitch.update(self._heard.amplitude)
+            inputs = model.decoder_inputs
+            for name, value in model.latents.items():
+                inputs[name][:] = value
+            edits.apply(model.latents, self.knobs.slots, self._pitch.midi_note, inputs)
+            edited = time.perf_counter()
+            stage[2] += edited - encoded
+            model.decode()
+            stage[3] += time.perf_counter() - edited
+        except Exception:  # whatever the runtime throws, the music goes on
+            return False
+        return math.isfinite(float(np.vdot(model.log_amplitude, model.log_amplitude)))
+
+    def _fill(self, answer: Answer, answered: bool, settled: bool) -> None:  # audio thread
+        heard, edits, gain = self._heard, self._edits, self._gain
+        if not answered:
+            gain.rest(heard.amplitude, heard.sounding)
+            answer.pass_dry(edits.gain)
+            return
+        answer.gain, answer.wet, answer.dry = edits.gain, edits.mix, 1 - edits.mix
+        answer.resynth, answer.phase = edits.resynth, edits.phase
+        answer.filtered = not (settled or edits.mix == 0.0)
+        if answer.filtered:
+            gain.update(self.model.log_amplitude, heard.log_amplitude, heard.amplitude, heard.sounding, self._pitch.period_samples)
+            np.multiply(self._minimum_phase.response(gain), gain.level * edits.mix * edits.gain, out=answer.response)
+            answer.response[0] += (1 - edits.mix) * edits.gain
+        else:
+            gain.rest(heard.amplitude, heard.sounding)
+        if edits.resynth > 0.0:
+            self._describe_resynthesis(answer)
+
+    def _describe_resynthesis(self, answer: Answer) -> None:  # audio thread
+        heard = self._heard
+        np.copyto(answer.curve, self.model.log_amplitude[1])
+        np.copyto(answer.log_amplitude, heard.log_amplitude)
+        np.copyto(answer.amplitude, heard.amplitude)
+        answer.sounding, answer.keys, answer.velocity = heard.sounding, self._edits.keys, self._edits.velocity
+        answer.level = self._keys_level(answer.curve) if answer.keys else self._frame.level
+
+    def _keys_level(self, curve: np.ndarray) -> float:  # audio thread
+        """The level at which the decoded spectrum has the loudness of a key: a Hann frame spreads a partial's power over 1.5 bins."""
+        amplitude = np.exp(curve, out=self._amplitude)
+        amplitude -= self._floor
+        np.maximum(amplitude, 0.0, out=amplitude)
+        power = float(np.dot(amplitude, amplitude)) / 3
+        return KEYS_RMS / math.sqrt(power) if power > 0 else 0.0
+
+    def _publish(self) -> None:  # audio thread
+        note = self._pitch.midi_note
+        self._timbre[:] = self.model.latents["timbre"][0]
+        self._note[...] = math.nan if note is None else note
+        if self._hops % REMEMBER_HOPS == 0:
+            self._memory.write(self._published)
+        self._hops += 1

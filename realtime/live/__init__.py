@@ -1,0 +1,1 @@
+"""Playing live: the control process, the audio process, and the memory they share."""

@@ -1,0 +1,84 @@
+"""A live performance put together: the loop of `realtime.live.loop` and everything that it looks after."""
+
+from __future__ import annotations
+
+from realtime.bundle import Bundle
+from realtime.cli.account import Account
+from realtime.cli.options import Options, UsageError
+from realtime.cli.screen import Screen, Sparing
+from realtime.cli.setup import Stage, set_stage
+from realtime.files.audio_files import AudioFileError
+from realtime.live.controllers import Controllers
+from realtime.live.keyboard import Keyboard
+from realtime.live.loop import Live, Part, Pieced
+from realtime.live.monitor import Monitor
+from realtime.live.recorder import Recorder
+from realtime.live.shared import BlockSizes, SharedBlock, StreamRequest
+
+
+def perform(options: Options, bundle: Bundle) -> Account:
+    """Play until it is ended.
+
+    Raises
+    ------
+    One of `realtime.run.KNOWN_ERRORS`
+        Something is not there or not possible; before any sound.
+    """
+    screen = Screen(rewriting=options.monitor)
+    live = Live(bundle, options.channels or 1, lambda block, sizes: _request(options, bundle, block, sizes), screen.say)
+    stage = set_stage(options, bundle, live.bank, live.record["published"], Sparing(screen.say), keep=True)
+    recorder = _recorder(options, live, screen)
+    controllers = Controllers(options, bundle, stage, live, screen)
+    if options.monitor:
+        controllers.parts.append(_monitor(stage, live, screen, controllers.keyboard))
+    try:
+        live.play(controllers.parts, controllers.reopen, options.seconds)
+    finally:
+        recorded = recorder.close() if recorder else None
+        screen.close()
+    more = controllers.counted()
+    if recorded is not None:
+        more |= {"recorded_frames": recorded.frames, "lost_frames": recorded.lost, "recording": str(recorded.path) if recorded.path else None}
+    return live.account(stage.desk, more)
+
+
+def _recorder(options: Options, live: Live, screen: Screen) -> Recorder | None:
+    try:
+        return Recorder(live.block, options.record, screen.say) if options.record else None
+    except AudioFileError as error:
+        raise UsageError(str(error)) from None
+
+
+def _monitor(stage: Stage, live: Live, screen: Screen, keyboard: Keyboard) -> Part:
+    desk = stage.desk
+    preset, resynth = desk.index["preset"], desk.index["resynth"]
+    monitor = Monitor(
+        live.record,
+        preset=lambda: stage.timbres.title(round(desk.value(preset))),
+        way=lambda: desk.value(resynth),
+        show=lambda line: screen.show(line, keyboard.pending),
+        interval=screen.interval,
+    )
+    return Pieced(poll=monitor.poll)
+
+
+def _request(options: Options, bundle: Bundle, block: SharedBlock, sizes: BlockSizes) -> StreamRequest:
+    return StreamRequest(
+        memory=block.handle,
+        sizes=sizes,
+        generation=0,
+        bundle=str(bundle.path.resolve()),
+        device=options.device,
+        input_device=options.input_device,
+        output_device=options.output_device,
+        host_api=options.host_api,
+        channels=options.channels or 1,
+        input_channel=options.input_channel,
+        block_size=options.block_size,
+        sample_rate=options.sample_rate,
+        provider=options.provider,
+        latency_ms=options.latency_ms,
+        worker=options.worker,
+        recording=options.record is not None,
+        wait_for_device=False,
+    )

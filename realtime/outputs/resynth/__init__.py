@@ -1,0 +1,1 @@
+"""Resynth: a new sound from the edited spectrum, its phases rebuilt as it is played."""

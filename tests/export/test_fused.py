@@ -1,0 +1,337 @@
+"""The one-file runtime plays what the session plays, at rest nothing but the sound, and a host needs nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from export.bundle_writer import write_manifest, write_streaming
+from export.fused.file import FILE, TOLERANCE, metadata_of, play_fused, play_session, proof_knobs, verify_fused, write_fused
+from export.fused.fourier import Fourier, signal_of, spectrum_of
+from export.fused.step import FusedStep
+from export.graphs.metric import MetricStreamingDecoder, MetricStreamingEncoder
+from export.graphs.mixture import NewestDecoder, SlidingEncoder
+from export.graphs.perturbation import StreamingDecoder, StreamingEncoder
+from export.proof.verify import ExportError
+from realtime.bundle import Bundle, embedded_bundle, load_bundle
+from realtime.knobs.targets import morph_targets
+from tests.support.miniatures import CLARINET, PIANO, notes, scale
+from tests.support.mixture_models import SMALL, model_of
+from training.checkpoint import load_checkpoint
+from training.features import FeatureConfig
+from training.models.metric import MetricConfig, MetricVAE
+from training.models.perturbation import PerturbationConfig, PerturbationVAE
+
+LIVE = Path(__file__).parents[2] / "training/checkpoints/live.pt"
+HOST = Path(__file__).parents[2] / "benchmarks/host_fused.py"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A bundle with its fused graph, and the modules that both were made of."""
+
+    bundle: Bundle
+    encoder: Any
+    decoder: Any
+
+    @property
+    def file(self) -> Path:
+        return self.bundle.path / FILE
+
+    @property
+    def step(self) -> FusedStep:
+        return FusedStep(self.bundle.manifest, self.encoder, self.decoder).eval()
+
+
+class Trapped(nn.Module):
+    """A decoder that answers what is not a number where z^t[0] is above `limit`."""
+
+    def __init__(self, decoder: Any, limit: float) -> None:
+        super().__init__()
+        self.decoder, self.limit = decoder, limit
+        self.input_shapes, self.output_shapes, self.state_shapes = decoder.input_shapes, decoder.output_shapes, decoder.state_shapes
+
+    def forward(self, timbre: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        log_amplitude, *states = self.decoder(timbre, *others)
+        return (log_amplitude + 0.01 * torch.sqrt(self.limit - timbre[:, :1]), *states)
+
+
+def knobs_of(dimensions: int, reach: float) -> dict[str, Any]:
+    """Two axes that move the timbre by `reach`, a preset that knows pitch, and one that does not."""
+    rng = np.random.default_rng(3)
+    vectors = (reach * rng.standard_normal((5, dimensions))).tolist()
+    axes = [{"name": f"timbre[{i}]", "label": f"timbre {i}", "direction": vectors[i], "effect_db": 3.0} for i in range(2)]
+    anchors = [{"midi_note": 60.0, "timbre": vectors[2]}, {"midi_note": 66.0, "timbre": vectors[3]}, {"midi_note": 75.0, "timbre": vectors[4]}]
+    gong = {"name": "gong", "family": "percussion", "anchors": [{"midi_note": None, "timbre": vectors[3]}]}
+    return {"axes": axes, "presets": [{"name": "alto", "family": "reed", "anchors": anchors}, gong]}
+
+
+def small(folder: Path, features: FeatureConfig, model: Any, encoder: Any, decoder: Any, reach: float) -> Written:
+    folder.mkdir(exist_ok=True)
+    encoder, decoder = encoder.eval(), decoder.eval()
+    graphs = write_streaming(folder, encoder, decoder)
+    known = knobs_of(model.latent_sizes["timbre"], reach)
+    manifest = write_manifest(folder, features=features, model=model, graphs=graphs, knobs=known, fidelity={})
+    write_fused(folder, manifest, encoder, decoder)
+    return Written(Bundle(folder, manifest), encoder, decoder)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The shipped model, in fp32."""
+    folder, model = tmp_path_factory.mktemp("live"), load_checkpoint(LIVE).model
+    encoder, decoder = StreamingEncoder(model).eval(), StreamingDecoder(model).eval()  # type: ignore[arg-type]
+    graphs = write_streaming(folder, encoder, decoder)
+    manifest = load_bundle(embedded_bundle()).manifest.model_copy(update={"graphs": graphs, "precision": "fp32"})
+    write_fused(folder, manifest, encoder, decoder)
+    return Written(Bundle(folder, manifest), encoder, decoder)
+
+
+@pytest.fixture(scope="module")
+def metric(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """S2, of random weights; its level is a power, its hop longer than half its window."""
+    torch.manual_seed(1)
+    model = MetricVAE(MetricConfig(bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2)).eval()
+    features = FeatureConfig(44100, 512, 441, 1e-2, 50, "running", level="power")
+    return small(tmp_path_factory.mktemp("metric"), features, model, MetricStreamingEncoder(model), MetricStreamingDecoder(model), 40.0)
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """S3, of random weights: no variation, and a decoder without a state."""
+    model, features = model_of(SMALL), FeatureConfig(44100, 256, 128, 1e-3, 40, "running", silence_dbfs=-70.0)
+    return small(tmp_path_factory.mktemp("mixture"), features, model, SlidingEncoder(model), NewestDecoder(model), 3.0)
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """S1, of random weights, that answers three hops later."""
+    torch.manual_seed(2)
+    config = PerturbationConfig(257, 6, 5, 4, hidden=16, layers=2, bidirectional=False, centred_variation=True, lookahead=3)
+    model, features = PerturbationVAE(config).eval(), FeatureConfig(44100, 512, 256, 1e-2, 50, "running")
+    return small(tmp_path_factory.mktemp("late"), features, model, StreamingEncoder(model), StreamingDecoder(model), 20.0)
+
+
+@pytest.fixture(scope="module")
+def phrase() -> np.ndarray:
+    """Real notes with gaps of true silence between them, 4 s."""
+    return scale([*notes(CLARINET, (62, 67)), *notes(PIANO, (55,))]).astype(np.float32)
+
+
+def in_hops(written: Written, audio: np.ndarray) -> np.ndarray:
+    hop = written.bundle.manifest.features.hop_samples
+    return audio[: len(audio) // hop * hop].reshape(-1, hop).astype(np.float32)
+
+
+def resting(written: Written, hops: int) -> np.ndarray:
+    return np.tile([target.default for target in morph_targets(written.bundle.manifest)], (hops, 1)).astype(float)
+
+
+# As the session ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["live", "metric", "mixture", "late"])
+def test_plays_what_the_session_plays(name: str, phrase: np.ndarray, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes, silences, presets, gestures and returns to rest, of the shipped model ten seconds and more; and the gestures are heard."""
+    written = request.getfixturevalue(name)
+    if name != "live":
+        monkeypatch.setattr("export.fused.file.LEAST_SECONDS", 4.0)
+    assert verify_fused(written.bundle.path, written.bundle.manifest, phrase)["fused audio"] <= TOLERANCE
+    sound = in_hops(written, phrase)[: 44100 // written.step.hop]
+    heard, _ = play_fused(written.file, sound, proof_knobs(written.bundle.manifest, len(sound)))
+    rest, _ = play_fused(written.file, sound, resting(written, len(sound)))
+    assert np.abs(heard - rest).max() > 0.02, "the proof must turn knobs that do something"
+
+
+def test_another_model_is_refused(mixture: Written, phrase: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.fused.file.LEAST_SECONDS", 2.0)
+    other = NewestDecoder(model_of(SMALL)).eval()
+    with torch.no_grad():
+        other.get_parameter("layers.3.weight").mul_(1.02)
+    write_fused(tmp_path, mixture.bundle.manifest, mixture.encoder, other)
+    (tmp_path / "streaming").symlink_to(mixture.bundle.path / "streaming")
+    with pytest.raises(ExportError, match=r"differs from the runtime by .* \(limit 1e-04\)"):
+        verify_fused(tmp_path, mixture.bundle.manifest, phrase[:88200])
+
+
+def test_a_failed_answer_rests_and_comes_back(metric: Written, phrase: np.ndarray, tmp_path: Path) -> None:
+    """Beyond a limit the decoder answers what is not a number; the dry sound is heard, as from the session, and then the edit again."""
+    known = knobs_of(8, 40.0)["axes"][0]["direction"][0]
+    written = small(tmp_path, FeatureConfig(44100, 512, 256, 1e-2, 50, "running", level="power"), *_trapped(abs(known)), reach=40.0)
+    sound = np.concatenate([in_hops(written, phrase)] * 2)[:900]
+    knobs = resting(written, len(sound))
+    knobs[100:300, 0] = 0.5 * np.sign(known)
+    knobs[300:450, 0] = 2.5 * np.sign(known)
+    knobs[450:700, 0] = 0.5 * np.sign(known)
+    heard, _ = play_fused(written.file, sound, knobs)
+    wanted, _ = play_session(written.bundle, sound, knobs)
+    assert np.abs(heard - wanted).max() <= TOLERANCE
+    assert np.array_equal(heard[320:450], sound[320:450])
+    assert np.abs(heard - sound)[500:700].max() > 0.01
+
+
+def _trapped(direction: float) -> tuple[MetricVAE, nn.Module, nn.Module]:
+    torch.manual_seed(1)
+    model = MetricVAE(MetricConfig(bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2)).eval()
+    return model, MetricStreamingEncoder(model), Trapped(MetricStreamingDecoder(model), 1.5 * direction)
+
+
+def test_what_is_not_a_number_harms_nothing(mixture: Written, phrase: np.ndarray) -> None:
+    """In the sound it counts as silence, in a knob as no change; both as in the session."""
+    sound = in_hops(mixture, phrase).copy()
+    sound[300:450:7, 3], sound[325, 9], sound[350, :] = np.nan, np.inf, -np.inf
+    knobs = resting(mixture, len(sound))
+    knobs[150:, 0], knobs[200:350, 0], knobs[250:, 1], knobs[750:, :] = 2.0, np.nan, np.inf, np.nan
+    knobs[0, 2] = np.nan
+    heard, _ = play_fused(mixture.file, sound, knobs)
+    wanted, _ = play_session(mixture.bundle, sound, knobs)
+    assert np.isfinite(heard).all()
+    assert np.abs(heard - wanted).max() <= TOLERANCE
+
+
+values = st.floats(-3, 3, width=32) | st.sampled_from([0.0, 0.0, 3.0, -50.0])
+shares = st.floats(0, 1, width=32, allow_subnormal=False)  # the graph's numbers: what is nothing to it must be nothing to the session
+
+
+@given(
+    gestures=st.lists(
+        st.tuples(st.integers(1, 80), values, st.integers(0, 2), shares, shares | st.sampled_from([0.0, 1.0]), st.floats(-70, 6)),
+        min_size=1,
+        max_size=8,
+    ),
+    start=st.integers(0, 1000),
+)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_hand_on_the_knobs(mixture: Written, phrase: np.ndarray, gestures: list[tuple[float, ...]], start: int) -> None:
+    """Whatever is turned and when: as the session."""
+    sound = np.roll(in_hops(mixture, phrase), -start, 0)
+    rows = [np.tile([value, -value, *rest], (int(length), 1)) for length, value, *rest in gestures]
+    knobs = np.concatenate([*rows, resting(mixture, 60)])
+    sound = sound[: len(knobs)]
+    heard, _ = play_fused(mixture.file, sound, knobs)
+    wanted, _ = play_session(mixture.bundle, sound, knobs)
+    assert np.abs(heard - wanted).max() <= TOLERANCE
+
+
+# At rest, and from zeros ------------------------------------------------------------------------------------------------
+
+
+def test_at_rest_the_output_is_the_input(live: Written, phrase: np.ndarray) -> None:
+    """Bit for bit, also after an edit has come and gone: its filter, its glide and the settling decoder are then over."""
+    sound = in_hops(live, phrase)
+    knobs = resting(live, len(sound))
+    knobs[200:300, 3] = 2.0
+    heard, _ = play_fused(live.file, sound, knobs)
+    same = (heard == sound).all(1)
+    assert same[:201].all()
+    assert np.abs(heard - sound)[210:300].max() > 0.01
+    assert same[300 + 100 :].all()
+
+
+def test_zeros_are_a_new_session(live: Written, phrase: np.ndarray) -> None:
+    """With the knobs already turned, as a host that restores a preset opens: the session takes them as they stand, without gliding."""
+    sound = in_hops(live, phrase)[60:260]
+    knobs = resting(live, len(sound))
+    knobs[:, 0], knobs[:, -4], knobs[:, -1] = -2.0, 40.0, -6.0
+    heard, _ = play_fused(live.file, sound, knobs)
+    wanted, _ = play_session(live.bundle, sound, knobs)
+    assert np.abs(heard - wanted).max() <= TOLERANCE
+    assert np.abs(heard[2:] - 10 ** (-6 / 20) * sound[2:]).max() > 0.01
+
+
+def test_a_model_that_answers_late_is_heard_late(late: Written, phrase: np.ndarray) -> None:
+    """By whole hops, and at rest by nothing else; the file says by how many samples."""
+    sound, hop = in_hops(late, phrase)[:400].ravel(), late.step.hop
+    heard, _ = play_fused(late.file, in_hops(late, sound), resting(late, 400))
+    assert np.array_equal(heard.ravel()[3 * hop :], sound[: -3 * hop])
+    assert not heard.ravel()[: 3 * hop].any()
+    assert metadata_of(late.bundle.manifest)["latency_samples"] == str(3 * hop)
+
+
+# Batches ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["live", "metric", "mixture", "late"])
+@torch.no_grad()
+def test_four_at_once_are_four_alone(name: str, phrase: np.ndarray, request: pytest.FixtureRequest) -> None:
+    """Four sounds with their own knobs through a step that was traced with one."""
+    written = request.getfixturevalue(name)
+    step, hops = written.step, 45
+    zeros = [torch.zeros(shape) for shape in step.state_shapes.values()]
+    example = tuple(torch.zeros(shape) for shape in step.input_shapes.values())
+    traced: Callable[..., Any] = torch.jit.trace(step, (*example, *zeros), check_trace=False)
+    sound = torch.from_numpy(in_hops(written, phrase)[120:])
+    sounds = torch.stack([sound[i * 11 : i * 11 + hops] for i in range(4)])
+    knobs = torch.from_numpy(np.stack([proof_knobs(written.bundle.manifest, hops, seed) for seed in range(4)])).float()
+    sounds[2, 15:40] = 0.0
+    together, states = [], [zero.expand(4, *zero.shape[1:]) for zero in zeros]
+    for i in range(hops):
+        audio, *states = traced(sounds[:, i], knobs[:, i], *states)
+        together.append(audio)
+    for one in range(4):
+        states = zeros
+        for i in range(hops):
+            audio, *states = step(sounds[one : one + 1, i], knobs[one : one + 1, i], *states)
+            assert (audio[0] - together[i][one]).abs().max() < 1e-5
+
+
+# A host -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_host_of_forty_lines(live: Written, late: Written, phrase: np.ndarray, tmp_path: Path) -> None:
+    """As a user runs it: at rest it copies, a knob is found by its name in the file and heard from its second on, a wrong one is refused."""
+    assert len(HOST.read_text(encoding="utf-8").splitlines()) <= 40
+    with wave.open(str(tmp_path / "in.wav"), "wb") as file:
+        file.setparams((1, 2, 44100, 0, "NONE", ""))
+        file.writeframes((32767 * phrase[:60000]).round().astype("<i2").tobytes())
+    dry, turned = (tmp_path / "in.wav").read_bytes(), 44 + 2 * int(0.7 * 44100)
+    for model, knob in ((live, "brightness"), (late, "timbre[0]")):
+        assert _host(model, tmp_path).returncode == 0
+        assert (tmp_path / "out.wav").read_bytes() == dry
+        assert _host(model, tmp_path, f"{knob}=2.5@0.7", "gain_db=-3@0.7").returncode == 0
+        wet, early = (tmp_path / "out.wav").read_bytes(), turned - 2 * 256 * (1 + model.bundle.manifest.lookahead_hops)
+        assert len(wet) == len(dry)
+        assert wet[:early] == dry[:early]
+        assert np.abs(np.frombuffer(wet[turned:], "<i2").astype(float) - np.frombuffer(dry[turned:], "<i2")).max() > 1000
+    refused = _host(live, tmp_path, "brightnes=2")
+    assert refused.returncode != 0
+    assert "brightnes=2: write NAME=VALUE" in refused.stderr
+    assert "odd_even" in refused.stderr
+
+
+def _host(model: Written, folder: Path, *turns: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, str(HOST), str(model.file), "in.wav", "out.wav", *turns]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+
+
+# Transforms -------------------------------------------------------------------------------------------------------------
+
+
+@given(half=st.integers(1, 300), given_share=st.floats(0, 1), wanted_share=st.floats(0, 1), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+@torch.no_grad()
+def test_thin_products_are_the_transform(half: int, given_share: float, wanted_share: float, seed: int) -> None:
+    """Of any even length, from its beginning, to its beginning: NumPy's."""
+    samples, rng = 2 * half, np.random.default_rng(seed)
+    given_samples, wanted = (1 + int(share * (samples - 1)) for share in (given_share, wanted_share))
+    x = rng.standard_normal((3, given_samples))
+    spectrum = np.fft.rfft(x, samples)
+    scale_of = np.abs(spectrum).max()
+    found = spectrum_of(samples, given_samples)(torch.from_numpy(x).float()).numpy()
+    assert np.abs(found[:, 0] + 1j * found[:, 1] - spectrum).max() < 3e-6 * scale_of
+    parts = torch.from_numpy(np.stack([spectrum.real, spectrum.imag], 1)).float()
+    assert np.abs(signal_of(samples, wanted)(parts).numpy() - np.fft.irfft(spectrum, samples)[:, :wanted]).max() < 3e-6 * scale_of
+    real = Fourier(samples, given_samples, wanted)(torch.from_numpy(x).float()).numpy()
+    assert np.abs(real - np.fft.fft(x, samples).real[:, :wanted]).max() < 3e-6 * scale_of

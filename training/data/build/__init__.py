@@ -1,0 +1,1 @@
+"""How the sources make a data set: rendering, cutting, labels, checks, work that survives being killed."""

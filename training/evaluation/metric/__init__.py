@@ -1,0 +1,1 @@
+"""S2 as Tanaka 2021 evaluates it."""

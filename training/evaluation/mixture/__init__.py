@@ -1,0 +1,1 @@
+"""S3 as Luo 2019 evaluates it."""

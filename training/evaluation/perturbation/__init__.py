@@ -1,0 +1,1 @@
+"""S1 as Tanaka 2022 evaluates it."""

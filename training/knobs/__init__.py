@@ -1,0 +1,1 @@
+"""Knobs and presets of a trained model, measured on its data set."""
