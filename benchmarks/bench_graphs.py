@@ -1,7 +1,7 @@
 """One hop of each streaming graph in ONNX Runtime on one core: `python -m pytest benchmarks --benchmark-only`.
 
-The shipped model, and random weights in the sizes of the small recipes and of the papers: a hop takes as long whatever the weights say. Their
-quality, and whole hops of trained models: `python -m benchmarks.streaming`.
+The shipped model, and random weights in the sizes of the small recipes and of the papers: a hop takes as long whatever
+the weights say. Their quality, and whole hops of trained models: `python -m benchmarks.streaming`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,19 @@ from training.models.metric import MetricConfig, MetricVAE
 from training.models.mixture import MixtureConfig, MixtureVAE
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
-SMALL_S1 = {"bins": 1025, "timbre_dim": 32, "variation_dim": 32, "pitch_dim": 32, "hidden": 96, "layers": 2, "envelope_coefficients": 50}
+SMALL_S1 = {
+    "bins": 1025,
+    "timbre_dim": 32,
+    "variation_dim": 32,
+    "pitch_dim": 32,
+    "hidden": 96,
+    "layers": 2,
+    "envelope_coefficients": 50,
+}
 SMALL_S2 = {"bins": 513, "hidden": 96, "encoder_layers": 2, "decoder_hidden": 128, "shared": 96}
-SMALL_S3 = MixtureConfig(mel_bands=128, filters=128, hidden=256, instruments=tuple("abcdefghijkl"), floor_db=-60, log_floor=1e-3)
+SMALL_S3 = MixtureConfig(
+    mel_bands=128, filters=128, hidden=256, instruments=tuple("abcdefghijkl"), floor_db=-60, log_floor=1e-3
+)
 MODELS: dict[str, Callable[[], Any]] = {
     "S1 small": lambda: PerturbationVAE(PerturbationConfig(**SMALL_S1, bidirectional=False)),  # type: ignore[arg-type]
     "S1 small, lookahead 4": lambda: PerturbationVAE(PerturbationConfig(**SMALL_S1, bidirectional=False, lookahead=4)),  # type: ignore[arg-type]
@@ -72,13 +82,17 @@ def _teacher(model: Any) -> Any:
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("graph", ["encoder", "decoder"])
 @pytest.mark.parametrize("name", MODELS)
-def test_one_hop(benchmark: Any, written: Callable[[str], Path], name: str, graph: str, precision: Precision, tmp_path: Path) -> None:
+def test_one_hop(
+    benchmark: Any, written: Callable[[str], Path], name: str, graph: str, precision: Precision, tmp_path: Path
+) -> None:
     source, target = written(name) / f"streaming/{graph}.onnx", tmp_path / "graph.onnx"
     quantize(source, target, precision)
     session = open_session(target)
     rng = np.random.default_rng(0)
     feed = {port.name: rng.standard_normal(port.shape).astype(np.float32) * 0.1 for port in session.get_inputs()}
-    feed |= {name: np.full_like(value, 100) for name, value in feed.items() if name.endswith("count")}  # frames heard: every window is full
+    feed |= {
+        name: np.full_like(value, 100) for name, value in feed.items() if name.endswith("count")
+    }  # frames heard: every window is full
     benchmark.extra_info |= {"file_bytes": target.stat().st_size}
     answers = benchmark(session.run, None, feed)
     assert all(np.isfinite(value).all() for value in answers)

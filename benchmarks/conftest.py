@@ -1,4 +1,6 @@
-"""`python -m pytest benchmarks --benchmark-only` collects the `bench_*.py` of this folder and measures them; plain `pytest` reads tests/ only."""
+"""`python -m pytest benchmarks --benchmark-only` collects the `bench_*.py` of this folder and measures them; plain
+`pytest` reads tests/ only.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""python -m benchmarks.envelope --data DIR: does a preset bring a sound nearer to the real instrument than an equaliser would?
+"""python -m benchmarks.envelope --data DIR: does a preset bring a sound nearer to the real instrument than an equaliser
+would?
 
-*Envelope distance*: each frame's spectral envelope (low quefrencies, level removed, floor 60 dB below the frame's peak), averaged
-over the frames within 20 dB of the loudest; mean squared difference to the real target note of the same pitch, divided by that of
-the untouched sound, so dry = 1. The morph runs through the runtime's own session, from the sound to the target's preset. The
-equaliser knows both instruments: it is the difference of their mean envelopes over training sounds; the pitched equaliser takes
-only those within six semitones of the note.
+*Envelope distance*: each frame's spectral envelope (low quefrencies, level removed, floor 60 dB below the frame's
+peak), averaged over the frames within 20 dB of the loudest; mean squared difference to the real target note of the same
+pitch, divided by that of the untouched sound, so dry = 1. The morph runs through the runtime's own session, from the
+sound to the target's preset. The equaliser knows both instruments: it is the difference of their mean envelopes over
+training sounds; the pitched equaliser takes only those within six semitones of the note.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Envelopes:
 
     def __init__(self, bundle: Bundle) -> None:
         f = bundle.manifest.features
-        self.features = FeatureExtractor(FeatureConfig(f.sample_rate, f.window_samples, f.hop_samples, f.log_floor, f.cutoff_quefrency))
+        self.features = FeatureExtractor(
+            FeatureConfig(f.sample_rate, f.window_samples, f.hop_samples, f.log_floor, f.cutoff_quefrency)
+        )
 
     def of(self, audio: np.ndarray) -> np.ndarray:
         amplitude = self.features.amplitudes(torch.from_numpy(audio.astype(np.float64))[None]).amplitude[0]
@@ -62,7 +65,9 @@ def choose_pairs(sounds: SoundSet, names: set[str], count: int, rng: np.random.G
     pairs = []
     for source in rng.permutation(len(sounds)):
         same_note = (sounds.pitch == sounds.pitch[source]) & (sounds.velocity == sounds.velocity[source])
-        others = np.flatnonzero(same_note & (sounds.instrument != sounds.instrument[source]) & np.isin(sounds.instrument, list(names)))
+        others = np.flatnonzero(
+            same_note & (sounds.instrument != sounds.instrument[source]) & np.isin(sounds.instrument, list(names))
+        )
         if len(others) and sounds.instrument[source] in names:
             pairs.append(Pair(int(source), int(rng.choice(others))))
         if len(pairs) == count:
@@ -95,12 +100,18 @@ def measure(bundle: Bundle, data: Path, *, pairs: int, per_class: int, seed: int
     rng = np.random.default_rng(seed)
     everything = read_dataset(data)
     if everything.sample_rate != bundle.manifest.features.sample_rate:
-        raise DataError(f"{data} is at {everything.sample_rate} Hz, the bundle at {bundle.manifest.features.sample_rate} Hz; render it at that rate")
+        raise DataError(
+            f"{data} is at {everything.sample_rate} Hz, the bundle at {bundle.manifest.features.sample_rate} Hz; "
+            "render it at that rate"
+        )
     numbers = {preset.name: k for k, preset in enumerate(bundle.manifest.presets, 1)}
     test, envelopes = everything.select(split="test"), Envelopes(bundle)
     chosen = choose_pairs(test, set(numbers), pairs, rng)
     if not chosen:
-        raise DataError(f"{data} has no two test notes of the same pitch whose instruments are presets of {bundle.path}; render more programs")
+        raise DataError(
+            f"{data} has no two test notes of the same pitch whose instruments are presets of {bundle.path}; render "
+            "more programs"
+        )
     means = ClassMeans(everything.select(split="train"), envelopes, per_class, rng)
     store, rate = SoundStore(test), test.sample_rate
     knobs = KnobBank(bundle.manifest)
@@ -136,7 +147,14 @@ def measure(bundle: Bundle, data: Path, *, pairs: int, per_class: int, seed: int
 
 
 def as_markdown(result: dict[str, float], held_out: dict[str, float]) -> str:
-    lines = ["# Does a knob beat an equaliser?", "", (__doc__ or "").split("\n\n", 1)[1].replace("\n", " "), "", "| figure | value |", "|---|---|"]
+    lines = [
+        "# Does a knob beat an equaliser?",
+        "",
+        (__doc__ or "").split("\n\n", 1)[1].replace("\n", " "),
+        "",
+        "| figure | value |",
+        "|---|---|",
+    ]
     lines += [f"| {name} | {value:.3g} |" for name, value in result.items()]
     if held_out:
         lines += ["", "The shipped model on held-out sounds, from its card:", "", "| figure | value |", "|---|---|"]
@@ -145,10 +163,14 @@ def as_markdown(result: dict[str, float], held_out: dict[str, float]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.envelope", description="Envelope distance of presets, an equaliser beside them.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.envelope", description="Envelope distance of presets, an equaliser beside them."
+    )
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--bundle", type=Path, default=embedded_bundle(), help="default: the embedded one")
-    parser.add_argument("--card", type=Path, help="the model's card (JSON), to print its k-NN and authority figures beside")
+    parser.add_argument(
+        "--card", type=Path, help="the model's card (JSON), to print its k-NN and authority figures beside"
+    )
     parser.add_argument("--out", type=Path, help="folder for report.md and report.json")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--per-class", type=int, default=40, help="training sounds per instrument for the equaliser")
@@ -156,7 +178,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         held_out = json.loads(options.card.read_text(encoding="utf-8"))["held_out"] if options.card else {}
-        result = measure(load_bundle(options.bundle), options.data, pairs=options.pairs, per_class=options.per_class, seed=options.seed)
+        result = measure(
+            load_bundle(options.bundle),
+            options.data,
+            pairs=options.pairs,
+            per_class=options.per_class,
+            seed=options.seed,
+        )
         text = as_markdown(result, held_out)
         if options.out:
             write_report(options.out, text, {"envelope": result, "held_out": held_out})

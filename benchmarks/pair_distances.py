@@ -1,7 +1,8 @@
-"""python -m benchmarks.pair_distances [--out DIR]: S2's sums of frame-pair distances against the naive double loop, time and peak memory.
+"""python -m benchmarks.pair_distances [--out DIR]: S2's sums of frame-pair distances against the naive double loop,
+time and peak memory.
 
-Forward and backward pass of D_ii + D_jj − D_ij (Tanaka 2021, eq. 7) for pairs of sounds, each way in a process of its own, on one core.
-Memory is how much the process's peak grows while it computes.
+Forward and backward pass of D_ii + D_jj − D_ij (Tanaka 2021, eq. 7) for pairs of sounds, each way in a process of its
+own, on one core. Memory is how much the process's peak grows while it computes.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ def double_loop(z: Tensor) -> Tensor:
     return total
 
 
-WAYS: dict[str, Callable[[Tensor], Tensor]] = {"vectorised": vectorised, "broadcast": broadcast, "double loop": double_loop}
+WAYS: dict[str, Callable[[Tensor], Tensor]] = {
+    "vectorised": vectorised,
+    "broadcast": broadcast,
+    "double loop": double_loop,
+}
 
 
 def measure(way: str, frames: int, pairs: int, repeats: int) -> Outcome:
@@ -104,7 +109,10 @@ def compare() -> list[dict[str, Any]]:
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """The measurements, and how far the ways agree."""
-    lines = [[row["way"], str(row["frames"]), str(row["pairs"]), f"{1000 * row['seconds']:.1f}", f"{row['peak_mib']:.1f}"] for row in rows]
+    lines = [
+        [row["way"], str(row["frames"]), str(row["pairs"]), f"{1000 * row['seconds']:.1f}", f"{row['peak_mib']:.1f}"]
+        for row in rows
+    ]
     text = "# Frame-pair distances\n\nForward and backward, one core, float64.\n\n"
     text += table(["way", "frames per sound", "pairs", "ms", "peak memory, MiB"], lines)
     by_case = {(row["frames"], row["pairs"], row["way"]): row for row in rows}
@@ -113,7 +121,9 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         if way != "vectorised":
             ours = by_case[frames, pairs, "vectorised"]
             worst = max(abs(row[key] / ours[key] - 1) for key in ("value", "gradient_norm"))
-            text += f"- {way}, {frames} frames × {pairs}: {worst:.1e}; {row['seconds'] / ours['seconds']:.1f} × the time\n"
+            text += (
+                f"- {way}, {frames} frames × {pairs}: {worst:.1e}; {row['seconds'] / ours['seconds']:.1f} × the time\n"
+            )
     return text
 
 

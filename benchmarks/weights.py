@@ -1,11 +1,13 @@
 """python -m benchmarks.weights --out DIR: how near is a hop of the paper-size model to reading its weights once?
 
-The random-perturbation VAE of Tanaka 2022 in its own size (three encoders and the decoder, 3×800 units each, 2049 bins), made causal, with
-random weights: a hop reads every weight once, so its time cannot be less than the weights' bytes over the memory's bandwidth. All precisions
-take turns in one run in one thread, so that they meet the same machine. *Warm* hops follow each other at once; before each *cold* hop a buffer
-larger than the caches is read, as other programs do between the hops of a player. The bandwidth is that of the fastest reader at hand, a
-dot product, on a buffer far larger than the last-level cache, and on one of the weights' own size, which may partly stay in the cache. Where other
-programs use the memory too, all of this is theirs in part: the turn of 50 hops that was disturbed least stands beside the median of all.
+The random-perturbation VAE of Tanaka 2022 in its own size (three encoders and the decoder, 3×800 units each, 2049
+bins), made causal, with random weights: a hop reads every weight once, so its time cannot be less than the weights'
+bytes over the memory's bandwidth. All precisions take turns in one run in one thread, so that they meet the same
+machine. *Warm* hops follow each other at once; before each *cold* hop a buffer larger than the caches is read, as other
+programs do between the hops of a player. The bandwidth is that of the fastest reader at hand, a dot product, on a
+buffer far larger than the last-level cache, and on one of the weights' own size, which may partly stay in the cache.
+Where other programs use the memory too, all of this is theirs in part: the turn of 50 hops that was disturbed least
+stands beside the median of all.
 """
 
 from __future__ import annotations
@@ -35,7 +37,13 @@ from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int4")
 FEATURES = Features(
-    sample_rate=44100, window_samples=4096, hop_samples=441, log_floor=1e-3, cutoff_quefrency=100, level_seconds=2.0, silence_dbfs=-80.0
+    sample_rate=44100,
+    window_samples=4096,
+    hop_samples=441,
+    log_floor=1e-3,
+    cutoff_quefrency=100,
+    level_seconds=2.0,
+    silence_dbfs=-80.0,
 )
 FAR_BYTES = 1 << 30  # far larger than any last-level cache
 FLUSH_BYTES = 1 << 26
@@ -93,8 +101,12 @@ def memory_bandwidth(size_bytes: int, seconds: float = 1.0) -> float:
     return 2 * half[0].nbytes / float(np.median(times)) / 1e9
 
 
-def streaming_bundle(folder: Path, fp32: Path, graphs: dict[str, Graph], model: TimbreVAE, precision: Precision) -> tuple[Bundle, int]:
-    """The bundle of one precision, without knobs, and the bytes of the weights it reads per hop; plainly rounded: its time is the question."""
+def streaming_bundle(
+    folder: Path, fp32: Path, graphs: dict[str, Graph], model: TimbreVAE, precision: Precision
+) -> tuple[Bundle, int]:
+    """The bundle of one precision, without knobs, and the bytes of the weights it reads per hop; plainly rounded: its
+    time is the question.
+    """
     read = 0
     (folder / "streaming").mkdir(parents=True)
     for graph in graphs.values():
@@ -121,7 +133,10 @@ def measure(model: TimbreVAE, precisions: tuple[Precision, ...], hops: int) -> l
         fp32 = Path(place) / "made"
         fp32.mkdir()
         graphs = write_streaming(fp32, *system_of(model).streaming(model))
-        made = {precision: streaming_bundle(Path(place) / precision, fp32, graphs, model, precision) for precision in precisions}
+        made = {
+            precision: streaming_bundle(Path(place) / precision, fp32, graphs, model, precision)
+            for precision in precisions
+        }
         players = {precision: _player(StreamingModel(bundle, "cpu")) for precision, (bundle, _) in made.items()}
     flush = np.ones(FLUSH_BYTES // 4, np.float32)
     warm: dict[str, list[float]] = {precision: [] for precision in precisions}
@@ -169,12 +184,28 @@ def _after(flush: np.ndarray, play: Callable[[], float]) -> float:
 
 def as_markdown(about: dict[str, object], found: list[HopTimes]) -> str:
     """The whole report."""
-    header = ["precision", "weights, MB", "warm: median, ms", "p99", "p99.9", "quietest turn", "cold: median", "memory limit, ms", "quietest ÷ limit"]
+    header = [
+        "precision",
+        "weights, MB",
+        "warm: median, ms",
+        "p99",
+        "p99.9",
+        "quietest turn",
+        "cold: median",
+        "memory limit, ms",
+        "quietest ÷ limit",
+    ]
     header += ["bandwidth at own size, GB/s", "quietest ÷ its limit"]
     rows = []
     for times in found:
         percentiles = [float(np.percentile(times.warm_ms, rank)) for rank in (50, 99, 99.9)]
-        figures = [*percentiles, times.quiet_ms, float(np.median(times.cold_ms)), times.limit_ms, times.quiet_ms / times.limit_ms]
+        figures = [
+            *percentiles,
+            times.quiet_ms,
+            float(np.median(times.cold_ms)),
+            times.limit_ms,
+            times.quiet_ms / times.limit_ms,
+        ]
         rows.append([times.precision, f"{times.weight_bytes / 1e6:.1f}", *(f"{figure:.2f}" for figure in figures)])
         rows[-1] += [f"{times.own_gb_s:.1f}", f"{times.quiet_ms / times.own_limit_ms:.2f}"]
     intro = (__doc__ or "").split("\n\n", 1)[1]
@@ -184,7 +215,9 @@ def as_markdown(about: dict[str, object], found: list[HopTimes]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.weights", description="Hop times of the paper-size model against the bandwidth.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.weights", description="Hop times of the paper-size model against the bandwidth."
+    )
     parser.add_argument("--out", type=Path, help="folder for report.md and report.json")
     parser.add_argument("--hops", type=number(1, 10**6, int), default=2000, help="measured hops per precision")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
@@ -195,7 +228,10 @@ def main(arguments: list[str] | None = None) -> int:
     about = environment() | {"hops": len(found[0].warm_ms), "load_before": load[0], "load_after": load[1]}
     text = as_markdown(about, found)
     if options.out:
-        rounded = [asdict(times) | {key: [round(ms, 4) for ms in getattr(times, key)] for key in ("warm_ms", "cold_ms")} for times in found]
+        rounded = [
+            asdict(times) | {key: [round(ms, 4) for ms in getattr(times, key)] for key in ("warm_ms", "cold_ms")}
+            for times in found
+        ]
         write_report(options.out, text, {"about": about, "precisions": rounded})
     print(text)
     return 0

@@ -18,7 +18,18 @@ from torch import nn
 from export.proof.verify import ExportError, state_names
 from export.quantize.feeds import Feed
 from export.quantize.quantize import Quantized, overall, quantize
-from realtime.bundle import STREAMING, Axis, Features, Graph, Manifest, PitchAnchor, Port, Precision, Preset, file_sha256
+from realtime.bundle import (
+    STREAMING,
+    Axis,
+    Features,
+    Graph,
+    Manifest,
+    PitchAnchor,
+    Port,
+    Precision,
+    Preset,
+    file_sha256,
+)
 from training.features import FeatureConfig
 from training.models.latents import TimbreVAE
 
@@ -27,14 +38,18 @@ OPSET = 17
 
 @dataclass
 class Written:
-    """graphs : by their names in the manifest;  quantised : what became of the weights of each streaming graph that is coarser"""
+    """graphs : by their names in the manifest
+    quantised : what became of the weights of each streaming graph that is coarser
+    """
 
     graphs: dict[str, Graph]
     quantised: dict[str, Quantized] = field(default_factory=dict)
 
     @property
     def precisions(self) -> dict[str, Precision]:
-        return {name.removeprefix("streaming/"): graph.precision for name, graph in self.graphs.items() if name in STREAMING}
+        return {
+            name.removeprefix("streaming/"): graph.precision for name, graph in self.graphs.items() if name in STREAMING
+        }
 
 
 @contextmanager
@@ -53,7 +68,9 @@ def building(target: Path) -> Iterator[Path]:
         part.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise ExportError(f"cannot write {target} ({error.strerror or error}); free some space or choose another --output") from None
+        raise ExportError(
+            f"cannot write {target} ({error.strerror or error}); free some space or choose another --output"
+        ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -97,7 +114,10 @@ def write_streaming(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph
 
 
 def quantize_streaming(
-    folder: Path, graphs: Mapping[str, Graph], precisions: Mapping[str, Precision], feeds: Mapping[str, Sequence[Feed]] | None = None
+    folder: Path,
+    graphs: Mapping[str, Graph],
+    precisions: Mapping[str, Precision],
+    feeds: Mapping[str, Sequence[Feed]] | None = None,
 ) -> Written:
     """Put coarser graphs in the place of those that `write_streaming` wrote.
 
@@ -128,9 +148,13 @@ def write_offline(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:
     for name, module in (("encoder", encoder.eval()), ("decoder", decoder.eval())):
         file, inputs, outputs = f"offline/{name}.onnx", module.input_shapes, module.output_shapes
         free = {port: {1: "frames"} for port, shape in (inputs | outputs).items() if "frames" in shape}
-        example = tuple(torch.zeros([frames if isinstance(size, str) else size for size in shape]) for shape in inputs.values())
+        example = tuple(
+            torch.zeros([frames if isinstance(size, str) else size for size in shape]) for shape in inputs.values()
+        )
         _export(module, example, folder / file, list(inputs), list(outputs), free)
-        graphs[f"offline/{name}"] = Graph(file=file, sha256=file_sha256(folder / file), inputs=_ports(inputs), outputs=_ports(outputs))
+        graphs[f"offline/{name}"] = Graph(
+            file=file, sha256=file_sha256(folder / file), inputs=_ports(inputs), outputs=_ports(outputs)
+        )
     return graphs
 
 
@@ -163,7 +187,9 @@ def write_manifest(
         graphs=graphs,
         axes=tuple(Axis.model_validate(axis) for axis in knobs["axes"]),
         presets=tuple(Preset.model_validate(preset) for preset in knobs["presets"]),
-        variation_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())),  # not in every checkpoint
+        variation_axes=tuple(
+            Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())
+        ),  # not in every checkpoint
         pitch_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("pitch_axes", ())),
         pitch_anchors=tuple(PitchAnchor.model_validate(anchor) for anchor in knobs.get("pitch_anchors", ())),
         fidelity=fidelity,
@@ -181,9 +207,23 @@ def _ports(shapes: dict[str, Any]) -> tuple[Port, ...]:
 
 
 def _export(
-    module: nn.Module, example: tuple[torch.Tensor, ...], path: Path, inputs: list[str], outputs: list[str], free: dict[str, dict[int, str]] | None
+    module: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    free: dict[str, dict[int, str]] | None,
 ) -> None:
     """The tracing exporter: it writes nn.GRU as one ONNX node with a free length, and the same bytes every time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(module, example, str(path), input_names=inputs, output_names=outputs, dynamic_axes=free, opset_version=OPSET, dynamo=False)
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=free,
+            opset_version=OPSET,
+            dynamo=False,
+        )

@@ -1,4 +1,6 @@
-"""Real sounds to refit, verify and measure on: the checkpoint's data set, a folder the user names, or the small set that ships."""
+"""Real sounds to refit, verify and measure on: the checkpoint's data set, a folder the user names, or the small set
+that ships.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,18 @@ FORMATS = {f".{name.lower()}" for name in soundfile.available_formats()} | {".ai
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sounds to fit on and sounds held out, (sounds, samples), float32, at the model's rate;  source : where they came from."""
+    """Sounds to fit on and sounds held out, (sounds, samples), float32, at the model's rate
+    source : where they came from.
+    """
 
     fit: Tensor
     held_out: Tensor
     source: str
 
 
-def calibration_sounds(checkpoint: Checkpoint, folder: Path | None, *, seconds: float = 1.5, limit: int = 600) -> Calibration:
+def calibration_sounds(
+    checkpoint: Checkpoint, folder: Path | None, *, seconds: float = 1.5, limit: int = 600
+) -> Calibration:
     """The sounds to use: those named, else the checkpoint's data set, else the shipped notes.
 
     seconds : of each sound (the shipped notes last one second);  limit : sounds, at most what `MOST_BYTES` hold
@@ -48,11 +54,17 @@ def calibration_sounds(checkpoint: Checkpoint, folder: Path | None, *, seconds: 
     if folder is None and checkpoint.data is not None:
         return _from_dataset(checkpoint.data, rate, checkpoint.selection, seconds, limit)
     if folder is None:
-        return _interleaved(_pieces([_read(SHIPPED, rate)], round(NOTE_SECONDS * rate), limit, SHIPPED), "the shipped calibration notes")
+        return _interleaved(
+            _pieces([_read(SHIPPED, rate)], round(NOTE_SECONDS * rate), limit, SHIPPED), "the shipped calibration notes"
+        )
     if (folder / "dataset.json").is_file():
         return _from_dataset(folder, rate, {}, seconds, limit)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS) if folder.is_dir() else [folder]
-    return _interleaved(_pieces((_read(path, rate) for path in files), round(seconds * rate), limit, folder), str(folder))
+    files = (
+        sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS) if folder.is_dir() else [folder]
+    )
+    return _interleaved(
+        _pieces((_read(path, rate) for path in files), round(seconds * rate), limit, folder), str(folder)
+    )
 
 
 def _interleaved(audio: Tensor, source: str) -> Calibration:
@@ -65,7 +77,9 @@ def _from_dataset(folder: Path, rate: int, selection: dict[str, Any], seconds: f
     """Fit on training sounds, hold out validation sounds."""
     everything = read_dataset(folder)
     if everything.sample_rate != rate:
-        raise DataError(f"{folder} is at {everything.sample_rate} Hz, the model at {rate} Hz; name other sounds with --calibration")
+        raise DataError(
+            f"{folder} is at {everything.sample_rate} Hz, the model at {rate} Hz; name other sounds with --calibration"
+        )
     parts = []
     few = min(limit // 4, MOST_HELD_OUT)
     for split, count in (("train", limit - few), ("validation", few)):
@@ -81,7 +95,10 @@ def _read(path: Path, rate: int) -> np.ndarray:
     try:
         audio, found = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise DataError(f"{path} is not a readable sound ({' '.join(str(error).split())}); name a folder of recordings with --calibration") from None
+        raise DataError(
+            f"{path} is not a readable sound ({' '.join(str(error).split())}); name a folder of recordings with "
+            "--calibration"
+        ) from None
     mono = np.nan_to_num(audio.mean(1))
     return mono if found == rate else soxr.resample(mono, found, rate)
 
@@ -97,5 +114,7 @@ def _pieces(sounds: Iterable[np.ndarray], samples: int, limit: int, source: Path
         if len(pieces) >= limit:
             break
     if len(pieces) < 4:
-        raise DataError(f"{source} holds {len(pieces)} usable sounds, calibration needs at least 4; name more with --calibration")
+        raise DataError(
+            f"{source} holds {len(pieces)} usable sounds, calibration needs at least 4; name more with --calibration"
+        )
     return torch.from_numpy(np.stack(pieces[:limit]).astype(np.float32))

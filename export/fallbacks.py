@@ -30,7 +30,9 @@ FOLD_SOUNDS = 450
 
 @dataclass(frozen=True)
 class Wanted:
-    """distil_minutes : 0 for none;  lookahead : frames;  window_frames : of the windowed original, 0 for a causal model"""
+    """distil_minutes : 0 for none;  lookahead : frames
+    window_frames : of the windowed original, 0 for a causal model
+    """
 
     distil_minutes: float = 0.0
     lookahead: int = 0
@@ -39,14 +41,18 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fallback:
-    """name : "causal", "sliding", "folded", "distilled", "student" or "windowed";  outcome : of the distillation, if there was one"""
+    """name : "causal", "sliding", "folded", "distilled", "student" or "windowed"
+    outcome : of the distillation, if there was one
+    """
 
     name: str
     model: TimbreVAE
     outcome: Outcome | None = None
 
 
-def make_fallback(checkpoint: Checkpoint, calibration: Calibration, wanted: Wanted, course: Course | None = None) -> Fallback:
+def make_fallback(
+    checkpoint: Checkpoint, calibration: Calibration, wanted: Wanted, course: Course | None = None
+) -> Fallback:
     """The form that streams.
 
     course : how and where to keep a distillation; None: of the minutes wanted, kept nowhere
@@ -75,22 +81,36 @@ def make_fallback(checkpoint: Checkpoint, calibration: Calibration, wanted: Want
 
 def _check(system: System, model: TimbreVAE, wanted: Wanted) -> None:
     check_minutes(wanted.distil_minutes)
-    options = {"--distil-minutes": wanted.distil_minutes, "--lookahead": wanted.lookahead, "--window-frames": wanted.window_frames}
+    options = {
+        "--distil-minutes": wanted.distil_minutes,
+        "--lookahead": wanted.lookahead,
+        "--window-frames": wanted.window_frames,
+    }
     asked = [name for name, value in options.items() if value]
     if not system.recurrent and any(name != "--distil-minutes" for name in asked):
-        raise ExportError(f"{asked[-1]} is for recurrent models; this one hears a window of fixed length anyway: leave it out")
+        raise ExportError(
+            f"{asked[-1]} is for recurrent models; this one hears a window of fixed length anyway: leave it out"
+        )
     if system.recurrent and not model.config.bidirectional and asked:
-        raise ExportError(f"{asked[0]} is for bidirectional models; this one is causal already and streams as it is: leave it out")
+        raise ExportError(
+            f"{asked[0]} is for bidirectional models; this one is causal already and streams as it is: leave it out"
+        )
     if not 0 <= wanted.lookahead <= MOST_LOOKAHEAD:
         raise ExportError(f"--lookahead {wanted.lookahead} must lie in 0 … {MOST_LOOKAHEAD} frames")
     if wanted.window_frames and not wanted.lookahead + 2 <= wanted.window_frames <= MOST_FRAMES:
-        raise ExportError(f"--window-frames {wanted.window_frames} must lie in {wanted.lookahead + 2} … {MOST_FRAMES} frames")
+        raise ExportError(
+            f"--window-frames {wanted.window_frames} must lie in {wanted.lookahead + 2} … {MOST_FRAMES} frames"
+        )
     if wanted.window_frames and wanted.distil_minutes:
-        raise ExportError("--window-frames streams the original itself, so there is nothing to distil; leave out one of the two")
+        raise ExportError(
+            "--window-frames streams the original itself, so there is nothing to distil; leave out one of the two"
+        )
 
 
 def heard(checkpoint: Checkpoint, audio: Tensor) -> list[Heard]:
-    """Calibration sounds, (sounds, samples), as the original and as the runtime frames them; as many as the model's size allows."""
+    """Calibration sounds, (sounds, samples), as the original and as the runtime frames them; as many as the model's
+    size allows.
+    """
     whole, live = FeatureExtractor(checkpoint.features), live_features(checkpoint.features)
     frames = audio.shape[1] // checkpoint.features.hop_samples
     most = max(FEWEST_SOUNDS, int(MOST_WORK / (parameters_of(checkpoint.model) * max(1, frames))))
@@ -103,8 +123,15 @@ def heard(checkpoint: Checkpoint, audio: Tensor) -> list[Heard]:
 
 
 def course_of(source: Path, wanted: Wanted, calibration: Calibration, keep: Path) -> Course:
-    """The course that makes this checkpoint's student; its unfinished state is kept beside the bundle and taken up only by the same one."""
-    told = {"lookahead": wanted.lookahead, "sounds": calibration.source, "count": len(calibration.fit), "torch": str(torch.__version__)}
+    """The course that makes this checkpoint's student; its unfinished state is kept beside the bundle and taken up only
+    by the same one.
+    """
+    told = {
+        "lookahead": wanted.lookahead,
+        "sounds": calibration.source,
+        "count": len(calibration.fit),
+        "torch": str(torch.__version__),
+    }
     with source.open("rb") as file:
         told["checkpoint"] = hashlib.file_digest(file, "sha256").hexdigest()
     return Course(wanted.distil_minutes, keep, json.dumps(told, sort_keys=True))

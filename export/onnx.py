@@ -1,4 +1,6 @@
-"""python -m export.onnx ckpt.pt [--output DIR]: a checkpoint becomes a bundle that streams, with the proof of what it costs."""
+"""python -m export.onnx ckpt.pt [--output DIR]: a checkpoint becomes a bundle that streams, with the proof of what it
+costs.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.bundle_writer import Written, building, quantize_streaming, save_manifest, write_manifest, write_offline, write_streaming
+from export.bundle_writer import (
+    Written,
+    building,
+    quantize_streaming,
+    save_manifest,
+    write_manifest,
+    write_offline,
+    write_streaming,
+)
 from export.calibration import Calibration, calibration_sounds
 from export.causal.distil import forget
 from export.fallbacks import Fallback, Wanted, course_of, heard, make_fallback
@@ -44,7 +54,9 @@ DISTIL_SOUNDS, FOLD_SOUNDS = 12000, 600
 
 @dataclass(frozen=True)
 class Options:
-    """precisions : of the graphs "encoder" and "decoder";  fused : also write the whole runtime as one graph;  provider : to prove it on"""
+    """precisions : of the graphs "encoder" and "decoder";  fused : also write the whole runtime as one graph
+    provider : to prove it on
+    """
 
     precisions: Mapping[str, Precision] = field(default_factory=lambda: parse_precision("fp32"))
     streaming_only: bool = False
@@ -56,7 +68,9 @@ class Options:
 
 @dataclass(frozen=True)
 class _Job:
-    """Everything an export works with. rate : smallest update weight of the running means;  long : sounds in a row, for the proof."""
+    """Everything an export works with. rate : smallest update weight of the running means
+    long : sounds in a row, for the proof.
+    """
 
     checkpoint: Checkpoint
     system: System
@@ -81,12 +95,18 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
     minutes = options.wanted.distil_minutes
     calibration = sounds_for(checkpoint, options.wanted, options.calibration)
     with building(target) as folder:  # first of all: whether anything can be written there
-        course = course_of(source, options.wanted, calibration, target.with_name(f"{target.name}.student.pt")) if minutes else None
+        course = (
+            course_of(source, options.wanted, calibration, target.with_name(f"{target.name}.student.pt"))
+            if minutes
+            else None
+        )
         fallback = make_fallback(checkpoint, calibration, options.wanted, course)
         long = _proof_sound(checkpoint, calibration.held_out)
         rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
         knobs = checkpoint.knobs or knobs_of(checkpoint, calibration.fit)
-        report = _build(folder, target.stem, _Job(checkpoint, system, calibration, fallback, knobs, long, rate, options))
+        report = _build(
+            folder, target.stem, _Job(checkpoint, system, calibration, fallback, knobs, long, rate, options)
+        )
     load_bundle(target)
     if course:
         forget(course)
@@ -94,9 +114,13 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
 
 
 def sounds_for(checkpoint: Checkpoint, wanted: Wanted, folder: Path | None = None) -> Calibration:
-    """Calibration sounds for such a fallback: many as long as those of the training for a student, fewer and longer ones for a fit."""
+    """Calibration sounds for such a fallback: many as long as those of the training for a student, fewer and longer
+    ones for a fit.
+    """
     if wanted.distil_minutes:
-        return calibration_sounds(checkpoint, folder, seconds=float(checkpoint.info.get("segment_seconds", 1.0)), limit=DISTIL_SOUNDS)
+        return calibration_sounds(
+            checkpoint, folder, seconds=float(checkpoint.info.get("segment_seconds", 1.0)), limit=DISTIL_SOUNDS
+        )
     return calibration_sounds(checkpoint, folder, limit=FOLD_SOUNDS)
 
 
@@ -112,7 +136,9 @@ def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:
         feeds = record_feeds(folder, _fit_sound(job), job.rate, FEEDS)
         exact = run
         written = quantize_streaming(folder, graphs, options.precisions, feeds)
-        differences, run = verify_streaming(folder, model, job.long, job.rate, written.precisions, provider=options.provider)
+        differences, run = verify_streaming(
+            folder, model, job.long, job.rate, written.precisions, provider=options.provider
+        )
         cost = precision_cost(exact, run, job.long.log_amplitude[0].numpy(), model.lookahead)
     if not options.streaming_only:
         written.graphs.update(write_offline(folder, *job.system.offline(checkpoint.model)))
@@ -121,8 +147,12 @@ def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:
     play = partial(run_streaming, folder, rate=job.rate)
     figures = measure(checkpoint.model, model, features, held_out, play, run, job.long)
     figures |= job.system.compare(checkpoint.model, model, FeatureExtractor(features)(held_out))
-    lasting = {key: round(value, 6) for key, value in figures.items() if key.startswith("mse")}  # timings would differ every time
-    manifest = write_manifest(folder, features=features, model=model, graphs=written.graphs, knobs=job.knobs, fidelity=lasting)
+    lasting = {
+        key: round(value, 6) for key, value in figures.items() if key.startswith("mse")
+    }  # timings would differ every time
+    manifest = write_manifest(
+        folder, features=features, model=model, graphs=written.graphs, knobs=job.knobs, fidelity=lasting
+    )
     if options.fused:
         fused = write_fused(folder, manifest, encoder, decoder)
         differences |= verify_fused(folder, manifest, held_out.flatten().numpy())
@@ -137,10 +167,15 @@ def _report(job: _Job, differences: dict[str, float], run: StreamingRun, figures
     checkpoint, options = job.checkpoint, job.options
     sounds = _labelled(checkpoint) if options.calibration is None else None
     ways = _ways(job)
-    fidelity = compare_ways(checkpoint.model, ways, checkpoint.features, job.calibration.held_out, sounds) if ways else {}
+    fidelity = (
+        compare_ways(checkpoint.model, ways, checkpoint.features, job.calibration.held_out, sounds) if ways else {}
+    )
     words = "The calibration sounds that were held out; they have no labels, so no k-NN accuracies."
     if sounds:
-        words = f"{len(sounds.test)} test sounds; neighbours among {len(sounds.train)} training sounds; {sounds.seconds:g} s of each, from silence."
+        words = (
+            f"{len(sounds.test)} test sounds; neighbours among {len(sounds.train)} training sounds; {sounds.seconds:g} "
+            "s of each, from silence."
+        )
     outcome = job.fallback.outcome
     return {
         "model": job.system.describe(checkpoint.model),
@@ -148,7 +183,9 @@ def _report(job: _Job, differences: dict[str, float], run: StreamingRun, figures
         "lookahead_hops": job.fallback.model.lookahead,
         "window_frames": options.wanted.window_frames,
         "precision": ", ".join(f"{name} {precision}" for name, precision in options.precisions.items()),
-        "calibration": "the checkpoint's data set" if checkpoint.data and not options.calibration else job.calibration.source,
+        "calibration": "the checkpoint's data set"
+        if checkpoint.data and not options.calibration
+        else job.calibration.source,
         "provider": options.provider,
         "verified_hops": len(run.hop_ms),
         "figures": figures,
@@ -160,7 +197,9 @@ def _report(job: _Job, differences: dict[str, float], run: StreamingRun, figures
 
 
 def _ways(job: _Job) -> dict[str, TimbreVAE]:
-    """What the report sets beside the original: what streams, and what simpler fallbacks would have given. Windows take too long for it."""
+    """What the report sets beside the original: what streams, and what simpler fallbacks would have given. Windows take
+    too long for it.
+    """
     model, wanted = job.checkpoint.model, job.options.wanted
     if wanted.window_frames:
         return {}
@@ -168,7 +207,9 @@ def _ways(job: _Job) -> dict[str, TimbreVAE]:
     if job.system.recurrent and job.fallback.name != "causal":
         ways["dropped"] = job.system.drop(model, 0)
     if job.fallback.name == "distilled":
-        ways["folded"] = job.system.fold(model, heard(job.checkpoint, job.calibration.fit[:FOLD_SOUNDS]), wanted.lookahead)
+        ways["folded"] = job.system.fold(
+            model, heard(job.checkpoint, job.calibration.fit[:FOLD_SOUNDS]), wanted.lookahead
+        )
     return ways | {job.fallback.name: job.fallback.model}
 
 
@@ -183,7 +224,10 @@ def _split(checkpoint: Checkpoint, first: int, second: int, *splits: str) -> tup
     if checkpoint.data is None:
         return None
     sounds, rng = read_dataset(checkpoint.data), np.random.default_rng(0)
-    a, b = (subset(sounds.select(split=name, **checkpoint.selection), count, rng) for name, count in zip(splits, (first, second), strict=True))
+    a, b = (
+        subset(sounds.select(split=name, **checkpoint.selection), count, rng)
+        for name, count in zip(splits, (first, second), strict=True)
+    )
     return (a, b) if len(a) > 10 and len(b) > 1 else None
 
 
@@ -205,7 +249,10 @@ def knobs_of(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     features = FeatureExtractor(checkpoint.features)
     if sets := _split(checkpoint, 2000, 2000, "train", "validation"):
         return measure_knobs(checkpoint.model, features, *sets, float(checkpoint.info.get("segment_seconds", 1.0)))
-    print("export: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets", file=sys.stderr)
+    print(
+        "export: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets",
+        file=sys.stderr,
+    )
     spectra = features(audio[:48])
     with torch.no_grad():
         z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
@@ -218,19 +265,49 @@ def knobs_of(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m export.onnx", description=__doc__)
     found.add_argument("checkpoint", type=Path)
-    found.add_argument("--output", type=Path, help="bundle folder to write; default: the checkpoint's name with .bundle")
     found.add_argument(
-        "--precision", default="fp32", metavar="P", help="of the streaming graphs: fp32, int8 or int4, or one each: encoder=int4,decoder=int8"
+        "--output", type=Path, help="bundle folder to write; default: the checkpoint's name with .bundle"
+    )
+    found.add_argument(
+        "--precision",
+        default="fp32",
+        metavar="P",
+        help="of the streaming graphs: fp32, int8 or int4, or one each: encoder=int4,decoder=int8",
     )
     found.add_argument("--streaming-only", action="store_true", help="leave out the whole-sound graphs")
-    found.add_argument("--fused", action="store_true", help="also write fused.onnx: the whole runtime as one graph, for other hosts")
-    found.add_argument("--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to fit and measure on")
-    found.add_argument("--distil-minutes", type=float, default=0.0, metavar="M", help="teach the causal student for so long; a stopped run resumes")
-    found.add_argument("--lookahead", type=int, default=0, metavar="K", help="let the student answer K hops later (so much more latency)")
     found.add_argument(
-        "--window-frames", type=int, default=0, metavar="N", help="stream the original itself over the last N frames: the ceiling, N times the work"
+        "--fused", action="store_true", help="also write fused.onnx: the whole runtime as one graph, for other hosts"
     )
-    found.add_argument("--provider", choices=("cpu", "cuda"), default="cpu", help="prove and time the graphs on this; never falls back silently")
+    found.add_argument(
+        "--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to fit and measure on"
+    )
+    found.add_argument(
+        "--distil-minutes",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="teach the causal student for so long; a stopped run resumes",
+    )
+    found.add_argument(
+        "--lookahead",
+        type=int,
+        default=0,
+        metavar="K",
+        help="let the student answer K hops later (so much more latency)",
+    )
+    found.add_argument(
+        "--window-frames",
+        type=int,
+        default=0,
+        metavar="N",
+        help="stream the original itself over the last N frames: the ceiling, N times the work",
+    )
+    found.add_argument(
+        "--provider",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="prove and time the graphs on this; never falls back silently",
+    )
     return found
 
 
@@ -251,13 +328,21 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"export.onnx: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("export.onnx: stopped, nothing was written; the same command again goes on with a distillation where it was", file=sys.stderr)
+        print(
+            "export.onnx: stopped, nothing was written; the same command again goes on with a distillation where it "
+            "was",
+            file=sys.stderr,
+        )
         return 130
     figures = report["figures"]
-    print(f"{target}: {report['model']}, {report['fallback']}, {report['precision']}, verified over {report['verified_hops']} hops")
+    print(
+        f"{target}: {report['model']}, {report['fallback']}, {report['precision']}, verified over "
+        f"{report['verified_hops']} hops"
+    )
     print(
         f"reconstruction MSE {figures['mse_original']:.3f} original, {figures['mse_streaming']:.3f} streaming; "
-        f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop; {figures['algorithmic_latency_ms']:g} ms of latency"
+        f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop; "
+        f"{figures['algorithmic_latency_ms']:g} ms of latency"
     )
     print(f"play it with: python -m realtime.run --bundle {target} --device 0")
     return 0

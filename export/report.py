@@ -31,7 +31,9 @@ def reconstruction_mse(model: TimbreVAE, spectra: Spectra) -> float:
 
 
 def streaming_mse(runs: Sequence[StreamingRun], sounds: Sequence[Spectra], lookahead: int = 0) -> float:
-    """The same for what the streaming graphs gave, one run per sound (1, frames, bins).  lookahead : frames that they answer late"""
+    """The same for what the streaming graphs gave, one run per sound (1, frames, bins).  lookahead : frames that they
+    answer late
+    """
     errors = []
     for run, sound in zip(runs, sounds, strict=True):
         frames = len(run.log_amplitude) - lookahead
@@ -51,7 +53,8 @@ def measure(
 ) -> dict[str, Any]:
     """What the streaming graphs do on held-out sounds, (sounds, samples), and how fast.
 
-    play : runs the graphs over one sound, from a fresh state;  run, long : one uninterrupted run over all of them in a row
+    play : runs the graphs over one sound, from a fresh state
+    run, long : one uninterrupted run over all of them in a row
     """
     live = live_features(features)
     sounds = [live(sound[None]) for sound in held_out]
@@ -66,7 +69,9 @@ def measure(
         "hop_ms_p99": float(np.percentile(run.hop_ms, 99)),
         "hop_ms_p999": float(np.percentile(run.hop_ms, 99.9)),
         "real_time_factor_streaming": hop_ms / float(np.mean(run.hop_ms)),
-        "real_time_factor_offline_torch": _real_time_factor(lambda: reconstruction_mse(original, spectra), held_out, features),
+        "real_time_factor_offline_torch": _real_time_factor(
+            lambda: reconstruction_mse(original, spectra), held_out, features
+        ),
         "algorithmic_latency_samples": streams.lookahead * features.hop_samples,
         "algorithmic_latency_ms": streams.lookahead * hop_ms,
         "parameters": parameters_of(streams),
@@ -87,7 +92,9 @@ def compare_ways(
     found |= {name: (model, hear_live, hear_live(model, features, tests, seconds)) for name, model in ways.items()}
     table = {}
     for name, (model, hear, played) in found.items():
-        row = {"MSE": played.mse, "log-spectral distance, dB": played.log_spectral_distance_db} | nearness(played, reference)
+        row = {"MSE": played.mse, "log-spectral distance, dB": played.log_spectral_distance_db} | nearness(
+            played, reference
+        )
         if sounds is not None:
             row |= neighbours(sounds, hear(model, features, sounds.train, seconds), played)
         table[name] = row
@@ -101,13 +108,18 @@ def _real_time_factor(action: Callable[[], object], audio: Tensor, features: Fea
 
 
 def machine() -> dict[str, str]:
-    return {"machine": platform.machine(), "system": platform.system(), "torch": str(torch.__version__), "onnxruntime": onnxruntime.__version__}
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "torch": str(torch.__version__),
+        "onnxruntime": onnxruntime.__version__,
+    }
 
 
 ROWS = {
     "mse_original": "reconstruction MSE, original on whole sounds (log-amplitude)",
     "mse_streaming": "… streaming graphs, hop by hop with running level and timbre, each sound from silence",
-    "mse_streaming_in_a_row": "… all sounds in a row without a pause: another instrument each time, the running timbre lags behind",
+    "mse_streaming_in_a_row": "… all sounds in a row without a pause: the running timbre lags behind",
     "hop_ms_budget": "a hop lasts, ms",
     "hop_ms_median": "both streaming graphs take, median, ms",
     "hop_ms_p99": "… 99th percentile, ms",
@@ -133,14 +145,23 @@ ROWS = {
 
 
 def as_markdown(name: str, report: dict[str, Any]) -> str:
-    lines = [f"# {name}", "", f"Model: {report['model']}. Streams: {report['fallback']}. Precision: {report['precision']}."]
+    lines = [
+        f"# {name}",
+        "",
+        f"Model: {report['model']}. Streams: {report['fallback']}. Precision: {report['precision']}.",
+    ]
     lines += [f"Measured on: {report['calibration']}, held-out part.", ""]
     lines += ["| figure | value |", "|---|---|"]
     lines += [f"| {label} | {report['figures'][key]:.4g} |" for key, label in ROWS.items() if key in report["figures"]]
     lines += ["", "## Against the original", "", report["sounds"], "", *_table(report["fidelity"])]
     if report["quantised"]:
         lines += ["", "## What the precision costs", "", *_costs(report)]
-    lines += ["", f"## Proof over {report['verified_hops']} hops, on {report['provider']}, against torch fed chunks of random sizes", ""]
+    lines += [
+        "",
+        f"## Proof over {report['verified_hops']} hops, on {report['provider']}, against torch fed chunks of random "
+        "sizes",
+        "",
+    ]
     lines += [f"- {port}: {difference:.2e}" for port, difference in report["differences"].items()]
     lines += ["", "Greatest differences; relative RMS ones of outputs that a quantised graph has a part in.", ""]
     lines += [", ".join(f"{key} {value}" for key, value in report["environment"].items()), ""]
@@ -161,16 +182,25 @@ def _costs(report: dict[str, Any]) -> list[str]:
     cost, lines = report["precision_cost"], []
     for graph, size in report["quantised"].items():
         lines.append(
-            f"- {graph}: {size['precision']}, {size['matrices']} matrices, {size['bytes_before']} → {size['bytes_after']} bytes"
+            f"- {graph}: {size['precision']}, {size['matrices']} matrices, {size['bytes_before']} → "
+            f"{size['bytes_after']} bytes"
             if size["matrices"]
             else f"- {graph}: stays fp32, it has no matrix product of constant weights"
         )
-    lines.append(f"- decoded spectra: {cost['distance_db']:.3f} dB from fp32's, MSE {cost['mse_fp32']:.4f} → {cost['mse']:.4f}")
-    lines += [f"- {name}: relative RMS {value:.2e}, cosine {cost['cosine'][name]:.5f}" for name, value in cost["relative_rms"].items()]
+    lines.append(
+        f"- decoded spectra: {cost['distance_db']:.3f} dB from fp32's, MSE {cost['mse_fp32']:.4f} → {cost['mse']:.4f}"
+    )
+    lines += [
+        f"- {name}: relative RMS {value:.2e}, cosine {cost['cosine'][name]:.5f}"
+        for name, value in cost["relative_rms"].items()
+    ]
     return lines
 
 
 def plain_cost(cost: PrecisionCost | None, written: Written) -> dict[str, Any]:
     """As JSON has them."""
-    sizes = {name: {**asdict(size), "precision": written.graphs[f"streaming/{name}"].precision} for name, size in written.quantised.items()}
+    sizes = {
+        name: {**asdict(size), "precision": written.graphs[f"streaming/{name}"].precision}
+        for name, size in written.quantised.items()
+    }
     return {"quantised": sizes, "precision_cost": asdict(cost) if cost else {}}

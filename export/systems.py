@@ -30,12 +30,14 @@ Pair = tuple[nn.Module, nn.Module]  # encoder, decoder
 @dataclass(frozen=True)
 class System:
     """describe : the model in words
-    streaming : of a causal model, one hop per call, with `input_shapes`, `output_shapes` and `state_shapes` (see `export.graphs.perturbation`)
+    streaming : of a causal model, one hop per call, with `input_shapes`, `output_shapes` and `state_shapes` (see
+        `export.graphs.perturbation`)
     offline : of any model, whole sounds, with `input_shapes` and `output_shapes`
     recurrent : whether its models can be bidirectional; if so
         drop : the causal model of the forward halves alone, (model, lookahead)
         fold : the causal model refitted on calibration sounds, (model, sounds, lookahead)
-    lessons : for a causal student, (teacher, folded model, features, sounds, sounds held out), the latter (sounds, samples)
+    lessons : for a causal student, (teacher, folded model, features, sounds, sounds held out), the latter (sounds,
+        samples)
     compare : further figures for the report, (original, what streams, spectra) → name → value
     """
 
@@ -52,12 +54,18 @@ class System:
 def _perturbation_words(model: PerturbationVAE) -> str:
     c = model.config
     factors = "" if len(c.factors) == 3 else f", {' and '.join(c.factors)} only"
-    return f"random-perturbation VAE, {_direction(c.bidirectional)}, {c.layers}×{c.hidden}, {c.pitch_encoder} pitch encoder{factors}"
+    return (
+        f"random-perturbation VAE, {_direction(c.bidirectional)}, {c.layers}×{c.hidden}, {c.pitch_encoder} pitch "
+        f"encoder{factors}"
+    )
 
 
 def _metric_words(model: MetricVAE) -> str:
     c = model.config
-    return f"metric-learning VAE, {_direction(c.bidirectional)}, {c.encoder_layers}×{c.hidden}, {c.latent_dim} dimensions each"
+    return (
+        f"metric-learning VAE, {_direction(c.bidirectional)}, {c.encoder_layers}×{c.hidden}, {c.latent_dim} dimensions "
+        "each"
+    )
 
 
 def _direction(bidirectional: bool) -> str:
@@ -100,11 +108,14 @@ def system_of(model: TimbreVAE) -> System:
     """Raises ExportError for a model that the runtime could do nothing with."""
     if "timbre" not in model.latent_sizes:
         raise ExportError(
-            f"this model has {' and '.join(model.latent_sizes)} but no timbre, so no knob could move it; export one with a timbre latent"
+            f"this model has {' and '.join(model.latent_sizes)} but no timbre, so no knob could move it; export one "
+            "with a timbre latent"
         )
     return SYSTEMS[model.KIND]
 
 
 def streaming_graphs(system: System, model: TimbreVAE) -> Pair:
     """Encoder and decoder of whatever form of the system streams."""
-    return (WindowedEncoder(model), WindowedDecoder(model)) if isinstance(model, WindowedVAE) else system.streaming(model)
+    return (
+        (WindowedEncoder(model), WindowedDecoder(model)) if isinstance(model, WindowedVAE) else system.streaming(model)
+    )

@@ -1,11 +1,12 @@
-"""python -m export.torchscript ckpt.pt --host plain|nn_tilde|neutone [--output FILE]: the instrument in one file for other hosts.
+"""python -m export.torchscript ckpt.pt --host plain|nn_tilde|neutone [--output FILE]: the instrument in one file for
+other hosts.
 
     plain      TorchScript and torch.export with explicit state, for programs of one's own (see `export.hosts.plain`)
     nn_tilde   nn~ of Max and Pure Data (see `export.hosts.nn_tilde`)
     neutone    the plug-in Neutone FX (see `export.hosts.neutone`)
 
-A checkpoint that does not stream becomes causal first, as for a bundle. The file is read back and played against the runtime before it
-takes its place.
+A checkpoint that does not stream becomes causal first, as for a bundle. The file is read back and played against the
+runtime before it takes its place.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from training.data.manifest import DataError
 
 @dataclass(frozen=True)
 class Host:
-    """suffixes : of the files it wants, the first being the one that is named;  check : refuses at once what cannot work
-    make : the files' contents, in that order;  verify : the files, read back, against the runtime: the greatest difference
+    """suffixes : of the files it wants, the first being the one that is named
+    check : refuses at once what cannot work
+    make : the files' contents, in that order
+    verify : the files, read back, against the runtime: the greatest difference
     use : what to do with the file
     """
 
@@ -92,7 +95,9 @@ HOSTS = {
 }
 
 
-def export(source: Path, target: Path, host: Host, calibration: Path | None = None, wanted: Wanted | None = None) -> Exported:
+def export(
+    source: Path, target: Path, host: Host, calibration: Path | None = None, wanted: Wanted | None = None
+) -> Exported:
     """Write the host's files; a second file lies beside `target` and has its name with another suffix.
 
     wanted : how a model that does not stream becomes causal
@@ -104,12 +109,19 @@ def export(source: Path, target: Path, host: Host, calibration: Path | None = No
     """
     targets = [target, *(target.with_suffix(Path(suffix).suffix) for suffix in host.suffixes[1:])]
     if len(set(targets)) < len(targets):
-        raise ExportError(f"--output {target} has the suffix of the second file; choose another name, for example {source.stem}{host.suffixes[0]}")
+        raise ExportError(
+            f"--output {target} has the suffix of the second file; choose another name, for example "
+            f"{source.stem}{host.suffixes[0]}"
+        )
     if source.resolve() in {path.resolve() for path in targets}:
         raise ExportError(f"--output {target} would overwrite the checkpoint; choose another name")
     checkpoint = load_checkpoint(source)
     host.check(checkpoint)
-    with playable(checkpoint, source.stem, calibration, wanted or Wanted()) as parts, written(targets, host.make(parts)) as files, one_thread():
+    with (
+        playable(checkpoint, source.stem, calibration, wanted or Wanted()) as parts,
+        written(targets, host.make(parts)) as files,
+        one_thread(),
+    ):
         difference = host.verify(files, parts)
     return Exported(targets, difference, len(parts.sound) // parts.hop)
 
@@ -136,11 +148,17 @@ def playable(checkpoint: Checkpoint, name: str, folder: Path | None, wanted: Wan
     try:
         with tempfile.TemporaryDirectory() as place:
             graphs = write_streaming(Path(place), encoder, decoder)
-            write_manifest(Path(place), features=checkpoint.features, model=causal, graphs=graphs, knobs=knobs, fidelity={})
+            write_manifest(
+                Path(place), features=checkpoint.features, model=causal, graphs=graphs, knobs=knobs, fidelity={}
+            )
             bundle = load_bundle(place)
-            yield Parts(name, bundle, encoder, decoder, torch.from_numpy(proof_sound(bundle.manifest, row.numpy())).flatten())
+            yield Parts(
+                name, bundle, encoder, decoder, torch.from_numpy(proof_sound(bundle.manifest, row.numpy())).flatten()
+            )
     except OSError as error:
-        raise ExportError(f"cannot write to {tempfile.gettempdir()} ({error.strerror or error}); free some space or set TMPDIR") from None
+        raise ExportError(
+            f"cannot write to {tempfile.gettempdir()} ({error.strerror or error}); free some space or set TMPDIR"
+        ) from None
 
 
 @contextmanager
@@ -157,7 +175,9 @@ def written(targets: list[Path], contents: list[bytes]) -> Iterator[list[Path]]:
         for part, path in zip(parts, targets, strict=True):
             part.replace(path)
     except OSError as error:
-        raise ExportError(f"cannot write {targets[0]} ({error.strerror or error}); free some space or choose another --output") from None
+        raise ExportError(
+            f"cannot write {targets[0]} ({error.strerror or error}); free some space or choose another --output"
+        ) from None
     finally:
         for part in parts:
             _remove(part)
@@ -181,15 +201,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m export.torchscript", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--host", choices=HOSTS, required=True, help="what shall play it")
-    parser.add_argument("--output", type=Path, help="file to write; default: the checkpoint's name with .plain.pt, .ts or .nm")
-    parser.add_argument("--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to refit and verify on")
-    parser.add_argument("--distil-minutes", type=float, default=0.0, metavar="M", help="teach the causal student for so long")
-    parser.add_argument("--lookahead", type=int, default=0, metavar="K", help="let the student answer K hops later (so much more latency)")
+    parser.add_argument(
+        "--output", type=Path, help="file to write; default: the checkpoint's name with .plain.pt, .ts or .nm"
+    )
+    parser.add_argument(
+        "--calibration", type=Path, metavar="DIR", help="recordings, or a data set, to refit and verify on"
+    )
+    parser.add_argument(
+        "--distil-minutes", type=float, default=0.0, metavar="M", help="teach the causal student for so long"
+    )
+    parser.add_argument(
+        "--lookahead",
+        type=int,
+        default=0,
+        metavar="K",
+        help="let the student answer K hops later (so much more latency)",
+    )
     chosen = parser.parse_args(arguments)
     host = HOSTS[chosen.host]
     target = chosen.output or Path(chosen.checkpoint.stem + host.suffixes[0])
     try:
-        done = export(chosen.checkpoint, target, host, chosen.calibration, Wanted(chosen.distil_minutes, chosen.lookahead))
+        done = export(
+            chosen.checkpoint, target, host, chosen.calibration, Wanted(chosen.distil_minutes, chosen.lookahead)
+        )
     except (CheckpointError, DataError, ExportError, BundleError) as error:
         print(f"export.torchscript: {error}", file=sys.stderr)
         return 2

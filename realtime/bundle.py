@@ -3,8 +3,8 @@
     manifest.json                            this file's `Manifest`
     streaming/encoder.onnx  decoder.onnx     one hop per call, causal, explicit state
     offline/encoder.onnx    decoder.onnx     the original, whole sounds (absent from a streaming-only bundle)
-    fused.onnx                               the whole runtime in one graph, for other hosts (only if asked for; see `export.fused.step`)
-    report.md  report.json                   what the streaming form costs against the original
+    fused.onnx                               the whole runtime in one graph, for other hosts (only if asked for; see
+    `export.fused.step`) report.md  report.json                   what the streaming form costs against the original
 
 Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
 
@@ -12,7 +12,8 @@ Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
              out  timbre (1, D), variation (1, D'), pitch (1, D'')
     decoder  in   timbre, variation, pitch, each (2, dimensions): row 0 as heard, row 1 as edited
              out  log_amplitude (2, F)
-    a model without one of the latents (the manifest's `latents` names those it has) lacks its ports; timbre is always there
+    a model without one of the latents (the manifest's `latents` names those it has) lacks its ports; timbre is always
+    there
     both     in   state.<name>   out  next.<name>, of the fixed shapes listed under `states`; reset = zeros
     with `lookahead_hops` = k the answer at frame t is about frame t − k, and the runtime delays the sound by k hops
 """
@@ -70,7 +71,9 @@ class Features(_Record):
     log_floor: Annotated[float, Field(gt=0)]  # added to the level-normalised amplitude before the logarithm
     cutoff_quefrency: Annotated[int, Field(ge=1)]  # samples; below it is envelope, from it on fine structure
     level_seconds: Annotated[float, Field(gt=0)]  # time constant of the running level
-    level: Literal["amplitude", "power"] = "amplitude"  # whether the level is the mean amplitude, or the root of the mean power
+    level: Literal["amplitude", "power"] = (
+        "amplitude"  # whether the level is the mean amplitude, or the root of the mean power
+    )
     silence_dbfs: Annotated[float, Field(le=0)]  # frames below this freeze level and latents
 
     @property
@@ -119,11 +122,15 @@ class Preset(_Record):
 
 
 class PitchAnchor(_Record):
-    """z^p at one pitch: averaged over training sounds, tuned where that makes the decoder play the note. Between anchors it is taken as linear."""
+    """z^p at one pitch: averaged over training sounds, tuned where that makes the decoder play the note. Between
+    anchors it is taken as linear.
+    """
 
     midi_note: float
     pitch: tuple[float, ...]
-    error_cents: float | None = None  # measured: how far what the decoder draws from it lies from the note; None = no pitch was found in it
+    error_cents: float | None = (
+        None  # measured: how far what the decoder draws from it lies from the note; None = no pitch was found in it
+    )
 
 
 class Manifest(_Record):
@@ -150,11 +157,18 @@ class Manifest(_Record):
         if "timbre" not in self.latents:
             raise ValueError("latents lack timbre")
         dimensions = self.latents["timbre"]
-        families: dict[Latent, tuple[Axis, ...]] = {"timbre": self.axes, "variation": self.variation_axes, "pitch": self.pitch_axes}
+        families: dict[Latent, tuple[Axis, ...]] = {
+            "timbre": self.axes,
+            "variation": self.variation_axes,
+            "pitch": self.pitch_axes,
+        }
         for latent, axes in families.items():
             for axis in axes:
                 if len(axis.direction) != self.latents.get(latent):
-                    raise ValueError(f"axis {axis.name} has {len(axis.direction)} dimensions, {latent} has {self.latents.get(latent)}")
+                    raise ValueError(
+                        f"axis {axis.name} has {len(axis.direction)} dimensions, {latent} has "
+                        f"{self.latents.get(latent)}"
+                    )
         notes = [anchor.midi_note for anchor in self.pitch_anchors]
         if notes != sorted(set(notes)):
             raise ValueError("pitch_anchors are not in ascending order of midi_note")
@@ -209,10 +223,15 @@ def load_bundle(path: Path | str) -> Bundle:
     try:
         content = json.loads(manifest_path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BundleError(f"{manifest_path} is not readable JSON ({_one_line(error)}); export the bundle again") from None
+        raise BundleError(
+            f"{manifest_path} is not readable JSON ({_one_line(error)}); export the bundle again"
+        ) from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise BundleError(f"{path} has bundle format {version!r}, this runtime reads {FORMAT_VERSION}; export it again with this version of Neiro")
+        raise BundleError(
+            f"{path} has bundle format {version!r}, this runtime reads {FORMAT_VERSION}; export it again with this "
+            "version of Neiro"
+        )
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
@@ -231,7 +250,9 @@ def _check_file(path: Path, name: str, graph: Graph) -> None:
     if not file.is_file():
         raise BundleError(f"{path}: {graph.file} is missing; export the bundle again")
     if file_sha256(file) != graph.sha256:
-        raise BundleError(f"{path}: {graph.file} has been changed since the export (hash differs); export the bundle again")
+        raise BundleError(
+            f"{path}: {graph.file} has been changed since the export (hash differs); export the bundle again"
+        )
 
 
 def _one_line(error: Exception) -> str:

@@ -14,7 +14,9 @@ LONG_SECONDS = 20.0  # from here on a progress bar is worth its place
 Event = tuple[int, Callable[[], object]]
 
 
-def render(session: Session, audio: np.ndarray, rate: float, events: Sequence[Event] = (), block_size: int = 512) -> np.ndarray:
+def render(
+    session: Session, audio: np.ndarray, rate: float, events: Sequence[Event] = (), block_size: int = 512
+) -> np.ndarray:
     """Pass a sound through the session in blocks, cut where an event is due.
 
     Parameters
@@ -34,13 +36,18 @@ def render(session: Session, audio: np.ndarray, rate: float, events: Sequence[Ev
         If the sound is not what the session was made for.
     """
     if rate != session.sample_rate or audio.ndim != 2 or audio.shape[1] != session.channels:
-        raise ValueError(f"{audio.shape} samples at {rate:g} Hz, but the session is for {session.channels} channels at {session.sample_rate:g} Hz")
+        raise ValueError(
+            f"{audio.shape} samples at {rate:g} Hz, but the session is for {session.channels} channels at "
+            f"{session.sample_rate:g} Hz"
+        )
     if block_size < 1:
         raise ValueError(f"block_size={block_size} must be at least 1")
     late = session.latency_samples
     audio = np.concatenate([audio, np.zeros((late, session.channels), audio.dtype)]) if late else audio
     out = np.empty_like(audio, np.float32)
-    due = sorted(((sample + late, action) for sample, action in events), key=lambda event: event[0])  # stable: events of one sample stay in order
+    due = sorted(
+        ((sample + late, action) for sample, action in events), key=lambda event: event[0]
+    )  # stable: events of one sample stay in order
     done = n = 0
     with _progress(len(audio) / rate) as progress:
         task = progress.add_task("rendering", total=len(audio))

@@ -1,8 +1,9 @@
 """The instrument: sound and knob values in, reshaped sound out, in blocks of any size. It knows no device and no file.
 
-Once per hop the model hears the newest frame and answers with a filter (morph) and a spectrum (resynth). Through the filter the sound
-only passes, so morph does not delay it, but for models that answer about an earlier frame: then by as much. At rest the filter is 1, bit
-for bit. Resynth makes the sound anew and is later by its synthesis window. Between the two ways out a knob fades.
+Once per hop the model hears the newest frame and answers with a filter (morph) and a spectrum (resynth). Through the
+filter the sound only passes, so morph does not delay it, but for models that answer about an earlier frame: then by as
+much. At rest the filter is 1, bit for bit. Resynth makes the sound anew and is later by its synthesis window. Between
+the two ways out a knob fades.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from realtime.knobs.targets import DEFAULT_LATENCY_MS, KnobBank, targets_of
 from realtime.outputs.mixer import ResynthWay
 
 CHUNK_SAMPLES = 2048  # larger blocks are taken in pieces
-LOUDEST_LIVE, LOUDEST = 16.0, 1e6  # of the input: what is beyond would be remembered for minutes as the level. Files may have another scale.
+# of the input: what is beyond would be remembered for minutes as the level. Files may have another scale.
+LOUDEST_LIVE = 16.0
+LOUDEST = 1e6
 SMALLEST = 1e-30  # a block below it is silence: numbers near 1e-310 are slow
 MOST_POWER = 1e30  # that a meter shows
 MISSED_ANSWERS = 4  # hops in a row without an answer from the worker, then the dry sound
@@ -50,8 +53,10 @@ class Session:
     live : the clock counts: leave the model out for a while when it is late
     published : a `realtime.hop.published` record to write to, perhaps in shared memory
     resume : go on with the timbre, level and held latents written there by a session that is gone
-    flush_denormals : ONNX Runtime takes numbers too small to be normal for zero, for this thread and those it starts, as long as it lives
-    hurry : rebuilt phases get fewer rounds where a block is about to be late; the same sound then no longer gives the same bits
+    flush_denormals : ONNX Runtime takes numbers too small to be normal for zero, for this thread and those it starts,
+        as long as it lives
+    hurry : rebuilt phases get fewer rounds where a block is about to be late; the same sound then no longer gives the
+        same bits
     worker : make the steps in a thread of their own; answers come a hop later, a slow one never holds the sound up
 
     Raises
@@ -79,9 +84,13 @@ class Session:
         flush_denormals: bool = False,
     ) -> None:
         if channels < 1 or not 1000 <= sample_rate <= 768000:
-            raise ValueError(f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and 1000 … 768000 Hz are possible")
+            raise ValueError(
+                f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and 1000 … 768000 Hz are possible"
+            )
         if knobs.values.shape != (wanted := (len(targets_of(bundle.manifest)),)):
-            raise ValueError(f"the knobs have shape {knobs.values.shape}, this bundle's have {wanted}; make them from its manifest")
+            raise ValueError(
+                f"the knobs have shape {knobs.values.shape}, this bundle's have {wanted}; make them from its manifest"
+            )
         features = bundle.manifest.features
         self.knobs, self.channels, self.sample_rate = knobs, channels, sample_rate
         self.meters = new_meters() if meters is None else meters
@@ -93,7 +102,9 @@ class Session:
         self._delay = SampleDelay(channels, self._lookahead_samples, CHUNK_SAMPLES)
         self._convolver = Convolver(channels, self._step.taps, self._hops.fade_samples, self._hops.most_samples)
         self._hurries, self._hurry = hurry, Hurry()
-        self._resynth = ResynthWay(features, channels, sample_rate, latency_ms, self._hops.fade_samples, self._convolver.most, self._hurry)
+        self._resynth = ResynthWay(
+            features, channels, sample_rate, latency_ms, self._hops.fade_samples, self._convolver.most, self._hurry
+        )
         self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if limit else None
         self._patience = Patience(features.hop_seconds) if live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
@@ -108,7 +119,9 @@ class Session:
             self._worker = Worker(self._step, features.hop_samples)
 
     def latency_of(self, way: Way) -> int:
-        """Samples from in to out at the session's rate: the filter itself answers at once, the model perhaps some hops later."""
+        """Samples from in to out at the session's rate: the filter itself answers at once, the model perhaps some hops
+        later.
+        """
         return self._lookahead_samples + (self._resynth.latency_samples if way == "resynth" else 0)
 
     @property
@@ -128,7 +141,11 @@ class Session:
 
     def summary(self, bundle_name: str) -> Summary:
         return summarize(
-            self.meters, sample_rate=round(self.sample_rate), latency_samples=self.latency_samples, provider=self.provider, bundle=bundle_name
+            self.meters,
+            sample_rate=round(self.sample_rate),
+            latency_samples=self.latency_samples,
+            provider=self.provider,
+            bundle=bundle_name,
         )
 
     def reset(self) -> None:
@@ -136,7 +153,15 @@ class Session:
         if self._worker is not None:
             self._worker.settle()
             self._worker.fetch()
-        for part in (self._step, self._hops, self._delay, self._convolver, self._resynth, self._limiter, self._patience):
+        for part in (
+            self._step,
+            self._hops,
+            self._delay,
+            self._convolver,
+            self._resynth,
+            self._limiter,
+            self._patience,
+        ):
             if part is not None:
                 part.reset()
         resynth, mix, gain_db = (self._knob(name) for name in ("resynth", "mix", "gain_db"))
@@ -259,7 +284,9 @@ class Session:
         self._apply(answer)
 
     def _fetch(self, worker: Worker, hop: np.ndarray) -> Answer | None:  # audio thread
-        """Give the worker a hop, take what it has ready: nothing to do, or an answer; the dry sound if it has been silent for too long."""
+        """Give the worker a hop, take what it has ready: nothing to do, or an answer; the dry sound if it has been
+        silent for too long.
+        """
         newest = worker.fetch()
         given = worker.give(hop)
         self._missed = 0 if newest is not None else self._missed + 1
@@ -289,7 +316,9 @@ class Session:
         elif peak > 1.0:
             meters["clipped"] += np.count_nonzero(np.abs(block_out) > 1.0)
         meters["peak_out"][...] = peak
-        meters["rms_out"][...] = math.sqrt(min(float(np.vdot(block_out, block_out)), MOST_POWER) / block_out.size) if frames else 0.0
+        meters["rms_out"][...] = (
+            math.sqrt(min(float(np.vdot(block_out, block_out)), MOST_POWER) / block_out.size) if frames else 0.0
+        )
 
 
 def _peak(block: np.ndarray) -> float:  # audio thread

@@ -30,7 +30,16 @@ from training.data.soundfont import main  # noqa: E402
 from training.data.store import SoundStore  # noqa: E402
 from training.train import recipe  # noqa: E402
 
-TINY_PROGRAMS = {0: "piano", 12: "marimba", 24: "nylon guitar", 40: "violin", 42: "cello", 56: "trumpet", 71: "clarinet", 73: "flute"}
+TINY_PROGRAMS = {
+    0: "piano",
+    12: "marimba",
+    24: "nylon guitar",
+    40: "violin",
+    42: "cello",
+    56: "trumpet",
+    71: "clarinet",
+    73: "flute",
+}
 TINY_NOTES = range(60, 79, 2)  # C4 … F♯5, which all eight play
 
 
@@ -65,8 +74,15 @@ def phrase(tiny_data: Path) -> np.ndarray:
 def smoke_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a training run of the smoke recipe on `tiny_data`."""
     root = tmp_path_factory.mktemp("smoke")
-    arguments = ["fit", f"--config={recipe('smoke')}", f"--data.directory={tiny_data}", f"--trainer.default_root_dir={root}"]
-    done = subprocess.run([sys.executable, "-m", "training.train", *arguments], capture_output=True, text=True, timeout=400, check=False)
+    arguments = [
+        "fit",
+        f"--config={recipe('smoke')}",
+        f"--data.directory={tiny_data}",
+        f"--trainer.default_root_dir={root}",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "training.train", *arguments], capture_output=True, text=True, timeout=400, check=False
+    )
     assert done.returncode == 0, done.stderr
     return root
 

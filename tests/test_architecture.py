@@ -39,7 +39,9 @@ def module_name(path: Path) -> str:
 
 
 def imported_packages(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and top-level package of every import in a module, also of importlib.import_module("...") and __import__("...")."""
+    """Line and top-level package of every import in a module, also of importlib.import_module("...") and
+    __import__("...").
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
@@ -54,7 +56,9 @@ def imported_packages(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def called_name(call: ast.Call) -> str:
     """The last part of what is called: `acquire` for self.guard.acquire()."""
     function = call.func
-    return function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
 
 
 def audio_thread_functions(source: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -80,7 +84,9 @@ def audio_thread_violations(source: str) -> list[str]:
                 found.append(f"{function.name}, line {node.lineno}: {called_name(node)}()")
             elif isinstance(node, ast.Name) and node.id in {"logging", "logger", "warnings"}:
                 found.append(f"{function.name}, line {node.lineno}: {node.id}")
-            elif isinstance(node, ast.With | ast.AsyncWith) and any("lock" in ast.unparse(item.context_expr).lower() for item in node.items):
+            elif isinstance(node, ast.With | ast.AsyncWith) and any(
+                "lock" in ast.unparse(item.context_expr).lower() for item in node.items
+            ):
                 found.append(f"{function.name}, line {node.lineno}: holds a lock")
     return found
 
@@ -115,12 +121,18 @@ def test_realtime_imports_nothing_beyond_its_own_dependencies() -> None:
 def test_init_files_are_a_docstring_and_nothing_is_called_utils(package: str) -> None:
     assert (ROOT / package / "__init__.py").is_file()
     for path in sources(package):
-        assert "utils" not in module_name(path).split("."), f"{path.relative_to(ROOT)}: name the module by what it is for"
-        assert (path.parent / "__init__.py").is_file(), f"{path.parent.relative_to(ROOT)} lacks __init__.py, so it would not be installed"
+        assert "utils" not in module_name(path).split("."), (
+            f"{path.relative_to(ROOT)}: name the module by what it is for"
+        )
+        assert (path.parent / "__init__.py").is_file(), (
+            f"{path.parent.relative_to(ROOT)} lacks __init__.py, so it would not be installed"
+        )
         if path.name == "__init__.py":
             body = ast.parse(path.read_text(encoding="utf-8")).body
             assert len(body) == 1, f"{path.relative_to(ROOT)} must hold a docstring and nothing else"
-            assert ast.get_docstring(ast.Module(body=body, type_ignores=[])), f"{path.relative_to(ROOT)} must hold a docstring"
+            assert ast.get_docstring(ast.Module(body=body, type_ignores=[])), (
+                f"{path.relative_to(ROOT)} must hold a docstring"
+            )
 
 
 def test_importing_realtime_loads_no_torch_and_starts_nothing() -> None:
@@ -153,7 +165,9 @@ def test_audio_thread_functions_never_block_print_or_raise() -> None:
         marked.update({f"{module_name(path)}.{function.name}": path for function in audio_thread_functions(source)})
         violations = audio_thread_violations(source)
         assert not violations, f"{path.relative_to(ROOT)}: " + "; ".join(violations)
-    assert any(name.endswith(".process_block") for name in marked), f"process_block must carry the mark; marked are {sorted(marked)}"
+    assert any(name.endswith(".process_block") for name in marked), (
+        f"process_block must carry the mark; marked are {sorted(marked)}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +183,9 @@ def test_audio_thread_functions_never_block_print_or_raise() -> None:
         ("\n        with self._lock:\n            pass", "holds a lock"),
     ],
 )
-@pytest.mark.parametrize("mark", ["    # audio thread\n    def process(self, block):", "    def process(self, block):  # audio thread"])
+@pytest.mark.parametrize(
+    "mark", ["    # audio thread\n    def process(self, block):", "    def process(self, block):  # audio thread"]
+)
 def test_the_check_itself_sees_each_fault(mark: str, body: str, fault: str) -> None:
     source = f"class Session:\n{mark}\n        {body}\n"
     (found,) = audio_thread_violations(source)
@@ -179,5 +195,8 @@ def test_the_check_itself_sees_each_fault(mark: str, body: str, fault: str) -> N
 
 
 def test_the_import_check_sees_lazy_imports() -> None:
-    source = "def load():\n    import torch.nn\n    importlib.import_module('librosa.core')\n    from training.features import frames\n"
+    source = (
+        "def load():\n    import torch.nn\n    importlib.import_module('librosa.core')\n    from training.features "
+        "import frames\n"
+    )
     assert {name for _, name in imported_packages(ast.parse(source))} == {"torch", "librosa", "training"}

@@ -56,7 +56,18 @@ def wheel_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     for package in (*PACKAGES, "tests"):
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(target), str(source)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--wheel-dir",
+        str(target),
+        str(source),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
     (wheel,) = target.glob("*.whl")
@@ -68,7 +79,10 @@ def wheel_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_wheel_holds_every_module_and_no_tests(wheel_files: set[str]) -> None:
     modules = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert modules <= wheel_files
-    assert {name.partition("/")[0] for name in wheel_files} == {*PACKAGES, f"neiro-{PYPROJECT['project']['version']}.dist-info"}
+    assert {name.partition("/")[0] for name in wheel_files} == {
+        *PACKAGES,
+        f"neiro-{PYPROJECT['project']['version']}.dist-info",
+    }
     assert not [name for name in wheel_files if Path(name).name.startswith("test_") or "__pycache__" in name]
 
 
@@ -84,7 +98,9 @@ def test_constraints_pin_every_direct_requirement_inside_its_range() -> None:
     for requirement in requirements("cpu", "gpu", "train", "dev"):
         name = canonicalize_name(requirement.name)
         assert name in pinned, f"{requirement.name} has no pin in constraints.txt"
-        assert requirement.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is outside {requirement.specifier}"
+        assert requirement.specifier.contains(pinned[name]), (
+            f"{name}=={pinned[name]} is outside {requirement.specifier}"
+        )
 
 
 def test_machines_choose_the_build_not_the_version() -> None:

@@ -1,4 +1,6 @@
-"""Checkpoints: plain tensors and plain values, always read with `weights_only=True`, so that reading never runs code."""
+"""Checkpoints: plain tensors and plain values, always read with `weights_only=True`, so that reading never runs
+code.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,13 @@ class Checkpoint:
 
 def describe(features: FeatureConfig, model: TimbreVAE, info: dict[str, Any]) -> dict[str, Any]:
     """What every checkpoint carries beside its weights, under the key "neiro"."""
-    return {"format": FORMAT, "kind": model.KIND, "features": asdict(features), "model": asdict(model.config), "info": info}
+    return {
+        "format": FORMAT,
+        "kind": model.KIND,
+        "features": asdict(features),
+        "model": asdict(model.config),
+        "info": info,
+    }
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -66,7 +74,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     content = _read(path)
     described = content.get("neiro") if isinstance(content, dict) else None
     if not isinstance(described, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{path} is not a Neiro checkpoint; train one with: python -m training.train fit --config training/recipes/live.yaml")
+        raise CheckpointError(
+            f"{path} is not a Neiro checkpoint; train one with: python -m training.train fit --config "
+            "training/recipes/live.yaml"
+        )
     if described.get("format") != FORMAT or described.get("kind") not in SYSTEMS:
         raise CheckpointError(
             f"{path} has checkpoint format {described.get('format')!r} of kind {described.get('kind')!r}, "
@@ -76,7 +87,11 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         make_config, make_model = SYSTEMS[described["kind"]]
         features = FeatureConfig(**described["features"])
         model = make_model(make_config(**described["model"]))
-        weights = {key.removeprefix("model."): value for key, value in content["state_dict"].items() if key.startswith("model.")}
+        weights = {
+            key.removeprefix("model."): value
+            for key, value in content["state_dict"].items()
+            if key.startswith("model.")
+        }
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, RecipeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -96,12 +111,18 @@ def save_slim(checkpoint: Checkpoint, path: Path) -> None:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; train one with: python -m training.train fit --config training/recipes/live.yaml")
+        raise CheckpointError(
+            f"no checkpoint at {path}; train one with: python -m training.train fit --config training/recipes/live.yaml"
+        )
     if not path.stat().st_size:
         raise CheckpointError(f"{path} is empty; train or copy it again")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise CheckpointError(f"{path} holds something other than tensors and plain values (it may run code), so it was not read") from None
+        raise CheckpointError(
+            f"{path} holds something other than tensors and plain values (it may run code), so it was not read"
+        ) from None
     except Exception as error:  # torch raises many kinds for truncated or foreign files
-        raise CheckpointError(f"{path} is not a readable checkpoint ({type(error).__name__}); train or copy it again") from None
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({type(error).__name__}); train or copy it again"
+        ) from None

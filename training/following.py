@@ -1,9 +1,11 @@
-"""What a decoder learns in order to follow its knobs: to draw at once what it would draw had they stood there from the sound's beginning.
+"""What a decoder learns in order to follow its knobs: to draw at once what it would draw had they stood there from the
+sound's beginning.
 
-A training sound has one z^t from beginning to end, so a recurrent decoder may keep in its state what it heard first; a knob turned while
-playing then does little. Here z^t switches in the middle of sounds, and the state comes from other sounds. The target is what the original
-decoder draws from zero state with the z^t now asked for, held since the sound began; where nothing was switched it is half of that and half
-the data, so that the decoder goes on learning to reconstruct.
+A training sound has one z^t from beginning to end, so a recurrent decoder may keep in its state what it heard first; a
+knob turned while playing then does little. Here z^t switches in the middle of sounds, and the state comes from other
+sounds. The target is what the original decoder draws from zero state with the z^t now asked for, held since the sound
+began; where nothing was switched it is half of that and half the data, so that the decoder goes on learning to
+reconstruct.
 """
 
 from __future__ import annotations
@@ -24,23 +26,31 @@ from training.models.latents import Latents, tiled
 from training.models.perturbation import PerturbationVAE
 from training.recurrent import State
 
-BATCH = 12  # sounds: one half whole, with the encoders' noise as in training, the other half streamed behind another sound
+BATCH = (
+    12  # sounds: one half whole, with the encoders' noise as in training, the other half streamed behind another sound
+)
 SOUND_SECONDS, TIMBRE_SECONDS = 1.4, 2.0
 FROM_ONSET = 0.6  # share of the sounds that begin at their onset
 GRACE_FRAMES = 8  # over which an error after a switch comes to count in full
 DATA_SHARE = 0.5  # of the target where nothing was switched
 FROM_ZERO = 0.25  # share of the sounds that find the decoder in zero state
-UNSWITCHED, OWN_FIRST, MOVED = 0.25, 0.65, 0.5  # shares: no switch; a sound's own timbre before it; a timbre offset along an axis
+# shares: no switch; a sound's own timbre before it; a timbre offset along an axis
+UNSWITCHED = 0.25
+OWN_FIRST = 0.65
+MOVED = 0.5
 MOST_OFFSET = 3.0  # standard deviations, as far as the knobs go
 LOUDEST_AXES = 16
-KEPT, HEAR_EVERY = 40, 5  # batches that are used again, since hearing them costs more than learning from them; new ones come every so many steps
+# batches that are used again, since hearing them costs more than learning from them; new ones come every so many steps
+KEPT = 40
+HEAR_EVERY = 5
 
 
 @dataclass(frozen=True)
 class Heard:
     """Sounds as the frozen encoders hear them.
 
-    latents : z^t too has a value per frame;  log_amplitude : (batch, frames, bins);  counts : (batch, frames), 1 where a frame sounds
+    latents : z^t too has a value per frame;  log_amplitude : (batch, frames, bins)
+    counts : (batch, frames), 1 where a frame sounds
     whole : (batch,), whether a sound was encoded as in training, so that the data is a fair target
     """
 
@@ -51,9 +61,18 @@ class Heard:
 
 
 class Following:
-    """A decoder that learns from its own original.  knobs : as a checkpoint carries them, None where they were not measured"""
+    """A decoder that learns from its own original.  knobs : as a checkpoint carries them, None where they were not
+    measured
+    """
 
-    def __init__(self, model: PerturbationVAE, features: FeatureConfig, sounds: SoundSet, knobs: Mapping[str, Any] | None, seed: int) -> None:
+    def __init__(
+        self,
+        model: PerturbationVAE,
+        features: FeatureConfig,
+        sounds: SoundSet,
+        knobs: Mapping[str, Any] | None,
+        seed: int,
+    ) -> None:
         self.student, self._teacher = model, copy.deepcopy(model).requires_grad_(False)
         self._features, self._sounds, self._store = FeatureExtractor(features), sounds, SoundStore(sounds)
         self._samples = round(SOUND_SECONDS * features.sample_rate / features.hop_samples) * features.hop_samples
@@ -87,7 +106,9 @@ class Following:
         """A new batch now and then, else one of those before."""
         if self._steps % HEAR_EVERY == 0:
             self._kept = [*self._kept[1 - KEPT :], self._hear()]
-        chosen = len(self._kept) - 1 if self._steps % HEAR_EVERY == 0 else int(self._random.integers(0, len(self._kept)))
+        chosen = (
+            len(self._kept) - 1 if self._steps % HEAR_EVERY == 0 else int(self._random.integers(0, len(self._kept)))
+        )
         self._steps += 1
         return self._kept[chosen]
 
@@ -97,7 +118,12 @@ class Following:
         z, amplitude, counts = self._hear_whole(self._audio(half))
         others, other_amplitude, other_counts = self._hear_behind(self._audio(BATCH - half), self._audio(BATCH - half))
         latents = Latents(**{name: torch.cat([value, others[name]]) for name, value in z.items()})
-        return Heard(latents, torch.cat([amplitude, other_amplitude]), torch.cat([counts, other_counts]), torch.arange(BATCH) < half)
+        return Heard(
+            latents,
+            torch.cat([amplitude, other_amplitude]),
+            torch.cat([counts, other_counts]),
+            torch.arange(BATCH) < half,
+        )
 
     def _audio(self, count: int) -> Tensor:
         """Random sounds, (count, samples), zero-padded."""
@@ -112,14 +138,23 @@ class Following:
     def _hear_whole(self, audio: Tensor) -> tuple[Latents, Tensor, Tensor]:
         spectra = self._features(audio)
         frames = spectra.sounding.shape[1]
-        noise = {name: torch.randn(len(audio), *shape, generator=self._noise) for name, shape in self._teacher.noise_shapes(frames).items()}
+        noise = {
+            name: torch.randn(len(audio), *shape, generator=self._noise)
+            for name, shape in self._teacher.noise_shapes(frames).items()
+        }
         z = self._teacher.encode(spectra.envelope, spectra.fine, spectra.sounding, Latents(**noise)).latents
-        return Latents(**{name: tiled(value, frames) for name, value in z.items()}), spectra.log_amplitude, spectra.sounding.float()
+        return (
+            Latents(**{name: tiled(value, frames) for name, value in z.items()}),
+            spectra.log_amplitude,
+            spectra.sounding.float(),
+        )
 
     def _hear_behind(self, earlier: Tensor, audio: Tensor) -> tuple[Latents, Tensor, Tensor]:
         """As live: level, running means and the encoders' states go on from the sound before."""
         spectra = self._features(torch.cat([earlier, audio], 1))
-        z, _ = self._teacher.stream_encode(spectra.envelope, spectra.fine, self._rate, self._teacher.encoder_state(len(audio)))
+        z, _ = self._teacher.stream_encode(
+            spectra.envelope, spectra.fine, self._rate, self._teacher.encoder_state(len(audio))
+        )
         frames = audio.shape[1] // self._features.config.hop_samples
         return (
             Latents(**{name: value[:, -frames:] for name, value in z.items()}),
@@ -138,7 +173,9 @@ class Following:
                 first[row] = self._timbre(own, row)
             second[row] = self._timbre(own, row)
             if self._random.random() >= UNSWITCHED:
-                start, end = sorted(self._random.integers(0, round(1.5 * frames), 2).tolist())  # often it stays so to the sound's end
+                start, end = sorted(
+                    self._random.integers(0, round(1.5 * frames), 2).tolist()
+                )  # often it stays so to the sound's end
                 switched[row, start:end] = True
         return first, second, switched
 
@@ -165,8 +202,12 @@ class Following:
     def _target(self, heard: Heard, first: Tensor, second: Tensor, switched: Tensor) -> Tensor:
         """(batch, frames, bins)"""
         batch = len(switched)
-        both = Latents(**{name: torch.cat([value, value]) for name, value in heard.latents.items()}).with_(timbre=torch.cat([first, second]))
-        h, _ = self._teacher.decoder_stack(torch.cat([both[name] for name in self._teacher.latent_sizes], -1), self._teacher.decoder_state(2 * batch))
+        both = Latents(**{name: torch.cat([value, value]) for name, value in heard.latents.items()}).with_(
+            timbre=torch.cat([first, second])
+        )
+        h, _ = self._teacher.decoder_stack(
+            torch.cat([both[name] for name in self._teacher.latent_sizes], -1), self._teacher.decoder_state(2 * batch)
+        )
         drawn: Tensor = self._teacher.output(torch.where(switched[..., None], h[batch:], h[:batch]))
         plain = heard.whole & (first == heard.latents.timbre).flatten(1).all(1)
         share = DATA_SHARE * (plain[:, None] & ~switched)[..., None].to(drawn.dtype)

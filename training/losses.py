@@ -1,4 +1,6 @@
-"""The terms that the systems minimise: of the evidence lower bound (Tanaka 2022, equations 5 and 10), and of metric learning (Tanaka 2021)."""
+"""The terms that the systems minimise: of the evidence lower bound (Tanaka 2022, equations 5 and 10), and of metric
+learning (Tanaka 2021).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def kl_to_standard_normal(mean: Tensor, variance: Tensor) -> Tensor:
 
 
 def cyclical_weight(epoch: float, *, cycle_epochs: int, rest: float = 0.0, ramp: float = 0.5) -> float:
-    """KL weight within cycles: 0 for the first `rest` of each, then rising linearly to 1 over `ramp`, then 1 (Fu 2019)."""
+    """KL weight within cycles: 0 for the first `rest` of each, then rising linearly to 1 over `ramp`, then 1 (Fu
+    2019).
+    """
     position = (epoch % cycle_epochs) / cycle_epochs
     return min(1.0, max(0.0, (position - rest) / ramp))
 
@@ -39,8 +43,8 @@ def exponential_nll(power: Tensor, mean: Tensor) -> Tensor:
 def frame_distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances ‖a_s − b_t‖ of all frames of one sound to all of another, by the Gram matrix.
 
-    No tensor of (frames, frames, D) is made. In float64, since ‖a‖² + ‖b‖² − 2a·b cancels; what is closer than its rounding error counts as
-    the same point: distance and gradient are zero there.
+    No tensor of (frames, frames, D) is made. In float64, since ‖a‖² + ‖b‖² − 2a·b cancels; what is closer than its
+    rounding error counts as the same point: distance and gradient are zero there.
 
     a, b : (batch, frames of a, D), (batch, frames of b, D);  returns (batch, frames of a, frames of b), float64
     """
@@ -60,7 +64,9 @@ def distance_sums(a: Tensor, b: Tensor, counts_a: Tensor, counts_b: Tensor) -> T
 
 
 def inner_distance_sums(z: Tensor, counts: Tensor) -> Tensor:
-    """D_ii, summed over the pairs t1 < t2 of one sound's frames (Tanaka 2021, eq. 8): half of all, a frame to itself is no distance."""
+    """D_ii, summed over the pairs t1 < t2 of one sound's frames (Tanaka 2021, eq. 8): half of all, a frame to itself is
+    no distance.
+    """
     return 0.5 * distance_sums(z, z, counts, counts)
 
 
@@ -69,7 +75,8 @@ def contrastive_sums(z: Tensor, counts: Tensor, pairs: Tensor, same: Tensor) -> 
 
     That, same or different, is all the loss knows of labels.
 
-    z : (batch, frames, D);  counts : (batch, frames);  pairs : (pairs, 2), rows of the batch;  same : (pairs,), bool;  returns (pairs,), float64
+    z : (batch, frames, D);  counts : (batch, frames);  pairs : (pairs, 2), rows of the batch;  same : (pairs,), bool;
+        returns (pairs,), float64
     """
     first, second = pairs.unbind(1)
     within = inner_distance_sums(z[first], counts[first]) + inner_distance_sums(z[second], counts[second])
@@ -78,9 +85,13 @@ def contrastive_sums(z: Tensor, counts: Tensor, pairs: Tensor, same: Tensor) -> 
 
 
 def kl_between(mean: Tensor, variance: Tensor, other_mean: Tensor, other_variance: Tensor | float) -> Tensor:
-    """KL(N(mean, diag variance) ‖ N(other_mean, diag other_variance)), summed over the last axis; the others broadcast."""
+    """KL(N(mean, diag variance) ‖ N(other_mean, diag other_variance)), summed over the last axis; the others
+    broadcast.
+    """
     other = torch.as_tensor(other_variance, dtype=mean.dtype, device=mean.device)
-    return 0.5 * ((variance + (mean - other_mean).square()) / other - 1 + torch.log(other) - torch.log(variance)).sum(-1)
+    return 0.5 * ((variance + (mean - other_mean).square()) / other - 1 + torch.log(other) - torch.log(variance)).sum(
+        -1
+    )
 
 
 def log_responsibilities(z: Tensor, means: Tensor, variance: float) -> Tensor:

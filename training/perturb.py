@@ -19,13 +19,18 @@ def _log_uniform(rng: Rng, low: float, high: float) -> float:
 
 # The paper names the effects, not their settings: these ranges run from barely audible to strong.
 EFFECTS: dict[str, Callable[[Rng], pedalboard.Plugin]] = {
-    "chorus": lambda rng: pedalboard.Chorus(rate_hz=_log_uniform(rng, 0.2, 4), depth=rng.uniform(0.1, 0.6), mix=rng.uniform(0.3, 0.7)),
+    "chorus": lambda rng: pedalboard.Chorus(
+        rate_hz=_log_uniform(rng, 0.2, 4), depth=rng.uniform(0.1, 0.6), mix=rng.uniform(0.3, 0.7)
+    ),
     "distortion": lambda rng: pedalboard.Distortion(drive_db=rng.uniform(5, 30)),
     "phaser": lambda rng: pedalboard.Phaser(
         rate_hz=_log_uniform(rng, 0.2, 4), depth=rng.uniform(0.2, 0.9), centre_frequency_hz=_log_uniform(rng, 400, 4000)
     ),
     "ladder": lambda rng: pedalboard.LadderFilter(
-        mode=pedalboard.LadderFilter.Mode.LPF12, cutoff_hz=_log_uniform(rng, 300, 8000), resonance=rng.uniform(0, 0.7), drive=rng.uniform(1, 4)
+        mode=pedalboard.LadderFilter.Mode.LPF12,
+        cutoff_hz=_log_uniform(rng, 300, 8000),
+        resonance=rng.uniform(0, 0.7),
+        drive=rng.uniform(1, 4),
     ),
     "highpass": lambda rng: pedalboard.HighpassFilter(cutoff_frequency_hz=_log_uniform(rng, 100, 3000)),
     "lowpass": lambda rng: pedalboard.LowpassFilter(cutoff_frequency_hz=_log_uniform(rng, 500, 8000)),

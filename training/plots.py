@@ -26,12 +26,16 @@ def log_previews(logger: Any, model: TimbreVAE, features: FeatureExtractor, audi
     writer.add_figure("spectrograms", spectrogram_figure(rows, features.config), step)
     for name, log_amplitude in rows.items():
         sound = griffin_lim(log_amplitude, features.config)
-        writer.add_audio(name.replace(" ", "_"), sound / max(1e-6, float(np.abs(sound).max())), step, features.config.sample_rate)
+        writer.add_audio(
+            name.replace(" ", "_"), sound / max(1e-6, float(np.abs(sound).max())), step, features.config.sample_rate
+        )
 
 
 @torch.no_grad()
 def preview(model: TimbreVAE, features: FeatureExtractor, audio: Tensor) -> dict[str, np.ndarray]:
-    """Named log-amplitude spectrograms (frames, bins) of two sounds, as they are, reconstructed, and with z^t swapped."""
+    """Named log-amplitude spectrograms (frames, bins) of two sounds, as they are, reconstructed, and with z^t
+    swapped.
+    """
     spectra = features(audio)
     z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     plain = model.decode(z)

@@ -18,7 +18,14 @@ class RecurrentStack(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, hidden: int, layers: int, *, condition_size: int = 0, bidirectional: bool = False, lookahead: int = 0
+        self,
+        input_size: int,
+        hidden: int,
+        layers: int,
+        *,
+        condition_size: int = 0,
+        bidirectional: bool = False,
+        lookahead: int = 0,
     ) -> None:
         super().__init__()
         if layers < 2:
@@ -28,20 +35,33 @@ class RecurrentStack(nn.Module):
         self.hidden, self.directions, self.lookahead = hidden, 2 if bidirectional else 1, lookahead
         self.width = hidden * self.directions
         self.body = nn.GRU(input_size, hidden, layers - 1, batch_first=True, bidirectional=bidirectional)
-        self.head = nn.GRU(self.width * (2 if lookahead else 1) + condition_size, hidden, 1, batch_first=True, bidirectional=bidirectional)
+        self.head = nn.GRU(
+            self.width * (2 if lookahead else 1) + condition_size,
+            hidden,
+            1,
+            batch_first=True,
+            bidirectional=bidirectional,
+        )
         for name, parameter in self.named_parameters():
-            if "weight" in name:  # PyTorch's default starts so small that the decoder sits at the mean spectrum for over a hundred steps
+            if (
+                "weight" in name
+            ):  # PyTorch's default starts so small that the decoder sits at the mean spectrum for over a hundred steps
                 for gate in parameter.detach().chunk(3):
                     (nn.init.orthogonal_ if "_hh_" in name else nn.init.xavier_uniform_)(gate)
 
     def initial_state(self, batch: int) -> State:
         reference = next(self.parameters())
         layers = self.body.num_layers * self.directions
-        state = {"body": reference.new_zeros(layers, batch, self.hidden), "head": reference.new_zeros(self.directions, batch, self.hidden)}
+        state = {
+            "body": reference.new_zeros(layers, batch, self.hidden),
+            "head": reference.new_zeros(self.directions, batch, self.hidden),
+        }
         return state | ({"past": reference.new_zeros(batch, self.lookahead, self.width)} if self.lookahead else {})
 
     def forward(self, x: Tensor, state: State, condition: Tensor | None = None) -> tuple[Tensor, State]:
-        """x : (batch, frames, input_size);  condition : (batch, frames, condition_size);  returns (batch, frames, width)."""
+        """x : (batch, frames, input_size);  condition : (batch, frames, condition_size);  returns (batch, frames,
+        width).
+        """
         y, body = self.body(x, state["body"])
         following: State = {"body": body}
         if self.lookahead:
@@ -59,7 +79,9 @@ class RecurrentStack(nn.Module):
 
 
 def beside_past(y: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    """What was given k frames ago beside what is given now, (batch, frames, 2·width), and the new past.  past : (batch, k, width)"""
+    """What was given k frames ago beside what is given now, (batch, frames, 2·width), and the new past.  past : (batch,
+    k, width)
+    """
     late = torch.cat([past, y], 1)
     frames = y.shape[1]
     return torch.cat([late[:, :frames], y], -1), late[:, frames:]
@@ -82,7 +104,8 @@ def cumulative_mean(x: Tensor, counts: Tensor) -> Tensor:
 def running_mean(x: Tensor, state: State, rate: Tensor, lookahead: int = 0) -> tuple[Tensor, State]:
     """The streaming form of `cumulative_mean`: equal to it until 1/rate frames have passed, forgetting from then on.
 
-    x : (batch, frames, dimensions);  state : mean (batch, dimensions), count (batch, 1);  rate : scalar, smallest update weight
+    x : (batch, frames, dimensions);  state : mean (batch, dimensions), count (batch, 1)
+    rate : scalar, smallest update weight
     lookahead : the first so many frames are about nothing yet and do not count
     """
     mean, count, means = state["mean"], state["count"], []
@@ -94,5 +117,7 @@ def running_mean(x: Tensor, state: State, rate: Tensor, lookahead: int = 0) -> t
 
 
 def update_weight(count: Tensor, rate: Tensor, lookahead: int = 0) -> Tensor:
-    """Of the newest of `count` frames in a running mean; the first `lookahead` of them are about nothing and leave no trace."""
+    """Of the newest of `count` frames in a running mean; the first `lookahead` of them are about nothing and leave no
+    trace.
+    """
     return torch.maximum(1 / ((count - lookahead).clamp_min(1) if lookahead else count), rate)

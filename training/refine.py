@@ -1,7 +1,8 @@
 """python -m training.refine mine.pt --data DIR --out better.pt --minutes 12
 
-Teaches the decoder of a causal model to follow knobs that are turned while it plays (`training.following`). The encoders, and with them every
-latent, axis and preset, stay as they are to the bit. What the decoder draws is measured anew by `training.release --keep-knobs`.
+Teaches the decoder of a causal model to follow knobs that are turned while it plays (`training.following`). The
+encoders, and with them every latent, axis and preset, stay as they are to the bit. What the decoder draws is measured
+anew by `training.release --keep-knobs`.
 """
 
 from __future__ import annotations
@@ -52,12 +53,21 @@ def refine(source: Path, data: Path, out: Path, course: Course, *, command: str)
     model = _refinable(checkpoint, source)
     sounds = read_matching(data, checkpoint).select(split="train", **checkpoint.selection)
     if len(sounds) < 2:
-        raise DataError(f"{data} has {len(sounds)} training sounds for this model; timbres are switched between at least 2")
+        raise DataError(
+            f"{data} has {len(sounds)} training sounds for this model; timbres are switched between at least 2"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     steps = _teach(Following(model, checkpoint.features, sounds, checkpoint.knobs, course.seed), course)
-    about: dict[str, object] = {"command": command, "seed": course.seed, "steps": steps, "training_seconds": round(time.monotonic() - started, 1)}
-    about |= {"torch": str(torch.__version__)} | ({"after": earlier} if (earlier := checkpoint.info.get("refinement")) else {})
+    about: dict[str, object] = {
+        "command": command,
+        "seed": course.seed,
+        "steps": steps,
+        "training_seconds": round(time.monotonic() - started, 1),
+    }
+    about |= {"torch": str(torch.__version__)} | (
+        {"after": earlier} if (earlier := checkpoint.info.get("refinement")) else {}
+    )
     save_slim(dataclasses.replace(checkpoint, info=checkpoint.info | {"refinement": about}), out)
     load_checkpoint(out)  # it must come back, without running code
     return about
@@ -67,7 +77,8 @@ def _refinable(checkpoint: Checkpoint, source: Path) -> PerturbationVAE:
     model = checkpoint.model
     if not isinstance(model, PerturbationVAE) or model.config.bidirectional or "timbre" not in model.latent_sizes:
         raise CheckpointError(
-            f"{source} is no causal random-perturbation VAE with a timbre latent, so its decoder cannot be refined; export it as it is"
+            f"{source} is no causal random-perturbation VAE with a timbre latent, so its decoder cannot be refined; "
+            "export it as it is"
         )
     return model
 
@@ -93,12 +104,18 @@ def _teach(lessons: Following, course: Course) -> int:
         steps += 1
         mean += (float(loss.detach()) - mean) / min(steps, 100)
         if not mean < float("inf"):
-            raise CheckpointError(f"the loss is {mean} after {steps} steps, so nothing was written; the checkpoint may be damaged")
+            raise CheckpointError(
+                f"the loss is {mean} after {steps} steps, so nothing was written; the checkpoint may be damaged"
+            )
         seconds = time.monotonic() - started
         done = steps / course.steps if course.steps else seconds / (60 * course.minutes)
         if seconds - said >= LINE_SECONDS:
             said = seconds
-            print(f"refining: {done:.0%} after {seconds / 60:.0f} min and {steps} steps, loss {mean:.4f}", file=sys.stderr, flush=True)
+            print(
+                f"refining: {done:.0%} after {seconds / 60:.0f} min and {steps} steps, loss {mean:.4f}",
+                file=sys.stderr,
+                flush=True,
+            )
     return steps
 
 
@@ -108,10 +125,34 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
-    parser.add_argument("--minutes", type=number(0.001, 7 * 24 * 60), default=Course.minutes, metavar="M", help="how long it learns (%(default)s)")
-    parser.add_argument("--steps", type=number(1, 10**9, int), default=0, metavar="N", help="instead: so many steps, the same every time")
-    parser.add_argument("--seed", type=number(0, 2**32 - 1, int), default=0, metavar="N", help="of sounds, switches and noise (%(default)s)")
-    parser.add_argument("--learning-rate", type=number(1e-7, 1), default=LEARNING_RATE, metavar="R", help="Adam's, at the beginning (%(default)s)")
+    parser.add_argument(
+        "--minutes",
+        type=number(0.001, 7 * 24 * 60),
+        default=Course.minutes,
+        metavar="M",
+        help="how long it learns (%(default)s)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=number(1, 10**9, int),
+        default=0,
+        metavar="N",
+        help="instead: so many steps, the same every time",
+    )
+    parser.add_argument(
+        "--seed",
+        type=number(0, 2**32 - 1, int),
+        default=0,
+        metavar="N",
+        help="of sounds, switches and noise (%(default)s)",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=number(1e-7, 1),
+        default=LEARNING_RATE,
+        metavar="R",
+        help="Adam's, at the beginning (%(default)s)",
+    )
     options = parser.parse_args(words)
     command = command_line("python -m training.refine", words)
     try:
@@ -121,7 +162,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"training.refine: {error}", file=sys.stderr)
         return 2
     print(f"{options.out}: {about['steps']} steps in {about['training_seconds']} s; the encoders are as they were")
-    print(f"measure what it draws now with: python -m training.release {options.out} --data {options.data} --out {options.out} --keep-knobs")
+    print(
+        f"measure what it draws now with: python -m training.release {options.out} --data {options.data} --out "
+        f"{options.out} --keep-knobs"
+    )
     return 0
 
 

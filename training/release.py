@@ -52,12 +52,20 @@ def release(
     checkpoint = load_checkpoint(source)
     kept = checkpoint.knobs if keep_knobs else None
     if keep_knobs and not (kept and "pitch_axes" in kept):
-        raise CheckpointError(f"{source} carries no knobs, or not all, so they cannot be kept; release it without --keep-knobs")
-    found = measure(checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
+        raise CheckpointError(
+            f"{source} carries no knobs, or not all, so they cannot be kept; release it without --keep-knobs"
+        )
+    found = measure(
+        checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed
+    )
     held_out = _held_out(checkpoint, data, train_sounds, seed)
     features = FeatureExtractor(checkpoint.features)
     asked = (checkpoint.model, features, found.train, held_out, seconds)
-    knobs = measure_again(*asked, kept, found.train_table, tuning_steps) if kept else measure_knobs(*asked, found.train_table, tuning_steps)
+    knobs = (
+        measure_again(*asked, kept, found.train_table, tuning_steps)
+        if kept
+        else measure_knobs(*asked, found.train_table, tuning_steps)
+    )
     source_set = json.loads((data / "dataset.json").read_text(encoding="utf-8"))
     source_set = {key: value for key, value in source_set.items() if not isinstance(value, list | dict)}
     info = {key: value for key, value in checkpoint.info.items() if key != "data"} | {"data": source_set}
@@ -76,9 +84,17 @@ def release(
 
 
 def add_missing(
-    source: Path, data: Path, out: Path, *, train_sounds: int, seconds: float, seed: int, tuning_steps: int = TUNING_STEPS
+    source: Path,
+    data: Path,
+    out: Path,
+    *,
+    train_sounds: int,
+    seconds: float,
+    seed: int,
+    tuning_steps: int = TUNING_STEPS,
 ) -> dict[str, object]:
-    """Measure what a checkpoint that was released earlier lacks; its own knobs, and what its card says, stay to the letter.
+    """Measure what a checkpoint that was released earlier lacks; its own knobs, and what its card says, stay to the
+    letter.
 
     Raises
     ------
@@ -88,11 +104,18 @@ def add_missing(
     checkpoint, card_path = load_checkpoint(source), source.with_suffix(".json")
     if checkpoint.knobs is None or not card_path.is_file():
         raise CheckpointError(
-            f"{source} has no knobs or no card {card_path.name} beside it, so nothing can be added; release it without --add-missing"
+            f"{source} has no knobs or no card {card_path.name} beside it, so nothing can be added; release it without "
+            "--add-missing"
         )
-    train = subset(read_matching(data, checkpoint).select(split="train", **checkpoint.selection), train_sounds, np.random.default_rng(seed))
+    train = subset(
+        read_matching(data, checkpoint).select(split="train", **checkpoint.selection),
+        train_sounds,
+        np.random.default_rng(seed),
+    )
     held_out = _held_out(checkpoint, data, train_sounds, seed)
-    measured = measure_knobs(checkpoint.model, FeatureExtractor(checkpoint.features), train, held_out, seconds, tuning_steps=tuning_steps)
+    measured = measure_knobs(
+        checkpoint.model, FeatureExtractor(checkpoint.features), train, held_out, seconds, tuning_steps=tuning_steps
+    )
     knobs = measured | checkpoint.knobs
     card: dict[str, object] = json.loads(card_path.read_text(encoding="utf-8")) | _pitch_card(knobs)
     _write(dataclasses.replace(checkpoint, knobs=knobs), card, out)
@@ -100,7 +123,9 @@ def add_missing(
 
 
 def _held_out(checkpoint: Checkpoint, data: Path, most: int, seed: int) -> SoundSet:
-    return subset(read_dataset(data).select(split="validation", **checkpoint.selection), most, np.random.default_rng(seed))
+    return subset(
+        read_dataset(data).select(split="validation", **checkpoint.selection), most, np.random.default_rng(seed)
+    )
 
 
 def _pitch_card(knobs: dict[str, Any]) -> dict[str, object]:
@@ -121,13 +146,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, required=True, help="slim checkpoint to write, its card goes beside it")
-    parser.add_argument("--command", help="the training command to put on the card; default: the one recorded, with its paths")
     parser.add_argument(
-        "--tuning-steps", type=number(0, 10**6, int), default=TUNING_STEPS, metavar="N", help="of the curve of pitch; 0: plain averages (%(default)s)"
+        "--command", help="the training command to put on the card; default: the one recorded, with its paths"
     )
-    parser.add_argument("--add-missing", action="store_true", help="of a checkpoint released earlier: measure only the knobs it lacks, keep the rest")
     parser.add_argument(
-        "--keep-knobs", action="store_true", help="of a refined checkpoint: keep directions and presets, measure what the decoder makes of them"
+        "--tuning-steps",
+        type=number(0, 10**6, int),
+        default=TUNING_STEPS,
+        metavar="N",
+        help="of the curve of pitch; 0: plain averages (%(default)s)",
+    )
+    parser.add_argument(
+        "--add-missing",
+        action="store_true",
+        help="of a checkpoint released earlier: measure only the knobs it lacks, keep the rest",
+    )
+    parser.add_argument(
+        "--keep-knobs",
+        action="store_true",
+        help="of a refined checkpoint: keep directions and presets, measure what the decoder makes of them",
     )
     add_sizes(parser)
     options = parser.parse_args(arguments)
@@ -135,7 +172,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = sizes(options) | {"tuning_steps": options.tuning_steps}
     try:
         if options.add_missing and options.keep_knobs:
-            raise CheckpointError("--add-missing keeps all that was measured, --keep-knobs only directions and presets; give one of them")
+            raise CheckpointError(
+                "--add-missing keeps all that was measured, --keep-knobs only directions and presets; give one of them"
+            )
         if options.add_missing:
             del chosen["test_sounds"]
             card = add_missing(*paths, **chosen)

@@ -1,4 +1,6 @@
-"""python -m training.sample ckpt.pt --instrument Violin --pitch 60 --out note.wav: a note of a mixture model (S3), made from its priors alone."""
+"""python -m training.sample ckpt.pt --instrument Violin --pitch 60 --out note.wav: a note of a mixture model (S3), made
+from its priors alone.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,17 @@ class SampleError(Exception):
 
 
 @torch.no_grad()
-def draw_latents(model: MixtureVAE, instruments: list[int], pitches: list[int], *, seed: int, spread: float = 1.0) -> Latents:
+def draw_latents(
+    model: MixtureVAE, instruments: list[int], pitches: list[int], *, seed: int, spread: float = 1.0
+) -> Latents:
     """z^t and z^p drawn from the components of the instruments (indices) and pitches (MIDI notes), (sounds, D) each.
 
     spread : times the components' standard deviations; 0 takes their means
     """
     c = model.config
-    noise = torch.randn(2, len(instruments), c.latent_dim, generator=torch.Generator().manual_seed(seed)).to(model.timbre_means)
+    noise = torch.randn(2, len(instruments), c.latent_dim, generator=torch.Generator().manual_seed(seed)).to(
+        model.timbre_means
+    )
     notes = torch.tensor(pitches, device=noise.device) - c.lowest_pitch
     return Latents(
         timbre=model.timbre_means[instruments] + spread * c.timbre_sigma * noise[0],
@@ -40,7 +46,9 @@ def draw_latents(model: MixtureVAE, instruments: list[int], pitches: list[int], 
 
 
 @torch.no_grad()
-def sample_note(model: MixtureVAE, features: FeatureConfig, instrument: str, pitch: int, *, seed: int, spread: float = 1.0) -> np.ndarray:
+def sample_note(
+    model: MixtureVAE, features: FeatureConfig, instrument: str, pitch: int, *, seed: int, spread: float = 1.0
+) -> np.ndarray:
     """The sound of one drawn note, (samples,), float32, peak at −1 dBFS.
 
     Raises
@@ -76,7 +84,9 @@ def log_samples(logger: Any, model: MixtureVAE, features: FeatureConfig, pitches
     rows = {f"{model.config.instruments[i]} {pitches[i]}": decoded[i] for i in range(count)}
     writer.add_figure("drawn", spectrogram_figure(rows, features), step)
     for name, log_amplitude in rows.items():
-        writer.add_audio(f"drawn_{name.replace(' ', '_')}", as_sound(log_amplitude, features), step, features.sample_rate)
+        writer.add_audio(
+            f"drawn_{name.replace(' ', '_')}", as_sound(log_amplitude, features), step, features.sample_rate
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,22 +95,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--instrument", required=True, help="a name the model was trained with")
     parser.add_argument("--pitch", type=int, required=True, help="MIDI note")
     parser.add_argument("--out", type=Path, required=True, help="WAV file to write")
-    parser.add_argument("--spread", type=float, default=1.0, help="times the components' standard deviations; 0: the typical note")
+    parser.add_argument(
+        "--spread", type=float, default=1.0, help="times the components' standard deviations; 0: the typical note"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
         checkpoint = load_checkpoint(options.checkpoint)
         if not isinstance(checkpoint.model, MixtureVAE):
             raise SampleError(
-                f"{options.checkpoint} is of kind {checkpoint.model.KIND}, only {MixtureVAE.KIND} has priors to draw from; "
+                f"{options.checkpoint} is of kind {checkpoint.model.KIND}, only {MixtureVAE.KIND} has priors to draw "
+                "from; "
                 "train one with: python -m training.train fit --config training/recipes/luo2019-small.yaml"
             )
-        sound = sample_note(checkpoint.model, checkpoint.features, options.instrument, options.pitch, seed=options.seed, spread=options.spread)
+        sound = sample_note(
+            checkpoint.model,
+            checkpoint.features,
+            options.instrument,
+            options.pitch,
+            seed=options.seed,
+            spread=options.spread,
+        )
         soundfile.write(options.out, sound, checkpoint.features.sample_rate)
     except (CheckpointError, SampleError, OSError, soundfile.LibsndfileError) as error:
         print(f"training.sample: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(f"{options.out}: {options.instrument}, MIDI note {options.pitch}, {len(sound) / checkpoint.features.sample_rate:.2f} s")
+    print(
+        f"{options.out}: {options.instrument}, MIDI note {options.pitch}, "
+        f"{len(sound) / checkpoint.features.sample_rate:.2f} s"
+    )
     return 0
 
 

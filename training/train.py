@@ -30,7 +30,11 @@ from training.tasks.metric import MetricTask
 from training.tasks.mixture import MixtureTask
 from training.tasks.perturbation import PerturbationTask
 
-TASKS = (PerturbationTask, MetricTask, MixtureTask)  # a recipe's `class_path` names one of them; others need their module's path
+TASKS = (
+    PerturbationTask,
+    MetricTask,
+    MixtureTask,
+)  # a recipe's `class_path` names one of them; others need their module's path
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -52,7 +56,9 @@ class Best(ModelCheckpoint):
     FILE_EXTENSION = ".pt"
 
     def __init__(self) -> None:
-        super().__init__(monitor="val/loss", filename="best", enable_version_counter=False, auto_insert_metric_name=False)
+        super().__init__(
+            monitor="val/loss", filename="best", enable_version_counter=False, auto_insert_metric_name=False
+        )
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         trainer.strategy.checkpoint_io = WholeFiles()
@@ -60,7 +66,9 @@ class Best(ModelCheckpoint):
 
 
 class Last(ModelCheckpoint):
-    """`last.pt`, after every epoch: what `--ckpt_path` resumes. (ModelCheckpoint's own `save_last` waits for a better one.)"""
+    """`last.pt`, after every epoch: what `--ckpt_path` resumes. (ModelCheckpoint's own `save_last` waits for a better
+    one.)
+    """
 
     FILE_EXTENSION = ".pt"
 
@@ -70,7 +78,11 @@ class Last(ModelCheckpoint):
 
 def one_sentence(message: str, ex: Exception | None = None) -> NoReturn:
     """In place of the usage of a hundred options."""
-    print(f"training.train: {' '.join(str(message).split())}; the options are listed by: python -m training.train fit --help", file=sys.stderr)
+    print(
+        f"training.train: {' '.join(str(message).split())}; the options are listed by: python -m training.train fit "
+        "--help",
+        file=sys.stderr,
+    )
     sys.exit(2)
 
 

@@ -1,5 +1,6 @@
-"""python -m benchmarks.demo: the main job from end to end. Export the shipped checkpoint, play a phrase through it with MIDI
-knobs, draw what happened."""
+"""python -m benchmarks.demo: the main job from end to end. Export the shipped checkpoint, play a phrase through it with
+MIDI knobs, draw what happened.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ QUIET_DBFS = -40.0
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the bundle, the sound and the picture")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/demo"), help="folder for the bundle, the sound and the picture"
+    )
     out = parser.parse_args(arguments).out
     out.mkdir(parents=True, exist_ok=True)
     bundle, sound, picture = out / "live.bundle", out / "demo.wav", out / "demo.png"
@@ -45,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     after, _ = soundfile.read(sound)
     level = 20 * np.log10(np.sqrt(np.mean(np.square(after))) + 1e-12)
     if level < QUIET_DBFS:
-        print(f"benchmarks.demo: the result is at {level:.0f} dBFS, expected above {QUIET_DBFS:.0f}; please report this", file=sys.stderr)
+        print(
+            f"benchmarks.demo: the result is at {level:.0f} dBFS, expected above {QUIET_DBFS:.0f}; please report this",
+            file=sys.stderr,
+        )
         return 1
     draw(before, after, rate, knob_curves(bundle, knobs, rate, len(before))).savefig(picture, dpi=80)
     print(f"sound {sound} ({level:.1f} dBFS), picture {picture}")
@@ -96,7 +102,14 @@ def draw(before: np.ndarray, after: np.ndarray, rate: int, curves: dict[str, np.
     presets = bottom.twinx()
     for name, curve in curves.items():
         axes = presets if name == "preset" else bottom
-        axes.step(seconds, curve, where="post", label=name, color="black" if name == "preset" else None, linestyle=":" if name == "preset" else "-")
+        axes.step(
+            seconds,
+            curve,
+            where="post",
+            label=name,
+            color="black" if name == "preset" else None,
+            linestyle=":" if name == "preset" else "-",
+        )
     bottom.set(xlabel="s", ylabel="standard deviations", title="knobs", ylim=(-3.2, 3.2))
     presets.set(ylabel="preset", ylim=(-5, 105))
     bottom.legend(loc="upper left")

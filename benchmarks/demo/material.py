@@ -1,6 +1,8 @@
-"""python -m benchmarks.demo.material: makes the demo's phrase and knob movements anew (needs FluidR3 GM, which is MIT-licensed).
+"""python -m benchmarks.demo.material: makes the demo's phrase and knob movements anew (needs FluidR3 GM, which is
+MIT-licensed).
 
-The phrase is a sampled cello; the MIDI file turns knobs and changes presets over it, and leaves them at rest at both ends.
+The phrase is a sampled cello; the MIDI file turns knobs and changes presets over it, and leaves them at rest at both
+ends.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def phrase() -> np.ndarray:
     synth.setting("synth.chorus.active", 0)
     synth.program_select(0, synth.sfload(SOUNDFONT), 0, CELLO)
     events = sorted(
-        [(start, note, velocity) for start, _, note, velocity in MELODY] + [(start + length, note, 0) for start, length, note, _ in MELODY]
+        [(start, note, velocity) for start, _, note, velocity in MELODY]
+        + [(start + length, note, 0) for start, length, note, _ in MELODY]
     )
     parts, now = [], 0
     for seconds, note, velocity in events:

@@ -1,7 +1,8 @@
-"""python -m benchmarks.jack.clients mic spk keys: JACK clients that play, record and send MIDI to the sample. For `benchmarks.jack.rig`.
+"""python -m benchmarks.jack.clients mic spk keys: JACK clients that play, record and send MIDI to the sample. For
+`benchmarks.jack.rig`.
 
-Commands come as JSON lines on standard input, one answer each on standard output. They live in a process of their own so that neither a dying
-server nor the measuring program's work disturbs anything.
+Commands come as JSON lines on standard input, one answer each on standard output. They live in a process of their own
+so that neither a dying server nor the measuring program's work disturbs anything.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ SWITCH_SECONDS = 0.0005  # the longest the main thread may hold a callback up
 
 
 class Clients:
-    """Those that are named: `mic` loops a sound, `spk` records its first channel once a sound plays, `ear` only listens, `keys` sends MIDI."""
+    """Those that are named: `mic` loops a sound, `spk` records its first channel once a sound plays, `ear` only
+    listens, `keys` sends MIDI.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         import jack
 
         self._sound = np.zeros(1, np.float32)
-        self._start: int | None = None  # server time of the sound's first sample; writer: the callback of `mic`, or of `spk` without it
+        self._start: int | None = (
+            None  # server time of the sound's first sample; writer: the callback of `mic`, or of `spk` without it
+        )
         self._wanted = False  # writer: the main thread sets, the callback clears
         self._blocks: deque[tuple[int, np.ndarray]] = deque()
         self._messages: deque[bytes] = deque()
@@ -53,7 +58,12 @@ class Clients:
             if self._start is None:
                 port.get_array().fill(0)
             else:
-                np.take(self._sound, np.arange(now - self._start, now - self._start + frames), mode="wrap", out=port.get_array())
+                np.take(
+                    self._sound,
+                    np.arange(now - self._start, now - self._start + frames),
+                    mode="wrap",
+                    out=port.get_array(),
+                )
 
         client.set_process_callback(sing)
 

@@ -1,4 +1,5 @@
-"""A JACK server without hardware for measuring: the dummy driver, sample-exact clients, and `python -m realtime.run` between them.
+"""A JACK server without hardware for measuring: the dummy driver, sample-exact clients, and `python -m realtime.run`
+between them.
 
 Everything started here ends with the `with` block it was started in, also after Ctrl-C.
 """
@@ -41,9 +42,14 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENC
 
 
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-    """A process that Ctrl-C does not reach. One that comes while it starts waits until it can be ended, so that it is not left behind."""
+    """A process that Ctrl-C does not reach. One that comes while it starts waits until it can be ended, so that it is
+    not left behind.
+    """
     waiting: list[int] = []
-    before = {number: signal.signal(number, lambda number, _frame: waiting.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, lambda number, _frame: waiting.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         process = subprocess.Popen(command, start_new_session=True, **options)
     finally:
@@ -58,7 +64,13 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
 
 def environment() -> dict[str, str]:
     """For every process that shall find this server and no other."""
-    return {**os.environ, "JACK_NO_START_SERVER": "1", "JACK_DEFAULT_SERVER": SERVER, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return {
+        **os.environ,
+        "JACK_NO_START_SERVER": "1",
+        "JACK_DEFAULT_SERVER": SERVER,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 @contextlib.contextmanager
@@ -81,7 +93,10 @@ def jack_server(rate: int, period: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def _answers(server: subprocess.Popen[bytes]) -> bool:
     if server.poll() is not None:
-        raise RigError(f"jackd ended with code {server.returncode}; is another server named {SERVER} running? Set NEIRO_TEST_JACK to another name")
+        raise RigError(
+            f"jackd ended with code {server.returncode}; is another server named {SERVER} running? Set NEIRO_TEST_JACK "
+            "to another name"
+        )
     return subprocess.run(["jack_lsp"], env=environment(), capture_output=True, timeout=PATIENCE).returncode == 0
 
 
@@ -147,7 +162,9 @@ class Clients:
         return int(self._ask("elapsed"))
 
     def heard(self, samples: int) -> np.ndarray:
-        """Wait for that much, then: what the loudspeaker got from the sound's first sample on, (samples,); NaN where the server lost time."""
+        """Wait for that much, then: what the loudspeaker got from the sound's first sample on, (samples,); NaN where
+        the server lost time.
+        """
         wait_until(lambda: self.elapsed() >= samples, f"{samples} samples of sound", PATIENCE + samples / 44100)
         self._takes += 1
         path = self._folder / f"take{self._takes}.npz"
@@ -193,9 +210,22 @@ class Performance:
     def __init__(self, folder: Path, *options: str) -> None:
         self._log, self._json = folder / "performance.log", folder / "performance.json"
         self._json.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "realtime.run", "--input-device", "mic", "--output-device", "spk", "--json", str(self._json), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "realtime.run",
+            "--input-device",
+            "mic",
+            "--output-device",
+            "spk",
+            "--json",
+            str(self._json),
+            *options,
+        ]
         with self._log.open("wb") as log:
-            self.process = start(command, cwd=folder, env=environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = start(
+                command, cwd=folder, env=environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
 
     def __enter__(self) -> Performance:
         return self
@@ -211,7 +241,10 @@ class Performance:
 
     def wait_for(self, line: str) -> None:
         """Until it has said so."""
-        wait_until(lambda: self._alive() and line in self.said(), f"{line!r} from realtime.run, which said: {_last_line(self._log)}")
+        wait_until(
+            lambda: self._alive() and line in self.said(),
+            f"{line!r} from realtime.run, which said: {_last_line(self._log)}",
+        )
 
     def said(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")

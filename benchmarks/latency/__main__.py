@@ -1,7 +1,8 @@
-"""python -m benchmarks.latency: is the latency what the program says it is? In process and through JACK, for both ways out and many block sizes.
+"""python -m benchmarks.latency: is the latency what the program says it is? In process and through JACK, for both ways
+out and many block sizes.
 
-Writes report.md, report.json and two pictures, and ends with code 1 if a figure that must be equal is not. Ctrl-C ends it and everything it
-started; nothing is written then.
+Writes report.md, report.json and two pictures, and ends with code 1 if a figure that must be equal is not. Ctrl-C ends
+it and everything it started; nothing is written then.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def measure(bundle: Bundle, *, quick: bool, jack: bool) -> Measured:
     rates = [rate] if quick else [rate, OTHER_RATE]
     blocks, latencies_ms = ((128, RANDOM), (6.0,)) if quick else (BLOCKS, LATENCIES_MS)
     with _told("blocks in process"):
-        measured.rows += latency_inside.rows(bundle, blocks=blocks, rates=rates, latencies_ms=latencies_ms, count=6 if quick else 12)
+        measured.rows += latency_inside.rows(
+            bundle, blocks=blocks, rates=rates, latencies_ms=latencies_ms, count=6 if quick else 12
+        )
     with _told("knobs in process"):
         _respond(measured, bundle, quick=quick)
     if not jack:
@@ -48,9 +51,13 @@ def measure(bundle: Bundle, *, quick: bool, jack: bool) -> Measured:
     with _told("blocks through JACK"):
         measured.rows += latency_jack.rows(bundle, chosen, sample_rate=rate, count=6 if quick else 10)
         if not quick:
-            measured.rows += latency_jack.rows(bundle, latency_jack.settings(quick=True), sample_rate=OTHER_RATE, count=10)
+            measured.rows += latency_jack.rows(
+                bundle, latency_jack.settings(quick=True), sample_rate=OTHER_RATE, count=10
+            )
     with _told("knobs through JACK"):
-        measured.responses += latency_jack.responses(bundle, periods=PERIODS[-1:] if quick else PERIODS, count=8 if quick else 24)
+        measured.responses += latency_jack.responses(
+            bundle, periods=PERIODS[-1:] if quick else PERIODS, count=8 if quick else 24
+        )
     return measured
 
 
@@ -83,16 +90,23 @@ class _told:  # noqa: N801  used like a function
 
 
 def about(bundle: Bundle, started: float, load: float) -> dict[str, Any]:
-    from benchmarks.streaming.report import machine  # late, since it loads torch, which has no business here while something is measured
+    from benchmarks.streaming.report import (
+        machine,
+    )  # late, since it loads torch, which has no business here while something is measured
 
     features = bundle.manifest.features
-    model = {"bundle": bundle.path.name, **{name: getattr(features, name) for name in ("sample_rate", "hop_samples", "window_samples")}}
+    model = {
+        "bundle": bundle.path.name,
+        **{name: getattr(features, name) for name in ("sample_rate", "hop_samples", "window_samples")},
+    }
     loads = {"load_before": round(load, 1), "load_after": round(os.getloadavg()[0], 1)}
     return machine() | model | loads | {"seconds": round(time.monotonic() - started)}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=(__doc__ or "").partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.latency", description=(__doc__ or "").partition("\n\n")[0]
+    )
     parser.add_argument("--bundle", type=Path, help="model; default: the built-in one")
     parser.add_argument("--out", type=Path, help=f"report; default: {REPORT}, with --quick {QUICK_REPORT}")
     parser.add_argument("--quick", action="store_true", help="few settings: to see whether it works")

@@ -37,7 +37,9 @@ class Way:
 REST = Way("morph, at rest", {})
 EDITED = Way("morph, edited", {"preset": 41.0, "timbre[0]": 1.0})
 INPUT_PHASE = Way("resynth, input phase", {"resynth": 1.0, "phase": 1.0}, resynth=True, symmetric=True)
-INPUT_PHASE_EDITED = Way("resynth, input phase, edited", {**INPUT_PHASE.knobs, **EDITED.knobs}, resynth=True, symmetric=True)
+INPUT_PHASE_EDITED = Way(
+    "resynth, input phase, edited", {**INPUT_PHASE.knobs, **EDITED.knobs}, resynth=True, symmetric=True
+)
 REBUILT = Way("resynth, rebuilt phase", {"resynth": 1.0, "phase": 0.0}, resynth=True, exact=False)
 REBUILT_EDITED = Way("resynth, rebuilt phase, edited", {**REBUILT.knobs, **EDITED.knobs}, resynth=True, exact=False)
 
@@ -69,7 +71,9 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Every impulse came exactly when reported; where none has a sample of its own, onsets did on average, within a hop."""
+        """Every impulse came exactly when reported; where none has a sample of its own, onsets did on average, within a
+        hop.
+        """
         onsets = [found for found in (self.burst, self.pluck) if found is not None]
         if any(found.lost for found in (*onsets, self.impulse) if found is not None):
             return False
@@ -79,14 +83,22 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         found = {
-            name: delays.as_dict() if delays else None for name, delays in (("impulse", self.impulse), ("burst", self.burst), ("pluck", self.pluck))
+            name: delays.as_dict() if delays else None
+            for name, delays in (("impulse", self.impulse), ("burst", self.burst), ("pluck", self.pluck))
         }
-        about = {name: getattr(self, name) for name in ("way", "place", "sample_rate", "block", "latency_ms", "reported", "device", "exact", "holds")}
+        about = {
+            name: getattr(self, name)
+            for name in ("way", "place", "sample_rate", "block", "latency_ms", "reported", "device", "exact", "holds")
+        }
         return about | found
 
 
-def through(session: Session, sound: np.ndarray, block: int, rng: np.random.Generator, each: Callable[[int], None] | None = None) -> np.ndarray:
-    """What comes out, (samples,).  block : samples, or RANDOM;  each : called with the sample at which a block begins, before it"""
+def through(
+    session: Session, sound: np.ndarray, block: int, rng: np.random.Generator, each: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """What comes out, (samples,).  block : samples, or RANDOM
+    each : called with the sample at which a block begins, before it
+    """
     out, done = np.empty((len(sound), 1), np.float32), 0
     column = np.ascontiguousarray(sound, np.float32)[:, None]
     while done < len(sound):
@@ -106,7 +118,16 @@ def turned(bundle: Bundle, knobs: dict[str, float]) -> KnobBank:
     return bank
 
 
-def measure(bundle: Bundle, way: Way, *, block: int, sample_rate: int, latency_ms: float, sounds: dict[str, Marked], rng: np.random.Generator) -> Row:
+def measure(
+    bundle: Bundle,
+    way: Way,
+    *,
+    block: int,
+    sample_rate: int,
+    latency_ms: float,
+    sounds: dict[str, Marked],
+    rng: np.random.Generator,
+) -> Row:
     """One row.  sounds : by "impulse", "burst" and "pluck", those that are wanted, at the session's rate"""
     session = Session(bundle, turned(bundle, way.knobs), channels=1, sample_rate=sample_rate, latency_ms=latency_ms)
     features = bundle.manifest.features
@@ -133,8 +154,18 @@ def measure(bundle: Bundle, way: Way, *, block: int, sample_rate: int, latency_m
     )
 
 
-def rows(bundle: Bundle, *, blocks: Sequence[int], rates: Sequence[int], latencies_ms: Sequence[float], count: int, seed: int = 0) -> Iterator[Row]:
-    """Everything in process: morph at every block size and rate, resynth at every latency and, at one latency, at every block size."""
+def rows(
+    bundle: Bundle,
+    *,
+    blocks: Sequence[int],
+    rates: Sequence[int],
+    latencies_ms: Sequence[float],
+    count: int,
+    seed: int = 0,
+) -> Iterator[Row]:
+    """Everything in process: morph at every block size and rate, resynth at every latency and, at one latency, at every
+    block size.
+    """
     for sample_rate in rates:
         rng = np.random.default_rng(seed)
         everything = {
@@ -147,7 +178,15 @@ def rows(bundle: Bundle, *, blocks: Sequence[int], rates: Sequence[int], latenci
         few = {"impulse": impulses(rng, sample_rate, max(2, count // 8))}
 
         def row(way: Way, block: int, latency_ms: float, sounds: dict[str, Marked], rate: int = sample_rate) -> Row:
-            return measure(bundle, way, block=block, sample_rate=rate, latency_ms=latency_ms, sounds=sounds, rng=np.random.default_rng(seed))
+            return measure(
+                bundle,
+                way,
+                block=block,
+                sample_rate=rate,
+                latency_ms=latency_ms,
+                sounds=sounds,
+                rng=np.random.default_rng(seed),
+            )
 
         own_rate = sample_rate == rates[0]
         for block in blocks if own_rate else (128, RANDOM):

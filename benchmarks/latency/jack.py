@@ -1,4 +1,6 @@
-"""Latency as it is heard: `python -m realtime.run` between a microphone and a loudspeaker on a real JACK server, to the sample."""
+"""Latency as it is heard: `python -m realtime.run` between a microphone and a loudspeaker on a real JACK server, to the
+sample.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from realtime.bundle import Bundle
 PLAYING = "playing "  # what realtime.run says when sound passes
 GAIN_CC, TIMBRE_CC = 29, 20  # of the built-in map
 LEAST_CHANGE = 1e-6  # of the input's peak: a fade's first sample is louder
-TURNED_SECONDS = 0.06  # a knob stays where it was turned for so long, then goes back and is at rest, bit for bit, before its next turn
+# a knob stays where it was turned for so long, then goes back and is at rest, bit for bit, before its next turn
+TURNED_SECONDS = 0.06
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,14 @@ def settings(*, quick: bool) -> tuple[Setting, ...]:
     driver = [Setting(REST, period=period) for period in (64, 256, 1024)]
     fixed = [Setting(REST, block=block) for block in (64, 128, 256, 333, 512, 2048)]
     resynth = [Setting(INPUT_PHASE, latency_ms=latency_ms) for latency_ms in (3.0, 6.0, 12.0, 25.0, 50.0)]
-    return (*driver, *fixed, *resynth, Setting(INPUT_PHASE, block=256), Setting(INPUT_PHASE, period=64), Setting(REBUILT))
+    return (
+        *driver,
+        *fixed,
+        *resynth,
+        Setting(INPUT_PHASE, block=256),
+        Setting(INPUT_PHASE, period=64),
+        Setting(REBUILT),
+    )
 
 
 def rows(bundle: Bundle, chosen: Sequence[Setting], *, sample_rate: int, count: int, seed: int = 0) -> Iterator[Row]:
@@ -55,8 +65,12 @@ def rows(bundle: Bundle, chosen: Sequence[Setting], *, sample_rate: int, count: 
             yield row
 
 
-def _listen(clients: Clients, folder: Path, bundle: Bundle, setting: Setting, clicks: Marked, onsets: Marked) -> tuple[Row, bool]:
-    """One start of realtime.run; whether hops were bypassed since they came too late, so that something else was heard."""
+def _listen(
+    clients: Clients, folder: Path, bundle: Bundle, setting: Setting, clicks: Marked, onsets: Marked
+) -> tuple[Row, bool]:
+    """One start of realtime.run; whether hops were bypassed since they came too late, so that something else was
+    heard.
+    """
     options = [*_common(bundle), "--no-worker", "--block-size", str(setting.block)]
     for name, value in setting.way.knobs.items():
         options += ["--knob", f"{name}={value:g}"]
@@ -83,7 +97,9 @@ def _heard(clients: Clients, sound: np.ndarray) -> np.ndarray:
         clients.freewheel(False)
 
 
-def _row(setting: Setting, bundle: Bundle, sample_rate: int, account: dict[str, Any], found: dict[str, Delays | None]) -> Row:
+def _row(
+    setting: Setting, bundle: Bundle, sample_rate: int, account: dict[str, Any], found: dict[str, Delays | None]
+) -> Row:
     return Row(
         way=setting.way.name,
         place=f"JACK, period {setting.period}",
@@ -99,7 +115,8 @@ def _row(setting: Setting, bundle: Bundle, sample_rate: int, account: dict[str, 
 
 
 def responses(bundle: Bundle, *, periods: Sequence[int], count: int, seed: int = 0) -> Iterator[Response]:
-    """CC to audible change, in real time: a message's own sample time to the first sample that is not what it would have been.
+    """CC to audible change, in real time: a message's own sample time to the first sample that is not what it would
+    have been.
 
     The last period once more with inference beside the audio thread, which answers a hop later.
     """
@@ -118,7 +135,9 @@ def _common(bundle: Bundle) -> list[str]:
     return ["--bundle", str(bundle.path.resolve()), "--seconds", "3600"]
 
 
-def _response(clients: Clients, bundle: Bundle, period: int, count: int, rng: np.random.Generator, *, worker: bool) -> Response:
+def _response(
+    clients: Clients, bundle: Bundle, period: int, count: int, rng: np.random.Generator, *, worker: bool
+) -> Response:
     """Two controllers leave their middle in turns, at random samples, and go back."""
     features = bundle.manifest.features
     rate = features.sample_rate
@@ -127,7 +146,9 @@ def _response(clients: Clients, bundle: Bundle, period: int, count: int, rng: np
     back = round(TURNED_SECONDS * rate)
     turns = [(int(moment), (GAIN_CC, TIMBRE_CC)[i % 2]) for i, moment in enumerate(moments)]
     clients.load(sound)
-    clients.midi_at([event for moment, cc in turns for event in ((moment, [0xB0, cc, 100]), (moment + back, [0xB0, cc, 64]))])
+    clients.midi_at(
+        [event for moment, cc in turns for event in ((moment, [0xB0, cc, 100]), (moment + back, [0xB0, cc, 64]))]
+    )
     clients.play()
     out = clients.heard(len(sound))
     usable = [moment for moment, _ in turns if _steady(out, sound, moment, back)]
@@ -135,7 +156,9 @@ def _response(clients: Clients, bundle: Bundle, period: int, count: int, rng: np
     limit = features.hop_samples * (2 if worker else 1) + period
     within = float(np.mean([value is not None and value <= limit for value in found])) if found else 0.0
     title = f"gain_db and timbre[0], by CC{', --worker' if worker else ''}"
-    return Response(title, f"JACK, period {period}", "driver's", rate, delays_of(found), limit, within, count - len(usable))
+    return Response(
+        title, f"JACK, period {period}", "driver's", rate, delays_of(found), limit, within, count - len(usable)
+    )
 
 
 def _steady(out: np.ndarray, sound: np.ndarray, moment: int, longest: int) -> bool:

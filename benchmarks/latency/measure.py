@@ -1,4 +1,6 @@
-"""From what went in and what came out: how late it was, beginning by beginning, and how far a change has come, sample by sample."""
+"""From what went in and what came out: how late it was, beginning by beginning, and how far a change has come, sample
+by sample.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,21 @@ def delays_of(found: list[float | None]) -> Delays:
     heard = np.array([value for value in found if value is not None], float)
     if not len(heard):
         return Delays(0, -1.0, -1.0, -1.0, 0.0, len(found))
-    return Delays(len(heard), float(heard.mean()), float(heard.min()), float(heard.max()), float(heard.std()), len(found) - len(heard))
+    return Delays(
+        len(heard),
+        float(heard.mean()),
+        float(heard.min()),
+        float(heard.max()),
+        float(heard.std()),
+        len(found) - len(heard),
+    )
 
 
 def impulse_delays(sound: Marked, out: np.ndarray, *, symmetric: bool) -> Delays:
     """Where the middle of each impulse's response is, or where it begins, after the impulse itself.
 
-    symmetric : the middle, right where the phases are the input's, whatever the magnitudes; of responses of minimum phase the beginning counts
+    symmetric : the middle, right where the phases are the input's, whatever the magnitudes; of responses of minimum
+        phase the beginning counts
     """
     found: list[float | None] = []
     for echo in _after_each(sound, out, MARGIN):
@@ -68,7 +78,9 @@ def impulse_delays(sound: Marked, out: np.ndarray, *, symmetric: bool) -> Delays
 
 
 def _middle(pulse: np.ndarray) -> float:
-    """The place about which it is most symmetric, to half a sample: there the pulse and its mirror image are most alike."""
+    """The place about which it is most symmetric, to half a sample: there the pulse and its mirror image are most
+    alike.
+    """
     return float(np.argmax(scipy.signal.fftconvolve(pulse, pulse))) / 2
 
 
@@ -89,7 +101,8 @@ def onset_delays(sound: Marked, out: np.ndarray) -> Delays:
 
 
 def spectral_share(out: np.ndarray, before: np.ndarray, after: np.ndarray, hop: int) -> np.ndarray:
-    """How far the spectrum is from `before` to `after`: the change in dB seen along their difference, (frames,), frame k around sample k · hop.
+    """How far the spectrum is from `before` to `after`: the change in dB seen along their difference, (frames,), frame
+    k around sample k · hop.
 
     out, before, after : (n,), of the same input: as the knob moved, as if it never had, as if it always had stood there
     """

@@ -74,7 +74,9 @@ class Settling:
 
 @dataclass(frozen=True)
 class Tracking:
-    """seconds : from the first violin note after a piano's to so much of the way of z^t, by share of the way; None = never"""
+    """seconds : from the first violin note after a piano's to so much of the way of z^t, by share of the way; None =
+    never
+    """
 
     timbre_seconds: float
     seconds: dict[str, float | None]
@@ -86,7 +88,9 @@ class Moved:
     sound : (n,), what is played
     """
 
-    def __init__(self, bundle: Bundle, knob: str, sound: np.ndarray, sample_rate: int, block: int, also: Mapping[str, float]) -> None:
+    def __init__(
+        self, bundle: Bundle, knob: str, sound: np.ndarray, sample_rate: int, block: int, also: Mapping[str, float]
+    ) -> None:
         old, new = KNOBS[knob]
         self._old, self._new = (turned(bundle, {**old, **also}).values, turned(bundle, {**new, **also}).values)
         self._sound, self._block = sound, block
@@ -110,7 +114,13 @@ class Moved:
 
 
 def knob_response(
-    bundle: Bundle, knob: str, *, block: int, count: int, also: Mapping[str, float] | None = None, sample_rate: int | None = None
+    bundle: Bundle,
+    knob: str,
+    *,
+    block: int,
+    count: int,
+    also: Mapping[str, float] | None = None,
+    sample_rate: int | None = None,
 ) -> Response:
     """Of one of `KNOBS`.  also : knobs that stand somewhere else all the time"""
     features = bundle.manifest.features
@@ -154,7 +164,9 @@ def tracking(bundle: Bundle, timbre_seconds: float) -> Tracking:
     piano_seconds, violin_seconds = 4.0, max(4.0, 6 * timbre_seconds)
     sound = np.concatenate([melody(PIANO, rate, piano_seconds), melody(VIOLIN, rate, violin_seconds)])
     published = new_published(bundle.manifest)
-    session = Session(bundle, turned(bundle, {"timbre_seconds": timbre_seconds}), channels=1, sample_rate=rate, published=published)
+    session = Session(
+        bundle, turned(bundle, {"timbre_seconds": timbre_seconds}), channels=1, sample_rate=rate, published=published
+    )
     path, column, out = [], sound[:, None].astype(np.float32), np.empty((hop, 1), np.float32)
     for start in range(0, len(sound) - hop, hop):
         session.process_block(column[start : start + hop], out)

@@ -1,4 +1,6 @@
-"""Sounds whose beginnings are known to the sample: impulses, noise bursts and plucked notes at random places, and one that never stops."""
+"""Sounds whose beginnings are known to the sample: impulses, noise bursts and plucked notes at random places, and one
+that never stops.
+"""
 
 from __future__ import annotations
 

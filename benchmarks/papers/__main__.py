@@ -1,8 +1,8 @@
 """python -m benchmarks.papers: the papers' tables on a public data set, on two CPU cores.
 
-Renders FluidR3 GM (or the SoundFont there is), trains a small model for every row, evaluates them all and writes report.md with the
-papers' figures beside ours. Whatever was finished before is kept: a run that was stopped continues with the row, and within it with the
-epoch, that is missing.
+Renders FluidR3 GM (or the SoundFont there is), trains a small model for every row, evaluates them all and writes
+report.md with the papers' figures beside ours. Whatever was finished before is kept: a run that was stopped continues
+with the row, and within it with the epoch, that is missing.
 """
 
 from __future__ import annotations
@@ -58,12 +58,20 @@ class Workshop:
     def finished(self, row: Row) -> bool:
         """Whether this row was trained to its end, as it is asked for now."""
         record = self.row(row) / "done.json"
-        return self.checkpoint(row).is_file() and record.is_file() and json.loads(record.read_text(encoding="utf-8")).get("row") == described(row)
+        return (
+            self.checkpoint(row).is_file()
+            and record.is_file()
+            and json.loads(record.read_text(encoding="utf-8")).get("row") == described(row)
+        )
 
 
 def described(row: Row) -> dict[str, Any]:
     """What a trained row depends on, beside the data; a recipe's comments do not count."""
-    return {"recipe": yaml.safe_load(recipe(row.recipe).read_text(encoding="utf-8")), "options": list(row.options), "phrases": row.phrases}
+    return {
+        "recipe": yaml.safe_load(recipe(row.recipe).read_text(encoding="utf-8")),
+        "options": list(row.options),
+        "phrases": row.phrases,
+    }
 
 
 def render(shop: Workshop, soundfont: Path | None) -> None:
@@ -88,12 +96,27 @@ def train(shop: Workshop, row: Row, threads: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     started_as, last = folder / "row.json", folder / "checkpoints/last.pt"
     wanted = json.dumps(described(row))
-    if not started_as.is_file() or started_as.read_text(encoding="utf-8") != wanted:  # begun as something else, or not at all
+    if (
+        not started_as.is_file() or started_as.read_text(encoding="utf-8") != wanted
+    ):  # begun as something else, or not at all
         for old in (folder / "checkpoints").glob("*.pt"):
             old.unlink()
         replace_file(started_as, wanted.encode())
-    command = [sys.executable, "-m", "training.train", "fit", f"--config={recipe(row.recipe)}", f"--data.directory={shop.sounds}", *row.options]
-    command += [f"--trainer.default_root_dir={folder}", "--trainer.logger=false", "--trainer.enable_progress_bar=false", "--data.workers=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "training.train",
+        "fit",
+        f"--config={recipe(row.recipe)}",
+        f"--data.directory={shop.sounds}",
+        *row.options,
+    ]
+    command += [
+        f"--trainer.default_root_dir={folder}",
+        "--trainer.logger=false",
+        "--trainer.enable_progress_bar=false",
+        "--data.workers=0",
+    ]
     command += [f"--data.sequences={shop.phrases}"] if row.phrases else []
     command += [f"--ckpt_path={last}"] if last.is_file() else []
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
@@ -114,15 +137,26 @@ def train_all(shop: Workshop, chosen: Iterable[Row], jobs: int) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         for row, _ in zip(missing, pool.map(lambda row: train(shop, row, threads), missing), strict=True):
             done += 1
-            print(f"{row.name}: trained ({done} of {len(missing)}, {(time.monotonic() - started) / 60:.0f} min)", flush=True)
+            print(
+                f"{row.name}: trained ({done} of {len(missing)}, {(time.monotonic() - started) / 60:.0f} min)",
+                flush=True,
+            )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.papers", description=(__doc__ or "").partition("\n\n")[2])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.papers", description=(__doc__ or "").partition("\n\n")[2]
+    )
     parser.add_argument("--work", type=Path, default=Path("build/papers"), help="data and models; default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/reports/papers"), help="report; default: %(default)s")
-    parser.add_argument("--soundfont", type=Path, help="default: FluidR3 GM if installed, else the small one inside pretty_midi")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="rows trained at a time; default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/reports/papers"), help="report; default: %(default)s"
+    )
+    parser.add_argument(
+        "--soundfont", type=Path, help="default: FluidR3 GM if installed, else the small one inside pretty_midi"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="rows trained at a time; default: %(default)s"
+    )
     parser.add_argument("--rows", help="only these, separated by commas; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the evaluation")
     options = parser.parse_args(arguments)
@@ -130,7 +164,11 @@ def main(arguments: list[str] | None = None) -> int:
     names = options.rows.split(",") if options.rows else list(known)
     unknown = [name for name in names if name not in known]
     if unknown or options.jobs < 1:
-        reason = f"there is no row {unknown[0]!r}; there are {', '.join(known)}" if unknown else f"--jobs {options.jobs} must be at least 1"
+        reason = (
+            f"there is no row {unknown[0]!r}; there are {', '.join(known)}"
+            if unknown
+            else f"--jobs {options.jobs} must be at least 1"
+        )
         print(f"benchmarks.papers: {reason}", file=sys.stderr)
         return 2
     shop, chosen = Workshop(options.work), [known[name] for name in names]

@@ -27,11 +27,12 @@ TITLES = {
 }
 INTRODUCTION = """# The papers' tables on a public data set
 
-Small versions of every row, minutes of training each on a CPU core. The papers' own figures stand beside ours; they were measured on RWC
-(S1, S2) and on recordings that are not public either (S3), after hundreds of times as many steps: what can be compared is the order of the
-rows. Every ordering that the papers claim has a verdict. S2 and S3 have no variation latent, so there is nothing to centre; S1's centred row is
-among its models. The small recipes' settings were chosen while looking at figures of these very test sounds (S2's among about nine), so ours are
-a little too kind to them. Reproduce it with `make papers`.
+Small versions of every row, minutes of training each on a CPU core. The papers' own figures stand beside ours; they
+were measured on RWC (S1, S2) and on recordings that are not public either (S3), after hundreds of times as many steps:
+what can be compared is the order of the rows. Every ordering that the papers claim has a verdict. S2 and S3 have no
+variation latent, so there is nothing to centre; S1's centred row is among its models. The small recipes' settings were
+chosen while looking at figures of these very test sounds (S2's among about nine), so ours are a little too kind to
+them. Reproduce it with `make papers`.
 
 """
 TEST_SOUNDS = 1500
@@ -59,7 +60,9 @@ def report(shop: Workshop, chosen: Sequence[Row], out: Path, *, seed: int) -> No
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _evaluated(system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], out: Path, seed: int) -> tuple[str, dict[str, Any]]:
+def _evaluated(
+    system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], out: Path, seed: int
+) -> tuple[str, dict[str, Any]]:
     """What `_evaluate` gives, kept beside the rows: models that were evaluated before are not evaluated again."""
     kept = shop.folder / "evaluated" / system
     files = {name: file_sha256(shop.row_folder(name) / "checkpoints/best.pt") for name in checkpoints}
@@ -71,14 +74,25 @@ def _evaluated(system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], 
         replace_file(kept / "content.json", json.dumps(content, allow_nan=False).encode())
         replace_file(kept / "key.json", key.encode())
     shutil.copytree(kept, out, ignore=shutil.ignore_patterns("key.json", "section.md", "content.json"))
-    return (kept / "section.md").read_text(encoding="utf-8"), json.loads((kept / "content.json").read_text(encoding="utf-8"))
+    return (kept / "section.md").read_text(encoding="utf-8"), json.loads(
+        (kept / "content.json").read_text(encoding="utf-8")
+    )
 
 
-def _evaluate(system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], out: Path, seed: int) -> tuple[str, dict[str, Any]]:
+def _evaluate(
+    system: str, shop: Workshop, checkpoints: dict[str, Checkpoint], out: Path, seed: int
+) -> tuple[str, dict[str, Any]]:
     out.mkdir(parents=True, exist_ok=True)
     if system == "s1":
         return evaluate_perturbation(
-            checkpoints, shop.sounds, out, seed=seed, test_sounds=TEST_SOUNDS, train_sounds=TRAIN_SOUNDS, seconds=1.0, sequences=shop.phrases
+            checkpoints,
+            shop.sounds,
+            out,
+            seed=seed,
+            test_sounds=TEST_SOUNDS,
+            train_sounds=TRAIN_SOUNDS,
+            seconds=1.0,
+            sequences=shop.phrases,
         )
     evaluate: Callable[..., tuple[str, dict[str, Any]]] = {"s2": evaluate_metric, "s3": evaluate_mixture}[system]
     return evaluate(checkpoints, shop.sounds, out, seed=seed, test_sounds=TEST_SOUNDS)
@@ -93,8 +107,19 @@ def _effort(shop: Workshop, chosen: Sequence[Row]) -> tuple[str, list[dict[str, 
         step, seconds = int(took["steps"]), float(took["training_seconds"])
         options = " ".join([*row.options, *(["--data.sequences=…"] if row.phrases else [])])
         options = options if len(options) < 90 else options[:80] + " …]"
-        lines.append([row.name, row.recipe, f"`{options}`" if options else "", str(step), str(checkpoint.info["step"]), f"{seconds / 60:.1f}"])
-        content.append({"row": row.name, "recipe": row.recipe, "options": list(row.options), "steps": step, "seconds": seconds})
+        lines.append(
+            [
+                row.name,
+                row.recipe,
+                f"`{options}`" if options else "",
+                str(step),
+                str(checkpoint.info["step"]),
+                f"{seconds / 60:.1f}",
+            ]
+        )
+        content.append(
+            {"row": row.name, "recipe": row.recipe, "options": list(row.options), "steps": step, "seconds": seconds}
+        )
     header = ("row", "recipe", "options", "steps", "best at step", "minutes of training")
     return "# What it took\n\n" + table(header, lines) + "\n", content
 
@@ -102,10 +127,18 @@ def _effort(shop: Workshop, chosen: Sequence[Row]) -> tuple[str, list[dict[str, 
 def _data(shop: Workshop) -> dict[str, Any]:
     sounds, phrases = read_dataset(shop.sounds), read_dataset(shop.phrases)
     about = json.loads((shop.sounds / "dataset.json").read_text(encoding="utf-8"))
-    return {"soundfont": about["soundfont"], "soundfont_sha256": about["soundfont_sha256"], "sounds": len(sounds), "phrases": len(phrases)}
+    return {
+        "soundfont": about["soundfont"],
+        "soundfont_sha256": about["soundfont_sha256"],
+        "sounds": len(sounds),
+        "phrases": len(phrases),
+    }
 
 
 def _about(facts: dict[str, Any]) -> str:
     data = facts["data"]
     rest = ", ".join(f"{key} {value}" for key, value in facts.items() if key != "data")
-    return f"Data: {data['soundfont']}, {data['sounds']} sounds, {data['phrases']} phrases. Machine: {rest}. Every row was trained on one core.\n"
+    return (
+        f"Data: {data['soundfont']}, {data['sounds']} sounds, {data['phrases']} phrases. Machine: {rest}. Every row "
+        "was trained on one core.\n"
+    )

@@ -39,7 +39,10 @@ def _with_percussion() -> str:
 
 def rows() -> tuple[Row, ...]:
     """All of them, those that matter most first."""
-    two = {"variation-pitch": "--model.model.factors=[variation,pitch]", "timbre-pitch": "--model.model.factors=[timbre,pitch]"}
+    two = {
+        "variation-pitch": "--model.model.factors=[variation,pitch]",
+        "timbre-pitch": "--model.model.factors=[timbre,pitch]",
+    }
     conditional, centred = "--model.model.pitch_encoder=conditional", "--model.model.centred_variation=true"
     s1: list[Row] = []
     for data, more in (("pitched", ()), ("percussive", (_with_percussion(),))):

@@ -1,12 +1,14 @@
 """python -m benchmarks.pipeline --data DIR --out DIR: does the input pipeline keep up with training, and with a GPU?
 
-*Loading* is what the loader's workers do: read and crop, distort, draw the model's noise, collate. *Training* is features (pitch shift by
-frequency warp, STFT, cepstral split), the model forward and backward, and the optimiser's update. *Straightforward* is the same input made
-sound by sound with librosa's pitch_shift and STFT and a cepstrum by FFT, with the same effects, in one process.
+*Loading* is what the loader's workers do: read and crop, distort, draw the model's noise, collate. *Training* is
+features (pitch shift by frequency warp, STFT, cepstral split), the model forward and backward, and the optimiser's
+update. *Straightforward* is the same input made sound by sound with librosa's pitch_shift and STFT and a cepstrum by
+FFT, with the same effects, in one process.
 
-Costs are processor time per example in one thread, all parts taking turns, so that ratios hold on a busy machine; rates by the clock beside
-them depend on what else runs. A recipe takes the data set of its rate, so `--data` may name several. Where other work keeps the machine
-busy, set OMP_WAIT_POLICY=PASSIVE: threads that spin while they wait for each other spend their time.
+Costs are processor time per example in one thread, all parts taking turns, so that ratios hold on a busy machine; rates
+by the clock beside them depend on what else runs. A recipe takes the data set of its rate, so `--data` may name
+several. Where other work keeps the machine busy, set OMP_WAIT_POLICY=PASSIVE: threads that spin while they wait for
+each other spend their time.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ def measure(name: str, data: Path, options: argparse.Namespace) -> Measured:
     costs = measure_costs(shop, rounds, 16)
     loaders = {workers: loader_rate(shop, workers, options.batches) for workers in (1, 2)}
     steps = {threads: step_rate(shop, threads, 1 if paper else rounds) for threads in (1, 2)}
-    return Measured(shop.data.batch_size, sum(parameter.numel() for parameter in shop.task.parameters()), costs, loaders, steps)
+    return Measured(
+        shop.data.batch_size, sum(parameter.numel() for parameter in shop.task.parameters()), costs, loaders, steps
+    )
 
 
 def data_of(name: str, directories: list[Path]) -> Path:
@@ -65,7 +69,9 @@ def data_of(name: str, directories: list[Path]) -> Path:
         if rate == wanted:
             return directory
     found = ", ".join(f"{directory} {rate} Hz" for directory, rate in rates.items())
-    raise DataError(f"{name} needs a data set at {wanted} Hz, given: {found}; add one to --data, or choose other --recipes")
+    raise DataError(
+        f"{name} needs a data set at {wanted} Hz, given: {found}; add one to --data, or choose other --recipes"
+    )
 
 
 def as_json(measured: dict[str, Measured], precision: Precision | None) -> dict[str, Any]:
@@ -75,15 +81,33 @@ def as_json(measured: dict[str, Measured], precision: Precision | None) -> dict[
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(prog="python -m benchmarks.pipeline", description="The input pipeline and the training step, side by side.")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets, one per sample rate of the recipes")
+    parser = Parser(
+        prog="python -m benchmarks.pipeline", description="The input pipeline and the training step, side by side."
+    )
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="data sets, one per sample rate of the recipes"
+    )
     parser.add_argument("--out", type=Path, help="folder for report.md and report.json")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
-    parser.add_argument("--rounds", type=number(1, 1000, int), default=6, help="measured batches per part, a third for the paper-size model")
-    parser.add_argument("--batches", type=number(2, 10000, int), default=24, help="measured batches of the loader alone")
+    parser.add_argument(
+        "--rounds",
+        type=number(1, 1000, int),
+        default=6,
+        help="measured batches per part, a third for the paper-size model",
+    )
+    parser.add_argument(
+        "--batches", type=number(2, 10000, int), default=24, help="measured batches of the loader alone"
+    )
     parser.add_argument("--batch", type=number(1, 1024, int), help="sounds per measured step; default: the recipe's")
-    parser.add_argument("--paper-batch", type=number(1, 1024, int), default=2, help="sounds per step of the paper-size model")
-    parser.add_argument("--seeds", type=number(0, 100, int), default=3, help="pairs of trainings that compare float32 and bfloat16; 0 none")
+    parser.add_argument(
+        "--paper-batch", type=number(1, 1024, int), default=2, help="sounds per step of the paper-size model"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=number(0, 100, int),
+        default=3,
+        help="pairs of trainings that compare float32 and bfloat16; 0 none",
+    )
     options = parser.parse_args(arguments)
     started, load = time.monotonic(), [os.getloadavg()]
     try:

@@ -32,7 +32,9 @@ TRAINING = ("features", "model", "update")  # what the training process does, th
 
 @dataclass(frozen=True)
 class Costs:
-    """Processor seconds per example, one thread: each of `LOADING` and `TRAINING`, and the straightforward pipeline; FLOPs of the step."""
+    """Processor seconds per example, one thread: each of `LOADING` and `TRAINING`, and the straightforward pipeline;
+    FLOPs of the step.
+    """
 
     seconds: dict[str, float]
     straightforward: float
@@ -56,7 +58,8 @@ class Costs:
 class Workshop:
     """A recipe's task and its training examples.
 
-    batch : examples per measured step, at most the recipe's; None takes that. The optimiser's share is always that of the recipe's batch.
+    batch : examples per measured step, at most the recipe's; None takes that. The optimiser's share is always that of
+        the recipe's batch.
     """
 
     def __init__(self, name: str, data: Path, batch: int | None = None) -> None:
@@ -67,7 +70,9 @@ class Workshop:
         self.batch = min(batch or self.data.batch_size, self.data.batch_size)
         self.sounds = self.data.sounds("train")
         samples = round(self.data.segment_seconds * self.sounds.sample_rate)
-        self.crop = Crop(samples, self.data.start_fraction, self.data.shift_semitones, True, True, self.task.noise_values(samples))
+        self.crop = Crop(
+            samples, self.data.start_fraction, self.data.shift_semitones, True, True, self.task.noise_values(samples)
+        )
         self.optimizer = self.task.optimizer()
 
     def dataset(self) -> SoundDataset:
@@ -122,7 +127,8 @@ class Meter:
 
 
 def measure_costs(shop: Workshop, rounds: int, straightforward_examples: int) -> Costs:
-    """Every part in turn, `rounds` times over, so that what the machine does meanwhile falls on all alike; one round before them warms up.
+    """Every part in turn, `rounds` times over, so that what the machine does meanwhile falls on all alike; one round
+    before them warms up.
 
     straightforward_examples : of a round, those that the straightforward pipeline makes too
     """
@@ -148,7 +154,10 @@ def measure_round(shop: Workshop, draws: list[Draw], meter: Meter, straightforwa
         distorted = [distort_timbre(sound, features.sample_rate, rng) for sound, rng in zip(audio, rngs, strict=True)]
     with meter("noise", size):
         noise = [drawn_noise(seed % 2**62, shop.crop.noise_values) for _, seed in draws]
-    whole = [item | {"distorted": torch.from_numpy(g), "noise": n} for item, g, n in zip(items, distorted, noise, strict=True)]
+    whole = [
+        item | {"distorted": torch.from_numpy(g), "noise": n}
+        for item, g, n in zip(items, distorted, noise, strict=True)
+    ]
     with meter("collate", size):
         batch: Batch = default_collate(whole)
     with torch.no_grad(), meter("features", size):

@@ -1,4 +1,6 @@
-"""What mixed precision does to the validation loss: pairs of trainings from the same seed, alike but for `--trainer.precision`."""
+"""What mixed precision does to the validation loss: pairs of trainings from the same seed, alike but for
+`--trainer.precision`.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +40,26 @@ class Precision:
 
 def compare_precision(recipe: str, data: Path, seeds: int) -> Precision:
     """Train the whole recipe twice per seed."""
-    losses = {kind: [validation_loss(recipe, data, seed, kind) for seed in range(seeds)] for kind in ("32-true", "bf16-mixed")}
+    losses = {
+        kind: [validation_loss(recipe, data, seed, kind) for seed in range(seeds)] for kind in ("32-true", "bf16-mixed")
+    }
     return Precision(recipe, losses["32-true"], losses["bf16-mixed"])
 
 
 def validation_loss(recipe: str, data: Path, seed: int, precision: str) -> float:
     """Of one training, at its end."""
     with tempfile.TemporaryDirectory() as root:
-        options = [f"--seed_everything={seed}", f"--data.seed={seed}", "--data.validation_sounds=128", "--model.preview_epochs=0"]
-        options += [f"--trainer.precision={precision}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
+        options = [
+            f"--seed_everything={seed}",
+            f"--data.seed={seed}",
+            "--data.validation_sounds=128",
+            "--model.preview_epochs=0",
+        ]
+        options += [
+            f"--trainer.precision={precision}",
+            f"--trainer.default_root_dir={root}",
+            "--trainer.enable_progress_bar=false",
+        ]
         cli = assemble(recipe, data, *options, "--trainer.accelerator=cpu")
         cli.trainer.fit(cli.model, datamodule=cli.datamodule)
         return float(cli.trainer.callback_metrics["val/loss"])

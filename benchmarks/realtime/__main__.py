@@ -1,7 +1,7 @@
 """python -m benchmarks.realtime: milliseconds per block against what a block lasts, at 32 … 2048 frames.
 
-The shipped model and one of the size of Tanaka 2022 (random weights: only its speed is the question), both ways out, with the knobs at rest
-and being turned so that every hop is edited. Writes report.md, report.json and figures.
+The shipped model and one of the size of Tanaka 2022 (random weights: only its speed is the question), both ways out,
+with the knobs at rest and being turned so that every hop is edited. Writes report.md, report.json and figures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def run(out: Path, provider: str, *, quick: bool) -> str:
     """Measure and write the report; returns its text."""
     started, load = time.monotonic(), [round(os.getloadavg()[0], 1)] if hasattr(os, "getloadavg") else []
     with subjects(PAPER[1:] if quick else PAPER) as played:
-        seconds = {subject.name: QUICK_SECONDS if quick else SHIPPED_SECONDS if subject.name == SHIPPED else PAPER_SECONDS for subject in played}
+        seconds = {
+            subject.name: QUICK_SECONDS if quick else SHIPPED_SECONDS if subject.name == SHIPPED else PAPER_SECONDS
+            for subject in played
+        }
         with one_thread():
             cases = measure(played, seconds, 1 if quick else TURNS, provider)
     load += [round(os.getloadavg()[0], 1)] if load else []
@@ -38,9 +41,18 @@ def run(out: Path, provider: str, *, quick: bool) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.realtime", description=(__doc__ or "").partition("\n\n")[2])
-    parser.add_argument("--quick", action="store_true", help="a few seconds, one precision of the large model: to see whether it works")
-    parser.add_argument("--provider", choices=("cpu", "cuda", "auto"), default="cpu", help="what the models run on; default: %(default)s")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.realtime", description=(__doc__ or "").partition("\n\n")[2]
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a few seconds, one precision of the large model: to see whether it works"
+    )
+    parser.add_argument(
+        "--provider",
+        choices=("cpu", "cuda", "auto"),
+        default="cpu",
+        help="what the models run on; default: %(default)s",
+    )
     parser.add_argument("--out", type=Path, help=f"report; default: {REPORT}, with --quick {QUICK_REPORT}")
     options = parser.parse_args(arguments)
     out = options.out or (QUICK_REPORT if options.quick else REPORT)

@@ -50,12 +50,22 @@ class Case:
         times = np.array(self.wall_ms)
         turns = [float(np.mean(turn)) for turn in np.split(times, self.turns[1:])]
         busy, stages = float(times.sum()) / 1000, self.stage_seconds
-        found: dict[str, Any] = {"budget_ms": self.budget_ms, "blocks": len(times), "median_ms": float(np.median(times))}
+        found: dict[str, Any] = {
+            "budget_ms": self.budget_ms,
+            "blocks": len(times),
+            "median_ms": float(np.median(times)),
+        }
         for name, fewest in FEWEST_FOR.items():
             found[f"{name}_ms"] = float(np.percentile(times, float(name[1:]))) if len(times) >= fewest else None
         found |= {"max_ms": float(times.max()), "over_budget": int((times > self.budget_ms).sum())}
-        found |= {"real_time_factor": self.budget_ms / float(times.mean()), "quietest_turn": self.budget_ms / min(turns)}
-        found |= {"by_processor_time": len(times) * self.budget_ms / 1000 / self.cpu_seconds, "waited": max(0.0, 1 - self.cpu_seconds / busy)}
+        found |= {
+            "real_time_factor": self.budget_ms / float(times.mean()),
+            "quietest_turn": self.budget_ms / min(turns),
+        }
+        found |= {
+            "by_processor_time": len(times) * self.budget_ms / 1000 / self.cpu_seconds,
+            "waited": max(0.0, 1 - self.cpu_seconds / busy),
+        }
         found["ms_per_hop"] = 1000 * busy / self.hops
         found["stage_share"] = {name: float(seconds) / busy for name, seconds in zip(STAGES, stages, strict=True)}
         found["stage_share"]["the rest"] = max(0.0, 1 - float(stages.sum()) / busy)
@@ -83,7 +93,10 @@ def measure(subjects: list[Subject], seconds: dict[str, float], turns: int, prov
     sessions = [session_of(subject, hand, provider) for subject, hand in zip(subjects, hands, strict=True)]
     sounds = [sound_of(subject.bundle.manifest.features) for subject in subjects]
     cases = [
-        [Case(subject, way, state, frames, subject.bundle.manifest.features.sample_rate, provider=session.provider) for frames in BLOCK_SIZES]
+        [
+            Case(subject, way, state, frames, subject.bundle.manifest.features.sample_rate, provider=session.provider)
+            for frames in BLOCK_SIZES
+        ]
         for subject, session in zip(subjects, sessions, strict=True)
         for way in WAYS
         for state in STATES

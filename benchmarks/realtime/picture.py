@@ -25,7 +25,13 @@ def block_times(cases: list[Case]) -> Picture:
     for axis, (title, members) in zip(axes.T.flat, groups.items(), strict=False):
         for case in members:
             share = np.sort(case.wall_ms) / case.budget_ms
-            axis.plot(share, 1 - np.arange(len(share)) / len(share), color=COLOURS[case.frames], linewidth=1.1, label=f"{case.frames}")
+            axis.plot(
+                share,
+                1 - np.arange(len(share)) / len(share),
+                color=COLOURS[case.frames],
+                linewidth=1.1,
+                label=f"{case.frames}",
+            )
         axis.axvline(1.0, color="black", linewidth=0.9)
         axis.axvline(LIMIT, color="grey", linewidth=0.9, linestyle="--")
         axis.axhline(1e-3, color="grey", linewidth=0.7, linestyle=":")

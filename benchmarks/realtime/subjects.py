@@ -52,13 +52,17 @@ def _with_knobs(bundle: Bundle) -> Bundle:
     dimensions = bundle.manifest.latents["timbre"]
     vectors = np.random.default_rng(0).standard_normal((3, dimensions)).tolist()
     axis = Axis(name="timbre[0]", label="timbre 0", direction=vectors[0], effect_db=1.0)
-    anchors = tuple(Anchor(midi_note=note, timbre=vector) for note, vector in zip((48.0, 72.0), vectors[1:], strict=True))
+    anchors = tuple(
+        Anchor(midi_note=note, timbre=vector) for note, vector in zip((48.0, 72.0), vectors[1:], strict=True)
+    )
     preset = Preset(name="random", family="random", anchors=anchors)
     return Bundle(bundle.path, bundle.manifest.model_copy(update={"axes": (axis,), "presets": (preset,)}))
 
 
 def sound_of(features: Features) -> np.ndarray:
-    """(samples, 1), float32: a tone of 20 partials that glides over two octaves, with a little hiss. Never silent, for silence is cheap."""
+    """(samples, 1), float32: a tone of 20 partials that glides over two octaves, with a little hiss. Never silent, for
+    silence is cheap.
+    """
     rng, rate = np.random.default_rng(0), features.sample_rate
     time = np.arange(round(SOUND_SECONDS * rate)) / rate
     f0_hz = 220 * 2 ** np.sin(2 * np.pi * 0.25 * time)

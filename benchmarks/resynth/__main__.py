@@ -1,9 +1,11 @@
-"""python -m benchmarks.resynth [--data DIR] --out DIR: how good is the resynth way out, beside 32 rounds of Griffin-Lim?
+"""python -m benchmarks.resynth [--data DIR] --out DIR: how good is the resynth way out, beside 32 rounds of
+Griffin-Lim?
 
-*Real* magnitudes are a held-out note's own frames, *decoded* ones what the model makes of them (streaming, no edit, as loud as the frames).
-Both are resynthesised with rebuilt phases (0), with the input's (1) and half way, sample by sample as on stage, and by Griffin and Lim, who see
-the whole note at once. The latency that the runtime reports is taken off, then the frames of what came out are compared with the magnitudes
-that went in: spectral convergence and log-spectral distance, over frames within 40 dB of the loudest, down to 60 dB below each frame's peak.
+*Real* magnitudes are a held-out note's own frames, *decoded* ones what the model makes of them (streaming, no edit, as
+loud as the frames). Both are resynthesised with rebuilt phases (0), with the input's (1) and half way, sample by sample
+as on stage, and by Griffin and Lim, who see the whole note at once. The latency that the runtime reports is taken off,
+then the frames of what came out are compared with the magnitudes that went in: spectral convergence and log-spectral
+distance, over frames within 40 dB of the loudest, down to 60 dB below each frame's peak.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Way:
     distances: list[Distance]
 
 
-def measure_way(features: Features, notes: list[Note], latency_ms: float, phase: float, kind: str) -> tuple[Way, list[np.ndarray]]:
+def measure_way(
+    features: Features, notes: list[Note], latency_ms: float, phase: float, kind: str
+) -> tuple[Way, list[np.ndarray]]:
     """The figures and the sounds."""
     resynth = Resynth(features, features.sample_rate, latency_ms, features.hop_samples)
     sounds, distances, hops, started = [], [], 0, time.process_time()
@@ -81,14 +85,28 @@ def figures(distances: list[Distance], reference: list[Distance] | None = None) 
 def kept(features: Features, notes: list[Note], sounds: list[np.ndarray]) -> dict[str, Any]:
     """Pitch and attacks of the resynthesised notes against the dry ones."""
     rate = features.sample_rate
-    cents = [off for note, sound in zip(notes, sounds, strict=True) if (off := cents_off(sound, note.sound, rate)) is not None]
-    plucked = [(attack(sound, rate), attack(note.sound, rate)) for note, sound in zip(notes, sounds, strict=True) if note.plucked]
+    cents = [
+        off
+        for note, sound in zip(notes, sounds, strict=True)
+        if (off := cents_off(sound, note.sound, rate)) is not None
+    ]
+    plucked = [
+        (attack(sound, rate), attack(note.sound, rate))
+        for note, sound in zip(notes, sounds, strict=True)
+        if note.plucked
+    ]
     result: dict[str, Any] = {"pitched_notes": len(cents), "plucked_notes": len(plucked)}
     if cents:
-        result |= {"cents_median": float(np.median(np.abs(cents))), "cents_p95": float(np.percentile(np.abs(cents), 95))}
+        result |= {
+            "cents_median": float(np.median(np.abs(cents))),
+            "cents_p95": float(np.percentile(np.abs(cents), 95)),
+        }
     if plucked:
         later = [found.half_ms - dry.half_ms for found, dry in plucked]
-        result |= {"attack_later_ms_median": float(np.median(later)), "attack_off_ms_worst": float(max(map(abs, later)))}
+        result |= {
+            "attack_later_ms_median": float(np.median(later)),
+            "attack_off_ms_worst": float(max(map(abs, later))),
+        }
         result |= {"rise_ms_median": float(np.median([found.rise_ms for found, _ in plucked]))}
         result |= {"dry_rise_ms_median": float(np.median([dry.rise_ms for _, dry in plucked]))}
     return result
@@ -131,7 +149,9 @@ def _by_latency(features: Features, notes: list[Note], kind: str, reference: lis
 
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.resynth", description="The resynth way out beside Griffin-Lim.")
-    parser.add_argument("--data", type=Path, help="data set directory, its test notes are taken; default: the shipped calibration notes")
+    parser.add_argument(
+        "--data", type=Path, help="data set directory, its test notes are taken; default: the shipped calibration notes"
+    )
     parser.add_argument("--bundle", type=Path, default=embedded_bundle(), help="default: the embedded one")
     parser.add_argument("--out", type=Path, help="folder for report.md, report.json and figures")
     parser.add_argument("--notes", type=number(1, 10000, int), default=42)
@@ -144,7 +164,9 @@ def main(arguments: list[str] | None = None) -> int:
         notes, source = read_notes(bundle, options.data, options.notes, options.seed)
         result = measure(features, notes, options.out)
         about = environment() | {
-            "command": command_line("python -m benchmarks.resynth", arguments if arguments is not None else sys.argv[1:]),
+            "command": command_line(
+                "python -m benchmarks.resynth", arguments if arguments is not None else sys.argv[1:]
+            ),
             "notes": len(notes),
             "source": source,
             "load_before": round(load, 1),
@@ -153,7 +175,9 @@ def main(arguments: list[str] | None = None) -> int:
         }
         text = as_markdown(__doc__ or "", about, result)
         if options.out:
-            write_report(options.out, text, {"about": about} | {key: value for key, value in result.items() if key != "pictures"})
+            write_report(
+                options.out, text, {"about": about} | {key: value for key, value in result.items() if key != "pictures"}
+            )
     except (BundleError, EngineError, DataError, OSError) as error:
         print(f"benchmarks.resynth: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

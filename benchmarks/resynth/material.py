@@ -26,7 +26,8 @@ PLUCKED = ("piano", "guitar", "bass", "chromatic percussion")  # families
 
 @dataclass(frozen=True)
 class Note:
-    """sound : (samples,);  real, decoded : (frames, bins), amplitudes of the dry frames and of what the model decodes, as loud
+    """sound : (samples,);  real, decoded : (frames, bins), amplitudes of the dry frames and of what the model decodes,
+    as loud
 
     plucked : whether its family's notes begin with a stroke
     """
@@ -50,7 +51,9 @@ def held_out(data: Path | None, rate: int, count: int, seed: int) -> tuple[list[
         audio, own = soundfile.read(SHIPPED, dtype="float64")
         audio = soxr.resample(audio, own, rate) if own != rate else audio
         length = round(SHIPPED_SECONDS * rate)
-        shipped = [(f"note {k}", False, audio[k * length : (k + 1) * length]) for k in range(3, len(audio) // length, 4)]
+        shipped = [
+            (f"note {k}", False, audio[k * length : (k + 1) * length]) for k in range(3, len(audio) // length, 4)
+        ]
         return shipped[:count], "every fourth of the shipped calibration notes (held out from folding)"
     everything = read_dataset(data)
     if everything.sample_rate != rate:
@@ -58,7 +61,9 @@ def held_out(data: Path | None, rate: int, count: int, seed: int) -> tuple[list[
     test = everything.select(split="test")
     order = np.random.default_rng(seed).permutation(len(test))
     turns = {family: [row for row in order if test.family[row] == family] for family in sorted(set(test.family))}
-    rows = [rows[turn] for turn in range(max(map(len, turns.values()))) for rows in turns.values() if turn < len(rows)][:count]
+    rows = [rows[turn] for turn in range(max(map(len, turns.values()))) for rows in turns.values() if turn < len(rows)][
+        :count
+    ]
     store, samples = SoundStore(test), round(SECONDS * rate)
     names = [f"{test.instrument[row]} {test.pitch[row]:g}" for row in rows]
     return [
@@ -116,7 +121,9 @@ def griffin_lim(features: Features, amplitudes: np.ndarray, momentum: float) -> 
     """32 rounds over the whole note."""
     window, hop = features.window_samples, features.hop_samples
     spectrum = amplitudes.T * periodic_hann(window).sum() / 2
-    sound = librosa.griffinlim(spectrum, n_iter=32, hop_length=hop, n_fft=window, center=False, momentum=momentum, random_state=0)
+    sound = librosa.griffinlim(
+        spectrum, n_iter=32, hop_length=hop, n_fft=window, center=False, momentum=momentum, random_state=0
+    )
     return sound[window - hop :]
 
 

@@ -26,14 +26,20 @@ def distance(found: np.ndarray, wanted: np.ndarray) -> Distance:
     a, b = found[:count][keep], wanted[:count][keep]
     floor = FLOOR * b.max(1, keepdims=True)
     decibels = 20 * np.log10((a + floor) / (b + floor))
-    return Distance(float(np.linalg.norm(a - b) / np.linalg.norm(b)), float(np.sqrt(np.square(decibels).mean(1)).mean()))
+    return Distance(
+        float(np.linalg.norm(a - b) / np.linalg.norm(b)), float(np.sqrt(np.square(decibels).mean(1)).mean())
+    )
 
 
 def f0_hz(sound: np.ndarray, rate: int) -> float | None:
-    """By autocorrelation, corrected for the window (Boersma 1993): the first peak close to the highest one; None if there is no clear one."""
+    """By autocorrelation, corrected for the window (Boersma 1993): the first peak close to the highest one; None if
+    there is no clear one.
+    """
     samples = len(sound)
     window = np.hanning(samples)
-    correlation, own = (np.fft.irfft(np.abs(np.fft.rfft(x, 4 * samples)) ** 2)[: samples // 2] for x in (sound * window, window))
+    correlation, own = (
+        np.fft.irfft(np.abs(np.fft.rfft(x, 4 * samples)) ** 2)[: samples // 2] for x in (sound * window, window)
+    )
     curve = correlation / np.maximum(own, 1e-9 * own[0])
     peaks = [lag for lag in range(rate // 2000, rate // 35) if curve[lag - 1] < curve[lag] >= curve[lag + 1]]
     highest = max((curve[lag] for lag in peaks), default=0.0)

@@ -18,16 +18,33 @@ SHOWN_HZ = 6000
 
 def as_markdown(doc: str, about: dict[str, Any], result: dict[str, Any]) -> str:
     parts = ["# Resynth beside Griffin-Lim", doc.split("\n\n", 1)[1].strip().replace("\n", " ")]
-    machine = f"{about['machine']}, {about['processors']} processors, load {about['load_before']} before, {about['load_after']} after"
-    parts.append(f"{about['notes']} notes: {about['source']}. `{about['command']}`, {machine}; processor time of one thread.")
+    machine = (
+        f"{about['machine']}, {about['processors']} processors, load {about['load_before']} before, "
+        f"{about['load_after']} after"
+    )
+    parts.append(
+        f"{about['notes']} notes: {about['source']}. `{about['command']}`, {machine}; processor time of one thread."
+    )
     for kind in result["default"]:
-        rows = [[f"Griffin-Lim, 32 rounds, momentum {momentum}", *_cells(found), ""] for momentum, found in result["griffin_lim"][kind].items()]
-        rows += [[f"resynth, 6 ms, phase {row['phase']:g}", *_cells(row), f"{row['ms_per_hop']:.2f}"] for row in result["default"][kind]]
+        rows = [
+            [f"Griffin-Lim, 32 rounds, momentum {momentum}", *_cells(found), ""]
+            for momentum, found in result["griffin_lim"][kind].items()
+        ]
+        rows += [
+            [f"resynth, 6 ms, phase {row['phase']:g}", *_cells(row), f"{row['ms_per_hop']:.2f}"]
+            for row in result["default"][kind]
+        ]
         parts += [f"## From {kind} magnitudes", table(_header("way", "ms per hop"), rows), _verdict(kind, result)]
         rows = [_latency_row(row) for row in result["by_latency"][kind]]
-        parts += ["With rebuilt phases (0), by latency:", table(_header("asked, ms", "samples", "is, ms", "ms per hop"), rows)]
+        parts += [
+            "With rebuilt phases (0), by latency:",
+            table(_header("asked, ms", "samples", "is, ms", "ms per hop"), rows),
+        ]
     parts += ["## Pitch and attacks at 6 ms", table(*_kept_rows(result["kept"])), result["pictures"]]
-    parts.append(f"A hop lasts {about['hop_ms']:.1f} ms. *As good* is the share of notes at least as good as Griffin-Lim without momentum.")
+    parts.append(
+        f"A hop lasts {about['hop_ms']:.1f} ms. *As good* is the share of notes at least as good as Griffin-Lim "
+        "without momentum."
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -45,7 +62,13 @@ def _cells(found: dict[str, float]) -> list[str]:
 
 
 def _latency_row(row: dict[str, float]) -> list[str]:
-    return [f"{row['asked_ms']:g}", f"{row['latency_samples']}", f"{row['latency_ms']:.1f}", f"{row['ms_per_hop']:.2f}", *_cells(row)]
+    return [
+        f"{row['asked_ms']:g}",
+        f"{row['latency_samples']}",
+        f"{row['latency_ms']:.1f}",
+        f"{row['ms_per_hop']:.2f}",
+        *_cells(row),
+    ]
 
 
 def _verdict(kind: str, result: dict[str, Any]) -> str:
@@ -57,7 +80,9 @@ def _verdict(kind: str, result: dict[str, Any]) -> str:
         phases = [f"{row['phase']:g}" for row in result["default"][kind] if row[f"{key}_median"] <= limit]
         enough = [row["latency_ms"] for row in result["by_latency"][kind] if row[f"{key}_median"] <= limit]
         met = f"at 6 ms met with phase {', '.join(phases)}" if phases else "at 6 ms not met"
-        rebuilt = f"rebuilt phases meet it from {min(enough):.1f} ms" if enough else "rebuilt phases meet it at no latency"
+        rebuilt = (
+            f"rebuilt phases meet it from {min(enough):.1f} ms" if enough else "rebuilt phases meet it at no latency"
+        )
         sentences.append(f"{name[0].upper() + name[1:]} (median) at most {form.format(limit)}: {met}; {rebuilt}.")
     return " ".join(sentences)
 
@@ -73,11 +98,16 @@ def _kept_rows(kept: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         "rise_ms_median": ("rise 10 … 90 %, ms, median", "{:.1f}"),
         "dry_rise_ms_median": ("the same, dry", "{:.1f}"),
     }
-    rows = [[way, *(form.format(found[key]) if key in found else "" for key, (_, form) in names.items())] for way, found in kept.items()]
+    rows = [
+        [way, *(form.format(found[key]) if key in found else "" for key, (_, form) in names.items())]
+        for way, found in kept.items()
+    ]
     return ["", *(name for name, _ in names.values())], rows
 
 
-def pictures(features: Features, notes: list[Note], heard: dict[str, list[np.ndarray]], result: dict[str, Any], out: Path) -> str:
+def pictures(
+    features: Features, notes: list[Note], heard: dict[str, list[np.ndarray]], result: dict[str, Any], out: Path
+) -> str:
     """Spectrograms of one note, and quality against latency."""
     chosen = next((k for k, note in enumerate(notes) if note.plucked), 0)
     figure = picture((13, 7))
@@ -92,15 +122,32 @@ def pictures(features: Features, notes: list[Note], heard: dict[str, list[np.nda
             axes = figure.add_subplot(2, 3, 3 * row + column + 1)
             bins = round(SHOWN_HZ * features.window_samples / features.sample_rate)
             decibels = 20 * np.log10(amplitudes[:120, :bins].T / wanted.max() + 1e-4)
-            axes.imshow(decibels, origin="lower", aspect="auto", vmin=-80, vmax=0, extent=(0, 120 * features.hop_seconds, 0, SHOWN_HZ / 1000))
+            axes.imshow(
+                decibels,
+                origin="lower",
+                aspect="auto",
+                vmin=-80,
+                vmax=0,
+                extent=(0, 120 * features.hop_seconds, 0, SHOWN_HZ / 1000),
+            )
             axes.set(title=f"{title}\n{notes[chosen].name}" if column == 0 else title, xlabel="s", ylabel="kHz")
     text = save_picture(figure, out, "spectrograms", "One note's magnitudes and what becomes of them")
     figure = picture((10, 4))
     for place, (key, name, _) in enumerate(MEASURES):
         axes = figure.add_subplot(1, 2, place + 1)
         for kind, rows in result["by_latency"].items():
-            (line,) = axes.plot([row["latency_ms"] for row in rows], [row[f"{key}_median"] for row in rows], "o-", label=f"{kind}, phase 0")
-            axes.axhline(result["griffin_lim"][kind]["0.0"][f"{key}_median"], linestyle="--", color=line.get_color(), label=f"{kind}, Griffin-Lim")
+            (line,) = axes.plot(
+                [row["latency_ms"] for row in rows],
+                [row[f"{key}_median"] for row in rows],
+                "o-",
+                label=f"{kind}, phase 0",
+            )
+            axes.axhline(
+                result["griffin_lim"][kind]["0.0"][f"{key}_median"],
+                linestyle="--",
+                color=line.get_color(),
+                label=f"{kind}, Griffin-Lim",
+            )
         axes.set(xlabel="latency, ms", ylabel=name, ylim=(0, None))
         axes.legend()
     return text + "\n" + save_picture(figure, out, "quality-by-latency", "Quality against latency")

@@ -1,8 +1,8 @@
 """python -m benchmarks.soak --minutes 10: does it play on, as late as never, in the memory it started with?
 
-Plays through a JACK server with the other core busy, beside a stream that only copies, and meanwhile, on that other core, a million hops through
-a session. Writes report.md, report.json and pictures, and ends with code 1 if a promise is not kept. Ctrl-C ends it and everything it started;
-nothing is written then.
+Plays through a JACK server with the other core busy, beside a stream that only copies, and meanwhile, on that other
+core, a million hops through a session. Writes report.md, report.json and pictures, and ends with code 1 if a promise is
+not kept. Ctrl-C ends it and everything it started; nothing is written then.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=number(0, 10000), help=f"through JACK, 0 = not at all; default: {MINUTES:g}")
     parser.add_argument("--hops", type=number(0, 10**9, int), help=f"faster than real time, 0 = none; default: {HOPS}")
     parser.add_argument("--out", type=Path, help=f"report; default: {REPORT}, with --quick {QUICK_REPORT}")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_MINUTES:g} minutes, {QUICK_HOPS} hops: to see whether it works")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_MINUTES:g} minutes, {QUICK_HOPS} hops: to see whether it works"
+    )
     options = parser.parse_args(arguments)
     minutes = options.minutes if options.minutes is not None else (QUICK_MINUTES if options.quick else MINUTES)
     hops = options.hops if options.hops is not None else (QUICK_HOPS if options.quick else HOPS)
@@ -114,11 +116,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _about(bundle: Bundle, minutes: float, hops: int, started: float, load: float) -> dict[str, Any]:
-    from benchmarks.streaming.report import machine  # late, since it loads torch, which has no business here while something is measured
+    from benchmarks.streaming.report import (
+        machine,
+    )  # late, since it loads torch, which has no business here while something is measured
 
     skipped = [what for what, measured in (("through JACK", minutes), ("faster than real time", hops)) if not measured]
-    about = machine() | {"minutes": minutes, "hops": hops, "skipped": " and ".join(skipped), "stress": STRESS, "bundle": bundle.path.name}
-    about |= {"hop_ms": 1000 * bundle.manifest.features.hop_seconds, "load_before": round(load, 1), "load_after": round(os.getloadavg()[0], 1)}
+    about = machine() | {
+        "minutes": minutes,
+        "hops": hops,
+        "skipped": " and ".join(skipped),
+        "stress": STRESS,
+        "bundle": bundle.path.name,
+    }
+    about |= {
+        "hop_ms": 1000 * bundle.manifest.features.hop_seconds,
+        "load_before": round(load, 1),
+        "load_after": round(os.getloadavg()[0], 1),
+    }
     return about | {"seconds": round(time.monotonic() - started)}
 
 

@@ -1,7 +1,8 @@
-"""python -m benchmarks.soak.hops --hops N --json FILE: a session that plays much longer than any concert, faster than real time.
+"""python -m benchmarks.soak.hops --hops N --json FILE: a session that plays much longer than any concert, faster than
+real time.
 
-Knobs of all kinds are turned meanwhile, both ways out are played. What is asked: does its memory stay as it is, do its Python objects stay as
-many, and does the same sound give the same bits after a reset as on the first day?
+Knobs of all kinds are turned meanwhile, both ways out are played. What is asked: does its memory stay as it is, do its
+Python objects stay as many, and does the same sound give the same bits after a reset as on the first day?
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from realtime.knobs.targets import KnobBank
 from realtime.session import Session
 
 PHRASE = Path(__file__).parents[1] / "demo/phrase.flac"
-EDITED = {"preset": 41.0, "timbre[0]": 1.0, "resynth": 0.5, "phase": 0.5}  # while the bits are compared: both ways out are heard
+EDITED = {
+    "preset": 41.0,
+    "timbre[0]": 1.0,
+    "resynth": 0.5,
+    "phase": 0.5,
+}  # while the bits are compared: both ways out are heard
 WARM_UP = 0.1  # of the hops: what grows in it does not count
 SAMPLES = 400  # looks at the memory, evenly
 TURN_SECONDS = 1.0  # on average, between two moves of the knobs
@@ -41,7 +47,8 @@ class Endless:
 
     hops, seconds, sound_seconds : hops made, time they took, sound they were
     at_hop : the hop of each look at: private memory, KiB; Python's allocated blocks
-    traced_hops, traced_kib, grown : the last hops, every allocation traced: memory gained, and the lines that hold more in the end
+    traced_hops, traced_kib, grown : the last hops, every allocation traced: memory gained, and the lines that hold more
+        in the end
     digests : of the output of the same sound: first, after everything and a reset, and of a new session
     block_us : time of a block: median, 99 %, 99.9 %, longest
     """
@@ -102,7 +109,9 @@ class Player:
         self._turner = KnobTurner(self.bank, seed=0)
         self._turn_every = max(1, round(TURN_SECONDS * self.rate / block))
         self._played, self._position = 0, 0
-        self.block_seconds = np.full(2**20, np.nan)  # the latest; written whole at once, or its pages would look like a growing session
+        self.block_seconds = np.full(
+            2**20, np.nan
+        )  # the latest; written whole at once, or its pages would look like a growing session
 
     @property
     def hops(self) -> int:
@@ -175,12 +184,17 @@ def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: fl
         grown=grown[1],
         digests=(first, again, new),
         failed_hops=int(player.session.meters["failed_hops"]),
-        block_us={name: float(np.percentile(times, q)) for name, q in (("median", 50), ("p99", 99), ("p99.9", 99.9), ("max", 100))},
+        block_us={
+            name: float(np.percentile(times, q))
+            for name, q in (("median", 50), ("p99", 99), ("p99.9", 99.9), ("max", 100))
+        },
     )
 
 
 def _traced(player: Player, hops: int) -> tuple[float, list[str]]:
-    """The last hops with every allocation traced, which is slow: KiB gained, and the lines of the program that hold more than before."""
+    """The last hops with every allocation traced, which is slow: KiB gained, and the lines of the program that hold
+    more than before.
+    """
     tracemalloc.start(1)
     player.play(player.hops + (hops - player.hops) // 4)
     gc.collect()
@@ -191,17 +205,22 @@ def _traced(player: Player, hops: int) -> tuple[float, list[str]]:
     differences = [line for line in _snapshot().compare_to(snapshot, "lineno") if line.size_diff > 1024]
     tracemalloc.stop()
     return gained, [
-        f"{Path(line.traceback[0].filename).name}:{line.traceback[0].lineno} +{line.size_diff / 1024:.1f} KiB" for line in differences[:LINES]
+        f"{Path(line.traceback[0].filename).name}:{line.traceback[0].lineno} +{line.size_diff / 1024:.1f} KiB"
+        for line in differences[:LINES]
     ]
 
 
 def _snapshot() -> tracemalloc.Snapshot:
     """Without what the measuring itself keeps."""
-    return tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(inclusive=False, filename_pattern=name) for name in MEASURING])
+    return tracemalloc.take_snapshot().filter_traces(
+        [tracemalloc.Filter(inclusive=False, filename_pattern=name) for name in MEASURING]
+    )
 
 
 class Looks:
-    """Looks at the memory, which take none themselves.  seen : (3, looks), hop, private KiB, Python's allocated blocks"""
+    """Looks at the memory, which take none themselves.  seen : (3, looks), hop, private KiB, Python's allocated
+    blocks
+    """
 
     def __init__(self) -> None:
         self.seen = np.zeros((3, 2 * SAMPLES + 2), np.int64)
@@ -223,7 +242,9 @@ def material(rate: int) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak.hops", description=(__doc__ or "").partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak.hops", description=(__doc__ or "").partition("\n\n")[0]
+    )
     parser.add_argument("--hops", type=int, required=True)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--bundle", type=Path)

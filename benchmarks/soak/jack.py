@@ -1,4 +1,6 @@
-"""Minutes on a JACK server at 128 samples with the other core at work: Neiro with its knobs being turned, beside a stream that only copies."""
+"""Minutes on a JACK server at 128 samples with the other core at work: Neiro with its knobs being turned, beside a
+stream that only copies.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Performed:
     seconds: list[float] = field(default_factory=list)
     control_kib: list[int] = field(default_factory=list)
     audio_kib: list[int] = field(default_factory=list)
-    late: list[tuple[int, int, int, int]] = field(default_factory=list)  # xruns and late blocks, Neiro's and the copying stream's
+    late: list[tuple[int, int, int, int]] = field(
+        default_factory=list
+    )  # xruns and late blocks, Neiro's and the copying stream's
     hop_ms: list[int] = field(default_factory=lambda: [0] * (len(HOP_MS_EDGES) - 1))
 
 
@@ -65,7 +69,9 @@ class Copying:
         assert self._process.stdout is not None
         if self._process.stdout.readline().strip() != "ready":
             self.close()
-            raise RigError(f"the stream that only copies did not start: {self._errors.read_text().strip().rpartition(chr(10))[2]}")
+            raise RigError(
+                f"the stream that only copies did not start: {self._errors.read_text().strip().rpartition(chr(10))[2]}"
+            )
 
     def __enter__(self) -> Copying:
         return self
@@ -120,7 +126,9 @@ def perform(bundle: Bundle, seconds: float, say: Any) -> Performed:
         time.sleep(alone)
         found.alone = _since(before, copying.counts()) | {"seconds": alone}
         say(f"a stream that only copies, alone: {found.alone['xruns']} xruns in {alone:.0f} s")
-        with Performance(Path(place), "--bundle", str(bundle.path.resolve()), "--seconds", str(2 * seconds + 600)) as performance:
+        with Performance(
+            Path(place), "--bundle", str(bundle.path.resolve()), "--seconds", str(2 * seconds + 600)
+        ) as performance:
             performance.wait_for("MIDI input: keys")
             performance.wait_for("playing ")
             _watch(found, bundle, performance, copying, keys, seconds)
@@ -128,7 +136,9 @@ def perform(bundle: Bundle, seconds: float, say: Any) -> Performed:
     return found
 
 
-def _watch(found: Performed, bundle: Bundle, performance: Performance, copying: Copying, keys: Clients, seconds: float) -> None:
+def _watch(
+    found: Performed, bundle: Bundle, performance: Performance, copying: Copying, keys: Clients, seconds: float
+) -> None:
     """Turn knobs, look now and then."""
     peek, audio = Peek(performance.process.pid, bundle.manifest), performance.audio_process
     time.sleep(1.0)  # starting is not playing
@@ -161,4 +171,7 @@ def _turn(keys: Clients, rng: np.random.Generator) -> None:
 
 def _since(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """What was counted in between; what is no count stays."""
-    return {name: value - before[name] if isinstance(value, int) and not isinstance(value, bool) else value for name, value in after.items()}
+    return {
+        name: value - before[name] if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in after.items()
+    }

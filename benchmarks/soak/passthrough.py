@@ -1,4 +1,5 @@
-"""python -m benchmarks.soak.passthrough MIC SPEAKER: what a stream costs that only copies. PortAudio with a Python callback, as Neiro has one.
+"""python -m benchmarks.soak.passthrough MIC SPEAKER: what a stream costs that only copies. PortAudio with a Python
+callback, as Neiro has one.
 
 Writes its counts as a JSON line whenever it reads a line; ends with its standard input.
 """
@@ -46,7 +47,13 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     stream = sounddevice.Stream(
-        device=(names[source], names[sink]), samplerate=rate, blocksize=0, channels=1, dtype="float32", latency="low", callback=callback
+        device=(names[source], names[sink]),
+        samplerate=rate,
+        blocksize=0,
+        channels=1,
+        dtype="float32",
+        latency="low",
+        callback=callback,
     )
     with stream:
         print("ready", flush=True)

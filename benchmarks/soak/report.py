@@ -23,9 +23,9 @@ WARM_SHARE = 0.2  # of the performance; of the hops `soak_hops.WARM_UP`
 
 INTRODUCTION = """# Endurance
 
-Neiro on a JACK server at {period} samples, its knobs turned by MIDI all the time and the other core at work, beside a stream in another Python
-process that only copies; and a session alone, played much longer than any concert, faster than real time. Reproduce it with
-`python -m benchmarks.soak --minutes {minutes:g} --hops {hops}`.
+Neiro on a JACK server at {period} samples, its knobs turned by MIDI all the time and the other core at work, beside a
+stream in another Python process that only copies; and a session alone, played much longer than any concert, faster than
+real time. Reproduce it with `python -m benchmarks.soak --minutes {minutes:g} --hops {hops}`.
 """
 
 
@@ -49,10 +49,13 @@ def _of_performance(found: Performed) -> list[Promise]:
     return [
         Promise(sentence, fine),
         Promise(
-            f"Nothing failed: {ours['failed_hops']} failed hops, {ours['callback_errors']} errors, {found.account['restarts']} restarts", not failed
+            f"Nothing failed: {ours['failed_hops']} failed hops, {ours['callback_errors']} errors, "
+            f"{found.account['restarts']} restarts",
+            not failed,
         ),
         Promise(
-            f"Memory is flat: control process {control:+.0f} KiB, audio process {audio:+.0f} KiB after warm-up", max(control, audio) <= GROWTH_KIB
+            f"Memory is flat: control process {control:+.0f} KiB, audio process {audio:+.0f} KiB after warm-up",
+            max(control, audio) <= GROWTH_KIB,
         ),
     ]
 
@@ -63,8 +66,13 @@ def _of_hops(found: Endless) -> list[Promise]:
     return [
         Promise(f"Memory is flat over {found.hops:,} hops: {memory:+.0f} KiB after warm-up", memory <= GROWTH_KIB),
         Promise(f"Python's objects stay as many: {blocks:+.0f} blocks after warm-up", blocks <= BLOCKS_GROWTH),
-        Promise(f"The last {found.traced_hops:,} hops, every allocation traced, kept {found.traced_kib:+.1f} KiB", found.traced_kib <= TRACED_KIB),
-        Promise(f"The same bits for the same sound after {found.hops:,} hops and a reset, and from a new session", same),
+        Promise(
+            f"The last {found.traced_hops:,} hops, every allocation traced, kept {found.traced_kib:+.1f} KiB",
+            found.traced_kib <= TRACED_KIB,
+        ),
+        Promise(
+            f"The same bits for the same sound after {found.hops:,} hops and a reset, and from a new session", same
+        ),
         Promise(f"No hop failed: {found.failed_hops}", not found.failed_hops),
     ]
 
@@ -74,13 +82,22 @@ def write(out: Path, performed: Performed | None, endless: Endless | None, about
     out.mkdir(parents=True, exist_ok=True)
     parts = [INTRODUCTION.format(period=PERIOD, **about), _verdicts(performed, endless, about)]
     if performed:
-        parts += [_counts(performed), save_picture(_course(performed), out, "course", "memory and late blocks over time")]
+        parts += [
+            _counts(performed),
+            save_picture(_course(performed), out, "course", "memory and late blocks over time"),
+        ]
         parts += [save_picture(_hop_times(performed, about["hop_ms"]), out, "hop-times", "time of a hop")]
     if endless:
         parts += [_endless(endless), save_picture(_memory(endless), out, "endless", "memory over a million hops")]
     text = "\n".join([*parts, _about(about)])
-    content: dict[str, Any] = {"promises": [asdict(promise) for promise in promises(performed, endless)], "environment": about}
-    content |= {"performance": asdict(performed) if performed else None, "endless": asdict(endless) if endless else None}
+    content: dict[str, Any] = {
+        "promises": [asdict(promise) for promise in promises(performed, endless)],
+        "environment": about,
+    }
+    content |= {
+        "performance": asdict(performed) if performed else None,
+        "endless": asdict(endless) if endless else None,
+    }
     write_report(out, text, content)
     return text
 
@@ -98,42 +115,86 @@ def _counts(found: Performed) -> str:
     rows = [
         ["copies, before Neiro started", f"{found.alone['seconds']:.0f}", *_copy_cells(found.alone)],
         ["copies, beside Neiro", f"{minutes:.0f}", *_copy_cells(copy)],
-        ["Neiro", f"{minutes:.0f}", "–", *(str(ours[name]) for name in ("xruns", "late_blocks", "late_hops", "bypassed_hops")), "–"],
+        [
+            "Neiro",
+            f"{minutes:.0f}",
+            "–",
+            *(str(ours[name]) for name in ("xruns", "late_blocks", "late_hops", "bypassed_hops")),
+            "–",
+        ],
     ]
     account = found.account
     told = (
-        f"{found.messages} MIDI messages were sent, {account.get('midi_messages', '?')} moved a knob. A hop took {account['hop_ms_median']:.2f} ms "
+        f"{found.messages} MIDI messages were sent, {account.get('midi_messages', '?')} moved a knob. A hop took "
+        f"{account['hop_ms_median']:.2f} ms "
     )
     told += f"(median), {account['hop_ms_p99']:.2f} ms (99 %), {account['hop_ms_max']:.1f} ms at most; "
-    told += f"inference {'beside' if account.get('worker') else 'on'} the audio thread. An xrun is what the driver flags: the server flags it to all "
+    told += (
+        f"inference {'beside' if account.get('worker') else 'on'} the audio thread. An xrun is what the driver flags: "
+        "the server flags it to all "
+    )
     told += "its clients, whoever was late. A late block took longer to make than it lasts."
     return f"## Through JACK\n\n{told}\n\n{table(header, rows)}"
 
 
 def _copy_cells(counts: dict[str, Any]) -> list[str]:
-    return [str(counts["blocks"]), str(counts["xruns"]), str(counts["late_blocks"]), "–", "–", f"{1000 * counts['longest']:.2f}"]
+    return [
+        str(counts["blocks"]),
+        str(counts["xruns"]),
+        str(counts["late_blocks"]),
+        "–",
+        "–",
+        f"{1000 * counts['longest']:.2f}",
+    ]
 
 
 def _endless(found: Endless) -> str:
     rows = [
         ["hops", f"{found.hops:,}"],
         ["sound", f"{found.sound_seconds / 60:.0f} min"],
-        ["time", f"{found.seconds / 60:.1f} min, {found.sound_seconds / found.seconds:.1f} × real time on a shared core"],
-        [f"a block of {found.block}", ", ".join(f"{name} {value / 1000:.2f} ms" for name, value in found.block_us.items())],
-        ["private memory", f"{found.private_kib[found.warm] / 1024:.1f} MiB after warm-up, {found.private_kib[-1] / 1024:.1f} MiB at the end"],
-        ["Python's blocks", f"{found.allocated_blocks[found.warm]:,} after warm-up, {found.allocated_blocks[-1]:,} at the end"],
+        [
+            "time",
+            f"{found.seconds / 60:.1f} min, {found.sound_seconds / found.seconds:.1f} × real time on a shared core",
+        ],
+        [
+            f"a block of {found.block}",
+            ", ".join(f"{name} {value / 1000:.2f} ms" for name, value in found.block_us.items()),
+        ],
+        [
+            "private memory",
+            f"{found.private_kib[found.warm] / 1024:.1f} MiB after warm-up, {found.private_kib[-1] / 1024:.1f} MiB at "
+            "the end",
+        ],
+        [
+            "Python's blocks",
+            f"{found.allocated_blocks[found.warm]:,} after warm-up, {found.allocated_blocks[-1]:,} at the end",
+        ],
         ["lines that hold more, traced", "; ".join(found.grown) or "none above 1 KiB"],
-        ["SHA-256 of 10 s, edited", f"{found.digests[0][:16]}…, after a reset {found.digests[1][:16]}…, new {found.digests[2][:16]}…"],
+        [
+            "SHA-256 of 10 s, edited",
+            f"{found.digests[0][:16]}…, after a reset {found.digests[1][:16]}…, new {found.digests[2][:16]}…",
+        ],
     ]
-    told = "The demo's cello, noise and silence in turns, through the shipped session in this process; the knobs move once a second, a quarter of "
+    told = (
+        "The demo's cello, noise and silence in turns, through the shipped session in this process; the knobs move "
+        "once a second, a quarter of "
+    )
     told += "the time all stand at rest, half of the moves play resynth or a mixture of both ways out."
     return f"## Faster than real time\n\n{told}\n\n{table(['', ''], rows)}"
 
 
 def _about(about: dict[str, Any]) -> str:
-    text = f"{about['cpu']}, {about['processors']} cores; load average {about['load_before']} before, {about['load_after']} after; "
+    text = (
+        f"{about['cpu']}, {about['processors']} cores; load average {about['load_before']} before, "
+        f"{about['load_after']} after; "
+    )
     text += f"{about['seconds']} s. Stress: {about['stress']}. Bundle {about['bundle']}. "
-    return "## Machine\n\n" + text + ", ".join(f"{name} {about[name]}" for name in ("python", "numpy", "onnxruntime", "system")) + ".\n"
+    return (
+        "## Machine\n\n"
+        + text
+        + ", ".join(f"{name} {about[name]}" for name in ("python", "numpy", "onnxruntime", "system"))
+        + ".\n"
+    )
 
 
 def _course(found: Performed) -> Picture:

@@ -1,8 +1,9 @@
-"""python -m benchmarks.streaming: what every way of streaming a model costs, against the original that hears whole sounds.
+"""python -m benchmarks.streaming: what every way of streaming a model costs, against the original that hears whole
+sounds.
 
-Renders public sounds and trains the small models if they are not there, makes every fallback, measures quality and speed, and writes report.md,
-report.json and a figure. What was finished before is kept: a run that was stopped goes on with the measurement, and within a distillation with the
-minute, that is missing.
+Renders public sounds and trains the small models if they are not there, makes every fallback, measures quality and
+speed, and writes report.md, report.json and a figure. What was finished before is kept: a run that was stopped goes on
+with the measurement, and within a distillation with the minute, that is missing.
 """
 
 from __future__ import annotations
@@ -45,13 +46,22 @@ def measure(subject: Subject, effort: Effort, work: Path, *, cuda: bool) -> dict
     """Everything about one model, as the report has it.  work : where measurements and distillations are kept"""
     kept, forms = Kept(work / subject.name), Forms(subject, effort, work / subject.name)
     quality, chosen, checkpoint = Quality(forms), ways(subject), subject.checkpoint
-    about = {"checkpoint": file_sha256(subject.source) if subject.source else "random", "machine": streaming_report.machine()}
+    about = {
+        "checkpoint": file_sha256(subject.source) if subject.source else "random",
+        "machine": streaming_report.machine(),
+    }
     found: dict[str, Any] = {"quality": {}}
     for way in chosen if subject.source else ():
         asked = {"wanted": asdict(way.wanted) if way.wanted else None}
         with _told(f"{subject.title}, {way.name}: quality"):
-            found["quality"][way.name] = kept(f"quality-{way.key}", about | dict(depends_on(effort)) | asked, partial(quality, way))
-    minutes = {"minutes": [subject.distil_minutes, subject.lookahead_minutes], "sounds": [effort.calibration, effort.lessons], "hops": effort.hops}
+            found["quality"][way.name] = kept(
+                f"quality-{way.key}", about | dict(depends_on(effort)) | asked, partial(quality, way)
+            )
+    minutes = {
+        "minutes": [subject.distil_minutes, subject.lookahead_minutes],
+        "sounds": [effort.calibration, effort.lessons],
+        "hops": effort.hops,
+    }
     with _told(f"{subject.title}: speed of every form"):
         found["speed"] = kept("speed", about | minutes, lambda: form_times(forms, list(chosen)))
     with _told(f"{subject.title}: precisions and backends"):
@@ -61,7 +71,13 @@ def measure(subject: Subject, effort: Effort, work: Path, *, cuda: bool) -> dict
     lookahead = {way.name: way.wanted.lookahead if way.wanted else 0 for way in chosen}
     window_ms = 1000 * checkpoint.features.window_samples / checkpoint.features.sample_rate
     words = system_of(checkpoint.model).describe(checkpoint.model)
-    told = {"title": subject.title, "words": words, "hop_ms": subject.hop_ms, "window_ms": window_ms, "lookahead": lookahead}
+    told = {
+        "title": subject.title,
+        "words": words,
+        "hop_ms": subject.hop_ms,
+        "window_ms": window_ms,
+        "lookahead": lookahead,
+    }
     return found | told | {"held_out_instruments": "held_out_instruments" in checkpoint.selection}
 
 
@@ -85,16 +101,41 @@ def run(subjects: list[Subject], effort: Effort, work: Path, out: Path, *, cuda:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=(__doc__ or "").partition("\n\n")[2])
-    parser.add_argument("--work", type=Path, default=Path("build/streaming"), help="sounds, models and measurements; default: %(default)s")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.streaming", description=(__doc__ or "").partition("\n\n")[2]
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("build/streaming"),
+        help="sounds, models and measurements; default: %(default)s",
+    )
     parser.add_argument("--out", type=Path, help=f"report; default: {REPORT}, with --quick {QUICK_REPORT}")
-    parser.add_argument("--quick", action="store_true", help="few sounds, few hops, hardly any distillation: to see whether it works")
-    parser.add_argument("--distil-minutes", type=number(0.01, 10000), help=f"of S1's and S2's student, S3's takes half; default: {DISTIL_MINUTES:g}")
+    parser.add_argument(
+        "--quick", action="store_true", help="few sounds, few hops, hardly any distillation: to see whether it works"
+    )
+    parser.add_argument(
+        "--distil-minutes",
+        type=number(0.01, 10000),
+        help=f"of S1's and S2's student, S3's takes half; default: {DISTIL_MINUTES:g}",
+    )
     parser.add_argument("--only", default=",".join(NAMES), help="some of these; default: %(default)s")
     parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu", help="cuda: measures a GPU, too")
-    parser.add_argument("--soundfont", type=Path, help="default: FluidR3 GM if installed, else the small one inside pretty_midi")
-    parser.add_argument("--threads", type=number(1, 1024, int), default=1, help="of torch while it hears and distils; speed is that of one core")
-    parser.add_argument("--jobs", type=number(1, 64, int), default=min(2, os.cpu_count() or 1), help="models trained at a time; default: %(default)s")
+    parser.add_argument(
+        "--soundfont", type=Path, help="default: FluidR3 GM if installed, else the small one inside pretty_midi"
+    )
+    parser.add_argument(
+        "--threads",
+        type=number(1, 1024, int),
+        default=1,
+        help="of torch while it hears and distils; speed is that of one core",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=number(1, 64, int),
+        default=min(2, os.cpu_count() or 1),
+        help="models trained at a time; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
     names = tuple(options.only.split(","))
     unknown = [name for name in names if name not in NAMES]

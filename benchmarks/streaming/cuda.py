@@ -1,4 +1,6 @@
-"""A hop in ONNX Runtime on a GPU: buffers bound on the device (IOBinding), both graphs replayed as CUDA graphs, copies to and fro counted."""
+"""A hop in ONNX Runtime on a GPU: buffers bound on the device (IOBinding), both graphs replayed as CUDA graphs, copies
+to and fro counted.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,17 @@ CHECKED_HOPS = 200
 def check_cuda() -> None:
     """Raises EngineError where this ONNX Runtime has no CUDA."""
     if PROVIDERS["cuda"] not in ort.get_available_providers():
-        raise EngineError("--provider cuda: this ONNX Runtime has no CUDA; install neiro[gpu] in place of neiro[cpu], or leave the option out")
+        raise EngineError(
+            "--provider cuda: this ONNX Runtime has no CUDA; install neiro[gpu] in place of neiro[cpu], or leave the "
+            "option out"
+        )
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # finds the CUDA libraries that pip installed
 
 
 class DeviceGraph:
-    """One streaming graph whose states never leave the device. On a GPU there is a CUDA graph for each of the two banks of states.
+    """One streaming graph whose states never leave the device. On a GPU there is a CUDA graph for each of the two banks
+    of states.
 
     device : "cuda", or "cpu", which answers the same
     """
@@ -44,7 +50,10 @@ class DeviceGraph:
         providers: list[Any] = [(provider, exact) if device == "cuda" else provider]
         self.session = ort.InferenceSession(str(bundle.graph_path(name)), options, providers=providers)
         if self.session.get_providers()[0] != provider:
-            raise EngineError("CUDA was asked for, but ONNX Runtime fell back to the CPU; check the NVIDIA driver, or leave --provider out")
+            raise EngineError(
+                "CUDA was asked for, but ONNX Runtime fell back to the CPU; check the NVIDIA driver, or leave "
+                "--provider out"
+            )
         ports = bundle.manifest.graphs[name]
         self.inputs = {port.name: _on_device(port.shape, device) for port in ports.inputs}
         self.outputs = {port.name: _on_device(port.shape, device) for port in ports.outputs}
@@ -93,7 +102,12 @@ def cuda_times(forms: Forms, way: Way) -> dict[str, Any]:
     model = forms(way).model
     envelope, fine, rate = spectra.envelope[0].numpy(), spectra.fine[0].numpy(), np.array([subject.rate], np.float32)
     with tempfile.TemporaryDirectory() as place:
-        bundle = written(Path(place) / "fp32", streaming_graphs(system_of(subject.checkpoint.model), model), model, subject.checkpoint.features)
+        bundle = written(
+            Path(place) / "fp32",
+            streaming_graphs(system_of(subject.checkpoint.model), model),
+            model,
+            subject.checkpoint.features,
+        )
         encoder, decoder = (DeviceGraph(bundle, f"streaming/{name}") for name in ("encoder", "decoder"))
 
         def answer(hop: int) -> np.ndarray:
@@ -101,9 +115,14 @@ def cuda_times(forms: Forms, way: Way) -> dict[str, Any]:
             return decoder(**{name: np.repeat(value, DECODER_ROWS, 0) for name, value in z.items()})["log_amplitude"]
 
         found = np.stack([answer(hop)[0] for hop in range(min(CHECKED_HOPS, len(envelope)))])
-        difference = float(np.abs(found - run_streaming(bundle.path, spectra, subject.rate).log_amplitude[: len(found)]).max())
+        difference = float(
+            np.abs(found - run_streaming(bundle.path, spectra, subject.rate).log_amplitude[: len(found)]).max()
+        )
         limit = TOLERANCES["fp32"]
         if not difference <= limit:
-            raise EngineError(f"{subject.name}: CUDA differs from the CPU by {difference:.1e} (limit {limit:.0e}); its times say nothing")
+            raise EngineError(
+                f"{subject.name}: CUDA differs from the CPU by {difference:.1e} (limit {limit:.0e}); its times say "
+                "nothing"
+            )
         times = take_turns({"cuda": answer}, forms.effort.hops)["cuda"]
     return summary(times, subject.hop_ms) | {"way": way.name, "provider": PROVIDERS["cuda"], "difference": difference}

@@ -52,7 +52,9 @@ class Forms:
     def held_out(self) -> Spectra:
         """Held-out sounds in a row, as the runtime frames them, (1, frames, bins)."""
         features = self.subject.checkpoint.features
-        return live_features(features)(self.calibration.held_out.reshape(1, -1)[:, : round(HELD_OUT_SECONDS * features.sample_rate)])
+        return live_features(features)(
+            self.calibration.held_out.reshape(1, -1)[:, : round(HELD_OUT_SECONDS * features.sample_rate)]
+        )
 
     def __call__(self, way: Way) -> Made:
         if way.name not in self._made:
@@ -69,7 +71,9 @@ class Forms:
             sounds = self.lessons
             assert self.subject.source is not None
             self._work.mkdir(parents=True, exist_ok=True)
-            course = course_of(self.subject.source, way.wanted, sounds, self._work / f"{way.key}-{way.wanted.distil_minutes:g}.state")
+            course = course_of(
+                self.subject.source, way.wanted, sounds, self._work / f"{way.key}-{way.wanted.distil_minutes:g}.state"
+            )
             course = replace(course, of=json.dumps([course.of, code(MADE_BY)]))
         started = time.monotonic()
         with torch.enable_grad():

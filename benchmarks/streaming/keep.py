@@ -44,7 +44,8 @@ class Kept:
 
         depends : beside the code that makes and measures, which counts always
         """
-        path, wanted = self.folder / f"{name}.json", json.loads(json.dumps(depends | {"code": code(MADE_BY + MEASURED_BY)}))
+        path = self.folder / f"{name}.json"
+        wanted = json.loads(json.dumps(depends | {"code": code(MADE_BY + MEASURED_BY)}))
         if path.is_file():
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["depends"] == wanted:

@@ -20,7 +20,9 @@ SMALLEST_POINTS = 0.1  # where a change of nothing is drawn
 
 
 def quality_against_cost(subjects: dict[str, dict[str, Any]]) -> Picture:
-    """A column per system that has fallbacks: MSE above, the farthest k-NN figure below, over the median time of a hop."""
+    """A column per system that has fallbacks: MSE above, the farthest k-NN figure below, over the median time of a
+    hop.
+    """
     shown = [subject for subject in subjects.values() if ORIGINAL in subject["quality"]]
     figure = picture((4.4 * len(shown) + 0.6, 7.6))
     axes = figure.subplots(2, len(shown), squeeze=False, sharex="col", sharey="row")
@@ -29,7 +31,8 @@ def quality_against_cost(subjects: dict[str, dict[str, Any]]) -> Picture:
         above, below = axes[0][column], axes[1][column]
         original = subject["quality"][ORIGINAL]
         for way, quality in subject["quality"].items():
-            cost, found = subject["speed"]["forms"][way]["median"], verdict(quality.get("original_there", original), quality)
+            cost = subject["speed"]["forms"][way]["median"]
+            found = verdict(quality.get("original_there", original), quality)
             kind, lookahead = _kind(way)
             seen.append((kind, lookahead))
             style: dict[str, Any] = {"marker": MARKERS[lookahead], "edgecolors": COLOURS[kind], "linewidths": 1.5}
@@ -78,7 +81,10 @@ def _legend(figure: Picture, seen: list[tuple[str, int]]) -> None:
     colours = {words.get(kind, kind): colour for kind, colour in COLOURS.items() if kind in kinds}
     hollow = [words.get(kind, kind) for kind in HOLLOW]
     fill = {True: {"markerfacecolor": "none", "markersize": 9, "markeredgewidth": 1.5}, False: {"markersize": 6}}
-    handles = [Line2D([], [], color=colour, marker="o", linestyle="", label=label, **fill[label in hollow]) for label, colour in colours.items()]  # type: ignore[arg-type]
+    handles = [
+        Line2D([], [], color=colour, marker="o", linestyle="", label=label, **fill[label in hollow])  # type: ignore[arg-type]
+        for label, colour in colours.items()
+    ]
     handles += [
         Line2D(
             [],
@@ -91,6 +97,15 @@ def _legend(figure: Picture, seen: list[tuple[str, int]]) -> None:
         for frames, marker in MARKERS.items()
         if frames in lookaheads
     ]
-    handles.append(Line2D([], [], color="grey", linestyle="--", linewidth=0.8, label=f"{MSE_SHARE:.0%} on the MSE, {KNN_POINTS:g} points"))
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color="grey",
+            linestyle="--",
+            linewidth=0.8,
+            label=f"{MSE_SHARE:.0%} on the MSE, {KNN_POINTS:g} points",
+        )
+    )
     handles.append(Line2D([], [], color="grey", linestyle=":", linewidth=0.8, label="what a hop lasts"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)

@@ -1,4 +1,5 @@
-"""One hop of a model that streams, encoder to decoder, in ONNX Runtime and in torch: what `benchmarks.streaming` takes the time of.
+"""One hop of a model that streams, encoder to decoder, in ONNX Runtime and in torch: what `benchmarks.streaming` takes
+the time of.
 
 Every player hears the same frames and decodes two sets of latents at once, as the runtime does.
 """
@@ -25,7 +26,16 @@ from training.features import FeatureConfig, Spectra
 from training.models.latents import Latents, TimbreVAE
 
 Player = Callable[[int], object]  # plays the hop of this number; answers with the decoded spectra, (2, bins)
-FEATURES = ("sample_rate", "window_samples", "hop_samples", "log_floor", "cutoff_quefrency", "level_seconds", "silence_dbfs", "level")
+FEATURES = (
+    "sample_rate",
+    "window_samples",
+    "hop_samples",
+    "log_floor",
+    "cutoff_quefrency",
+    "level_seconds",
+    "silence_dbfs",
+    "level",
+)
 
 
 def written(folder: Path, pair: Pair, model: TimbreVAE, features: FeatureConfig) -> Bundle:
@@ -42,7 +52,9 @@ def quantized(fp32: Bundle, folder: Path, precision: Precision, feeds: dict[str,
     return Bundle(folder, fp32.manifest.model_copy(update={"precision": precision}))
 
 
-def _bundle(folder: Path, graphs: dict[str, Graph], model: TimbreVAE, features: FeatureConfig, precision: Precision) -> Bundle:
+def _bundle(
+    folder: Path, graphs: dict[str, Graph], model: TimbreVAE, features: FeatureConfig, precision: Precision
+) -> Bundle:
     manifest = Manifest(
         format_version=1,
         producer="benchmarks.streaming",
@@ -61,7 +73,9 @@ def _bundle(folder: Path, graphs: dict[str, Graph], model: TimbreVAE, features: 
 
 def weight_bytes(bundle: Bundle) -> int:
     """Of both streaming graphs' weights, scales included."""
-    graphs = (onnx.load(bundle.graph_path(name)).graph for name in bundle.manifest.graphs if name.startswith("streaming/"))
+    graphs = (
+        onnx.load(bundle.graph_path(name)).graph for name in bundle.manifest.graphs if name.startswith("streaming/")
+    )
     return sum(onnx.numpy_helper.to_array(weight).nbytes for graph in graphs for weight in graph.initializer)
 
 
@@ -112,7 +126,9 @@ def in_layers(model: TimbreVAE, spectra: Spectra, rate: float) -> Player:
     def play(hop: int) -> object:
         at = hop % frames
         with torch.inference_mode():
-            z, states[0] = model.stream_encode(spectra.envelope[:, at : at + 1], spectra.fine[:, at : at + 1], smallest, states[0])
+            z, states[0] = model.stream_encode(
+                spectra.envelope[:, at : at + 1], spectra.fine[:, at : at + 1], smallest, states[0]
+            )
             rows = Latents(**{name: value.repeat(DECODER_ROWS, 1, 1) for name, value in z.items()})
             decoded, states[1] = model.stream_decode(rows, states[1])
             return decoded[:, 0]

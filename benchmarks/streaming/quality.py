@@ -23,15 +23,22 @@ class Quality:
 
     def __init__(self, forms: Forms) -> None:
         self._forms, self._checkpoint, self._effort = forms, forms.subject.checkpoint, forms.effort
-        self._seconds = float(self._checkpoint.info.get("segment_seconds", 1.0))  # as long as the sounds of the training
+        self._seconds = float(
+            self._checkpoint.info.get("segment_seconds", 1.0)
+        )  # as long as the sounds of the training
 
     @cached_property
     def sounds(self) -> Sounds:
         if self._checkpoint.data is None:
-            raise DataError(f"the sounds of {self._forms.subject.name} are not there; give the folder that holds them as --work")
+            raise DataError(
+                f"the sounds of {self._forms.subject.name} are not there; give the folder that holds them as --work"
+            )
         rng, every = np.random.default_rng(self._effort.seed), read_dataset(self._checkpoint.data)
         counts = {"train": self._effort.train_sounds, "test": self._effort.test_sounds}
-        train, test = (subset(every.select(split=split, **self._checkpoint.selection), count, rng) for split, count in counts.items())
+        train, test = (
+            subset(every.select(split=split, **self._checkpoint.selection), count, rng)
+            for split, count in counts.items()
+        )
         return Sounds(train, test, self._seconds)
 
     @cached_property
@@ -64,8 +71,12 @@ class Quality:
         }
 
     def _windowed(self, model: TimbreVAE) -> dict[str, Any]:
-        """On fewer sounds, for it works through a window per frame; neighbours among its own answers. Beside them the original's on the same."""
-        rows, known = (_spread(len(part), count) for part, count in zip(self._parts(), self._effort.windowed_sounds, strict=True))
+        """On fewer sounds, for it works through a window per frame; neighbours among its own answers. Beside them the
+        original's on the same.
+        """
+        rows, known = (
+            _spread(len(part), count) for part, count in zip(self._parts(), self._effort.windowed_sounds, strict=True)
+        )
         few = Sounds(self.sounds.train.take(known), self.sounds.test.take(rows), self.sounds.seconds)
         learnt, asked = (self._live(model, part) for part in (few.train, few.test))
         there = [_rows(played, chosen) for played, chosen in zip(self.original, (known, rows), strict=True)]
@@ -113,4 +124,7 @@ def _rows(played: Played, rows: np.ndarray) -> Played:
 
 def depends_on(effort: Effort) -> Iterator[tuple[str, Any]]:
     """What of the effort the quality depends on."""
-    yield from ((name, getattr(effort, name)) for name in ("train_sounds", "test_sounds", "windowed_sounds", "calibration", "lessons", "seed"))
+    yield from (
+        (name, getattr(effort, name))
+        for name in ("train_sounds", "test_sounds", "windowed_sounds", "calibration", "lessons", "seed")
+    )

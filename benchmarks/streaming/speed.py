@@ -15,7 +15,17 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.streaming.forms import Forms
-from benchmarks.streaming.players import Player, compiled, in_layers, in_modules, in_onnxruntime, quantized, traced, weight_bytes, written
+from benchmarks.streaming.players import (
+    Player,
+    compiled,
+    in_layers,
+    in_modules,
+    in_onnxruntime,
+    quantized,
+    traced,
+    weight_bytes,
+    written,
+)
 from benchmarks.streaming.ways import ORIGINAL, Way
 from benchmarks.weights import memory_bandwidth
 from export.bundle_writer import write_offline
@@ -95,7 +105,9 @@ def form_times(forms: Forms, chosen: list[Way]) -> dict[str, Any]:
                 continue
             model, folder = forms(way).model, Path(place) / str(number)
             bundle = written(folder, streaming_graphs(system_of(subject.checkpoint.model), model), model, features)
-            short = type(forms.held_out)(**{name: value[:, :VERIFIED_HOPS] for name, value in vars(forms.held_out).items()})
+            short = type(forms.held_out)(
+                **{name: value[:, :VERIFIED_HOPS] for name, value in vars(forms.held_out).items()}
+            )
             differences, _ = verify_streaming(folder, model, short, subject.rate)
             found[way.name] = {"weight_bytes": weight_bytes(bundle), "difference": max(differences.values())}
             players[way.name] = in_onnxruntime(StreamingModel(bundle, "cpu"), forms.held_out, subject.rate)
@@ -121,8 +133,15 @@ def _whole_sounds(forms: Forms, folder: Path) -> dict[str, Any]:
         graphs[1].run(None, dict(zip(encoder.output_shapes, graphs[0].run(None, inputs), strict=True)))
 
     times = take_turns({"whole": play}, max(TURN, forms.effort.hops // frames))["whole"]
-    weights = sum(value.numel() * value.element_size() for value in forms.subject.checkpoint.model.state_dict().values())
-    return summary([ms / frames for ms in times], forms.subject.hop_ms) | {"p99": None, "p99.9": None, "weight_bytes": weights, "difference": None}
+    weights = sum(
+        value.numel() * value.element_size() for value in forms.subject.checkpoint.model.state_dict().values()
+    )
+    return summary([ms / frames for ms in times], forms.subject.hop_ms) | {
+        "p99": None,
+        "p99.9": None,
+        "weight_bytes": weights,
+        "difference": None,
+    }
 
 
 def backend_times(forms: Forms, way: Way) -> dict[str, Any]:
@@ -137,12 +156,17 @@ def backend_times(forms: Forms, way: Way) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         bundles = {"fp32": written(Path(place) / "fp32", pair, model, subject.checkpoint.features)}
         feeds = record_feeds(bundles["fp32"].path, spectra, rate, FEED_HOPS)
-        bundles |= {precision: quantized(bundles["fp32"], Path(place) / precision, precision, feeds) for precision in LOWER}
+        bundles |= {
+            precision: quantized(bundles["fp32"], Path(place) / precision, precision, feeds) for precision in LOWER
+        }
         runs = {precision: run_streaming(bundle.path, spectra, rate) for precision, bundle in bundles.items()}
         players: dict[str, Player] = {}
         for precision, bundle in bundles.items():
             cost = precision_cost(runs["fp32"], runs[precision], spectra.log_amplitude[0].numpy(), model.lookahead)
-            found[f"ONNX Runtime, {precision}"] = {"weight_bytes": weight_bytes(bundle), "cost": vars(cost) | {"mse_change": cost.mse_change}}
+            found[f"ONNX Runtime, {precision}"] = {
+                "weight_bytes": weight_bytes(bundle),
+                "cost": vars(cost) | {"mse_change": cost.mse_change},
+            }
             players[f"ONNX Runtime, {precision}"] = in_onnxruntime(StreamingModel(bundle, "cpu"), spectra, rate)
         players["TorchScript"] = in_modules(pair, traced(pair), spectra, rate)
         players["torch, the graphs' modules"] = in_modules(pair, pair, spectra, rate)
@@ -162,7 +186,9 @@ def _if_it_works(name: str, player: Player, found: dict[str, Any]) -> dict[str, 
         with one_thread():
             for hop in range(3):
                 player(hop)
-    except Exception as error:  # the compiler has no common base for what it raises, and there may be none on this machine
+    except (
+        Exception
+    ) as error:  # the compiler has no common base for what it raises, and there may be none on this machine
         found[name] = {"missing": (str(error).strip().splitlines() or [type(error).__name__])[0][:120]}
         return {}
     return {name: player}

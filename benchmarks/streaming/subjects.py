@@ -1,4 +1,6 @@
-"""The models of `benchmarks.streaming`: trained small ones, made if they are not there, the shipped one, and those of the papers' sizes."""
+"""The models of `benchmarks.streaming`: trained small ones, made if they are not there, the shipped one, and those of
+the papers' sizes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ from training.models.perturbation import PerturbationVAE
 from training.train import recipe
 
 LIVE = Path(__file__).resolve().parents[2] / "training/checkpoints/live.pt"
-LIVE_SOUNDS = ("--sample-rate=44100", f"--notes={','.join(map(str, range(36, 85, 4)))}", "--velocities=60,110", "--split=0.6,0.1,0.3")
+LIVE_SOUNDS = (
+    "--sample-rate=44100",
+    f"--notes={','.join(map(str, range(36, 85, 4)))}",
+    "--velocities=60,110",
+    "--split=0.6,0.1,0.3",
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,9 @@ def prepare(shop: Workshop, names: tuple[str, ...], minutes: float, soundfont: P
             title, kind, config = PAPERS[name]
             found.append(Subject(name, title, untrained(kind, config), None))
         else:
-            found.append(Subject(name, "S1, shipped", _on_sounds(load_checkpoint(LIVE), _live_sounds(shop, soundfont)), LIVE))
+            found.append(
+                Subject(name, "S1, shipped", _on_sounds(load_checkpoint(LIVE), _live_sounds(shop, soundfont)), LIVE)
+            )
     return found
 
 
@@ -94,5 +103,7 @@ def untrained(kind: str, name: str) -> Checkpoint:
     make_config, make_model = SYSTEMS[kind]
     fields = make_config.__dataclass_fields__
     torch.manual_seed(0)
-    model = make_model(make_config(**arguments["model"] | {key: value for key, value in given.items() if key in fields}))
+    model = make_model(
+        make_config(**arguments["model"] | {key: value for key, value in given.items() if key in fields})
+    )
     return Checkpoint(features, model.eval(), {})

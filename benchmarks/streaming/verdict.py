@@ -1,4 +1,6 @@
-"""Does the distilled fallback stand in for the original? Computed from the figures; what is better than the original does not count against it."""
+"""Does the distilled fallback stand in for the original? Computed from the figures; what is better than the original
+does not count against it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Verdict:
 
     @property
     def worse(self) -> dict[str, float]:
-        """Those beyond where the model has become worse: a latent that tells less of what it is for, or more of what it is not for."""
+        """Those beyond where the model has become worse: a latent that tells less of what it is for, or more of what it
+        is not for.
+        """
         return {name: change for name, change in self.beyond.items() if (change < 0) == wanted(name)}
 
     @property
@@ -40,10 +44,16 @@ class Verdict:
 
     def sentence(self, title: str, way: str) -> str:
         listed = ", ".join(f"{name} {change:+.1f}" for name, change in self.changes.items())
-        text = f"**{title}: {'yes' if self.holds else 'no'}.** {way}: MSE {self.mse_change:+.1%}; k-NN in points: {listed}."
+        text = (
+            f"**{title}: {'yes' if self.holds else 'no'}.** {way}: MSE {self.mse_change:+.1%}; k-NN in points: "
+            f"{listed}."
+        )
         better = [name for name in self.beyond if name not in self.worse]
         if self.beyond:
-            text += f" Beyond {KNN_POINTS:g} points for the worse: {', '.join(self.worse) or 'none'}; for the better: {', '.join(better) or 'none'}."
+            text += (
+                f" Beyond {KNN_POINTS:g} points for the worse: {', '.join(self.worse) or 'none'}; for the better: "
+                f"{', '.join(better) or 'none'}."
+            )
         return text
 
 
@@ -54,5 +64,9 @@ def wanted(name: str) -> bool:
 
 def verdict(original: dict[str, Any], fallback: dict[str, Any]) -> Verdict:
     """Of two forms on the same sounds, each with "mse" and "knn"."""
-    changes = {name: 100 * (fallback["knn"][name] - value) for name, value in original["knn"].items() if name in fallback["knn"]}
+    changes = {
+        name: 100 * (fallback["knn"][name] - value)
+        for name, value in original["knn"].items()
+        if name in fallback["knn"]
+    }
     return Verdict(changes, fallback["mse"] / original["mse"] - 1)

@@ -19,9 +19,11 @@ WINDOW_LOOKAHEAD = 4  # of its second row, frames
 class Effort:
     """How much is measured.
 
-    train_sounds, test_sounds : at most, for the quality;  windowed_sounds : test and training sounds of the windowed original, a window per frame
+    train_sounds, test_sounds : at most, for the quality
+    windowed_sounds : test and training sounds of the windowed original, a window per frame
     calibration, lessons : sounds at most, to fit on and to teach with;  hops : timed ones of each form
-    memory_bytes, memory_seconds : of the buffer to measure the memory's bandwidth on, and for how long;  compiler : whether torch.compile has its row
+    memory_bytes, memory_seconds : of the buffer to measure the memory's bandwidth on, and for how long
+    compiler : whether torch.compile has its row
     """
 
     train_sounds: int = 4000
@@ -43,7 +45,8 @@ QUICK = Effort(train_sounds=300, test_sounds=120, windowed_sounds=(16, 40), cali
 class Subject:
     """One model.
 
-    name : "s1", …;  title : for people;  source : the checkpoint's file, None for random weights, whose quality says nothing
+    name : "s1", …;  title : for people;  source : the checkpoint's file, None for random weights, whose quality says
+        nothing
     distil_minutes : of its student;  lookahead_minutes : of each student that looks ahead, 0 for none of these
     """
 
@@ -70,13 +73,24 @@ class Subject:
 
 
 ORIGINAL, DROPPED, WINDOWED, SLIDING, FOLDED, DISTILLED, STUDENT, AS_IT_IS = (
-    *("original, whole sounds", "dropped", "windowed", "sliding window, exact", "folded", "distilled", "distilled student", "as it is"),
+    *(
+        "original, whole sounds",
+        "dropped",
+        "windowed",
+        "sliding window, exact",
+        "folded",
+        "distilled",
+        "distilled student",
+        "as it is",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Way:
-    """name : as the report calls it;  wanted : what is asked of `export.fallbacks`, None for the original and the dropped model"""
+    """name : as the report calls it;  wanted : what is asked of `export.fallbacks`, None for the original and the
+    dropped model
+    """
 
     name: str
     wanted: Wanted | None = None
@@ -100,8 +114,17 @@ def ways(subject: Subject) -> tuple[Way, ...]:
         return (Way(AS_IT_IS, Wanted()),)
     frames = max(WINDOW_LOOKAHEAD + 2, round(1000 * WINDOW_SECONDS / subject.hop_ms))
     window = Wanted(window_frames=frames), Wanted(window_frames=frames, lookahead=WINDOW_LOOKAHEAD)
-    windowed = Way(f"{WINDOWED}, {frames} frames", window[0]), Way(f"{WINDOWED}, {frames} frames, lookahead {WINDOW_LOOKAHEAD}", window[1])
-    found = [Way(ORIGINAL), *windowed, Way(DROPPED), Way(FOLDED, Wanted()), Way(DISTILLED, Wanted(subject.distil_minutes))]
+    windowed = (
+        Way(f"{WINDOWED}, {frames} frames", window[0]),
+        Way(f"{WINDOWED}, {frames} frames, lookahead {WINDOW_LOOKAHEAD}", window[1]),
+    )
+    found = [
+        Way(ORIGINAL),
+        *windowed,
+        Way(DROPPED),
+        Way(FOLDED, Wanted()),
+        Way(DISTILLED, Wanted(subject.distil_minutes)),
+    ]
     found += [Way(f"{FOLDED}, lookahead {k}", Wanted(lookahead=k)) for k in LOOKAHEADS]
     if subject.lookahead_minutes:
         found += [Way(f"{DISTILLED}, lookahead {k}", Wanted(subject.lookahead_minutes, k)) for k in LOOKAHEADS]

@@ -1,6 +1,8 @@
-"""Teaching a causal student for so many minutes (DESIGN §5, step 3): shows how far it is, can be stopped and taken up again, keeps the best.
+"""Teaching a causal student for so many minutes (DESIGN §5, step 3): shows how far it is, can be stopped and taken up
+again, keeps the best.
 
-What is learnt is the lessons' business (`export.causal.lessons`, `export.causal.student`); this is the loop around them.
+What is learnt is the lessons' business (`export.causal.lessons`, `export.causal.student`); this is the loop around
+them.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ class Lessons(Protocol):
 @dataclass(frozen=True)
 class Course:
     """minutes : in all, earlier runs included
-    keep : file for the state of an unfinished course, None for none;  of : what the course is of, so that another's state is not taken up
+    keep : file for the state of an unfinished course, None for none
+    of : what the course is of, so that another's state is not taken up
     """
 
     minutes: float
@@ -96,7 +99,8 @@ def check_minutes(minutes: float) -> None:
 
 
 def teach(lessons: Lessons, course: Course) -> Outcome:
-    """Train for the course's minutes, at least one step; the student is then the best one that was examined, the first among them.
+    """Train for the course's minutes, at least one step; the student is then the best one that was examined, the first
+    among them.
 
     Raises
     ------
@@ -132,7 +136,15 @@ def forget(course: Course) -> None:
         course.keep.unlink(missing_ok=True)
 
 
-def _study(lessons: Lessons, optimizer: torch.optim.Optimizer, state: _State, rows: Iterator[Tensor], until: float, total: float, show: Any) -> None:
+def _study(
+    lessons: Lessons,
+    optimizer: torch.optim.Optimizer,
+    state: _State,
+    rows: Iterator[Tensor],
+    until: float,
+    total: float,
+    show: Any,
+) -> None:
     """Steps until so many seconds of the course have passed, at least one."""
     lessons.student.train()
     started, already = time.monotonic(), state.seconds
@@ -156,7 +168,10 @@ def _study(lessons: Lessons, optimizer: torch.optim.Optimizer, state: _State, ro
 def _examine(lessons: Lessons, state: _State) -> None:
     found = lessons.examine()
     if not found < float("inf"):
-        raise ExportError(f"the student's loss is {found} after {state.steps} steps: distillation failed; export without --distil-minutes")
+        raise ExportError(
+            f"the student's loss is {found} after {state.steps} steps: distillation failed; export without "
+            "--distil-minutes"
+        )
     if found < state.best:
         state.best, state.weights = found, _copied(lessons.student)
 
@@ -175,12 +190,21 @@ def _keep(lessons: Lessons, optimizer: torch.optim.Optimizer, state: _State, cou
     if course.keep is None:
         return
     buffer = io.BytesIO()
-    torch.save({"of": course.of, "state": vars(state), "student": lessons.student.state_dict(), "optimizer": optimizer.state_dict()}, buffer)
+    torch.save(
+        {
+            "of": course.of,
+            "state": vars(state),
+            "student": lessons.student.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        },
+        buffer,
+    )
     try:
         replace_file(course.keep, buffer.getbuffer())
     except OSError as error:
         raise ExportError(
-            f"cannot keep the student's state in {course.keep} ({error.strerror or error}); free some space or choose another --output"
+            f"cannot keep the student's state in {course.keep} ({error.strerror or error}); free some space or choose "
+            "another --output"
         ) from None
 
 
@@ -211,7 +235,11 @@ def _progress(total: float) -> Iterator[Any]:
         def line(seconds: float, best: float) -> None:
             if seconds - said[0] >= LINE_SECONDS:
                 said[0] = seconds
-                print(f"distilling: {seconds / 60:.0f} of {total / 60:g} min, best loss {best:.4f}", file=sys.stderr, flush=True)
+                print(
+                    f"distilling: {seconds / 60:.0f} of {total / 60:g} min, best loss {best:.4f}",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
         yield line
         return

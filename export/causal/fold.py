@@ -4,8 +4,8 @@
 [forward; backward], layer by layer, by ridge regression on calibration sounds: each map of the causal student learns to
 give the teacher's own pre-activations from the student's own activations; the decoder's last map learns the data.
 
-The teacher hears each sound as it was trained to, the student as the runtime will frame it. With a lookahead, the place of
-the backward half is taken by what the same layer gives k frames later.
+The teacher hears each sound as it was trained to, the student as the runtime will frame it. With a lookahead, the place
+of the backward half is taken by what the same layer gives k frames later.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Heard:
 
 @dataclass
 class Pass:
-    """One batch's way through a stack: what the last layer of either model gave, and what their very last ones are told beside.
+    """One batch's way through a stack: what the last layer of either model gave, and what their very last ones are told
+    beside.
 
     theirs : (batch, frames, width), the teacher's;  ours : (batch, frames + lookahead, width), the student's
     """
@@ -53,7 +54,8 @@ class Pass:
         if lookahead:
             self.ours, _ = beside_past(self.ours, self.ours.new_zeros(len(self.ours), lookahead, self.ours.shape[-1]))
         self.theirs, self.ours = (
-            y if told is None else torch.cat([y, told], -1) for y, told in ((self.theirs, self.told_theirs), (self.ours, self.told_ours))
+            y if told is None else torch.cat([y, told], -1)
+            for y, told in ((self.theirs, self.told_theirs), (self.ours, self.told_ours))
         )
 
 
@@ -77,7 +79,9 @@ def _forward_half(source: Tensor, target: Tensor, ahead: int = 0) -> Tensor:
         return source
     missing = ahead or source.shape[1] - target.shape[1]  # the width of the backward half
     condition = target.shape[1] - missing - ahead
-    return torch.cat([source[:, :missing], source.new_zeros(len(source), ahead), source[:, source.shape[1] - condition :]], dim=1)
+    return torch.cat(
+        [source[:, :missing], source.new_zeros(len(source), ahead), source[:, source.shape[1] - condition :]], dim=1
+    )
 
 
 @torch.no_grad()
@@ -92,10 +96,17 @@ def fold(model: PerturbationVAE, sounds: Sequence[Heard], lookahead: int = 0) ->
     ours = [Latents() for _ in sounds]
     for name in model.latent_sizes:
         inputs = [_input(teacher, name, sound.whole) for sound in sounds]
-        live = [before if sound.live is sound.whole else _input(teacher, name, sound.live) for before, sound in zip(inputs, sounds, strict=True)]
+        live = [
+            before if sound.live is sound.whole else _input(teacher, name, sound.live)
+            for before, sound in zip(inputs, sounds, strict=True)
+        ]
         told = [_joined(z, model.conditions(name), mask.shape[1]) for z, mask in zip(theirs, masks, strict=True)]
-        told_ours = [_joined(z, model.conditions(name), mask.shape[1] + lookahead) for z, mask in zip(ours, masks, strict=True)]
-        passes = [Pass(x, lengthened(y, lookahead), a, b) for x, y, a, b in zip(inputs, live, told, told_ours, strict=True)]
+        told_ours = [
+            _joined(z, model.conditions(name), mask.shape[1] + lookahead) for z, mask in zip(ours, masks, strict=True)
+        ]
+        passes = [
+            Pass(x, lengthened(y, lookahead), a, b) for x, y, a, b in zip(inputs, live, told, told_ours, strict=True)
+        ]
         same = all(x is y for x, y in zip(inputs, live, strict=True)) and not lookahead
         late = _fold_stack(teacher.stack(name), student.stack(name), passes, masks, late=0, same_inputs=same)
         for part in ("mean", "variance"):
@@ -110,7 +121,10 @@ def fold(model: PerturbationVAE, sounds: Sequence[Heard], lookahead: int = 0) ->
         for a, b, mask in zip(theirs, ours, masks, strict=True)
     ]
     late = _fold_stack(teacher.decoder_stack, student.decoder_stack, passes, masks, late=lookahead, same_inputs=False)
-    assign(student.output, *ridge([aligned(way, late) for way in passes], [sound.live.log_amplitude for sound in sounds], masks))
+    assign(
+        student.output,
+        *ridge([aligned(way, late) for way in passes], [sound.live.log_amplitude for sound in sounds], masks),
+    )
     return student
 
 
@@ -129,9 +143,16 @@ def _needed(value: Tensor | None) -> Tensor:
 
 
 def _fold_stack(
-    teacher: RecurrentStack, student: RecurrentStack, passes: Sequence[Pass], masks: Sequence[Tensor], *, late: int, same_inputs: bool
+    teacher: RecurrentStack,
+    student: RecurrentStack,
+    passes: Sequence[Pass],
+    masks: Sequence[Tensor],
+    *,
+    late: int,
+    same_inputs: bool,
 ) -> int:
-    """Refit the input maps of a stack from its second layer on, its first too where the inputs differ; `passes` then hold what comes out.
+    """Refit the input maps of a stack from its second layer on, its first too where the inputs differ; `passes` then
+    hold what comes out.
 
     late : frames that the student's inputs are later than the teacher's
 
@@ -167,7 +188,12 @@ def single_layers(stack: RecurrentStack) -> list[nn.GRU]:
     layers = []
     for gru in (stack.body, stack.head):
         for layer in range(gru.num_layers):
-            single = nn.GRU(getattr(gru, f"weight_ih_l{layer}").shape[1], gru.hidden_size, batch_first=True, bidirectional=gru.bidirectional)
+            single = nn.GRU(
+                getattr(gru, f"weight_ih_l{layer}").shape[1],
+                gru.hidden_size,
+                batch_first=True,
+                bidirectional=gru.bidirectional,
+            )
             renamed = {name: getattr(gru, name.replace("_l0", f"_l{layer}")) for name, _ in single.named_parameters()}
             single.load_state_dict({name: value.detach() for name, value in renamed.items()})
             layers.append(single)
@@ -176,7 +202,10 @@ def single_layers(stack: RecurrentStack) -> list[nn.GRU]:
 
 def _layer_parameters(stack: RecurrentStack) -> list[tuple[Tensor, Tensor]]:
     """Each layer's input map, to be written in place."""
-    body = [(getattr(stack.body, f"weight_ih_l{i}"), getattr(stack.body, f"bias_ih_l{i}")) for i in range(stack.body.num_layers)]
+    body = [
+        (getattr(stack.body, f"weight_ih_l{i}"), getattr(stack.body, f"bias_ih_l{i}"))
+        for i in range(stack.body.num_layers)
+    ]
     return [*body, (stack.head.weight_ih_l0, stack.head.bias_ih_l0)]
 
 
@@ -186,7 +215,11 @@ def _streamed(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> T
     if name == "timbre":
         return head(torch.cat([h[:, :late], cumulative_mean(h[:, late:], mask)], 1))
     z = head(h)
-    return torch.cat([0 * z[:, :late], student.centre(z[:, late:], mask)], 1) if name == "variation" and student.config.centred_variation else z
+    return (
+        torch.cat([0 * z[:, :late], student.centre(z[:, late:], mask)], 1)
+        if name == "variation" and student.config.centred_variation
+        else z
+    )
 
 
 def ridge(inputs: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,6 @@
-"""What a causal student learns from while it streams: the teacher's latents of whole sounds, the data, and what the teacher makes of knobs."""
+"""What a causal student learns from while it streams: the teacher's latents of whole sounds, the data, and what the
+teacher makes of knobs.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class StreamingLessons:
         self.teacher, self.student = teacher.requires_grad_(False), student
         self._whole, self._live = FeatureExtractor(features), live_features(features)
         self._rate = features.hop_samples / (features.sample_rate * TIMBRE_SECONDS)
-        self._audio, self._held_out = audio, held_out[torch.linspace(0, len(held_out) - 1, min(EXAMINED, len(held_out))).long()]
+        self._audio = audio
+        self._held_out = held_out[torch.linspace(0, len(held_out) - 1, min(EXAMINED, len(held_out))).long()]
         self._known: dict[int, Latents] = {}
         self._steady = one_per_sound(teacher)
         self._spread = self._spreads()
@@ -54,7 +57,9 @@ class StreamingLessons:
             for k, i in enumerate(new):
                 self._known[int(rows[i])] = Latents(**{name: value[k].clone() for name, value in found.items()})
         known = [self._known[row] for row in rows.tolist()]
-        return self._missed(audio, Latents(**{name: torch.stack([z[name] for z in known]) for name in self.teacher.latent_sizes}))
+        return self._missed(
+            audio, Latents(**{name: torch.stack([z[name] for z in known]) for name in self.teacher.latent_sizes})
+        )
 
     @torch.no_grad()
     def examine(self) -> float:
@@ -95,14 +100,19 @@ class StreamingLessons:
                 continue
             missed = (value - wanted[name]).square().sum(-1)
             loss = loss + LATENT_WEIGHT * (missed * weight).sum() / total / per_frame
-            means = [(part * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp_min(1) for part in (value, wanted[name])]
+            means = [
+                (part * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp_min(1)
+                for part in (value, wanted[name])
+            ]
             loss = loss + MEAN_WEIGHT * (means[0] - means[1]).square().sum(-1).mean() / per_sound
         return loss
 
     def _swapped(self, wanted: Latents, weight: Tensor) -> Tensor:
-        """Squared difference between what student and teacher decode of these latents with the timbre of the batch's next sound.
+        """Squared difference between what student and teacher decode of these latents with the timbre of the batch's
+        next sound.
 
-        Of the spectrum's shape: each frame's level is left to the reconstruction, since the teacher's is that of whole sounds.
+        Of the spectrum's shape: each frame's level is left to the reconstruction, since the teacher's is that of whole
+        sounds.
         weight : (batch, frames), 1 where a sound is heard
         """
         weight = weight[:SWAPPED]
@@ -125,14 +135,18 @@ class MetricLessons(StreamingLessons):
     swap_weight = 0.05
 
     def error(self, decoded: Tensor, spectra: Spectra) -> Tensor:
-        """What the power's exponential likelihood loses against a perfect mean, averaged over bins (Tanaka 2021, eq. 3)."""
+        """What the power's exponential likelihood loses against a perfect mean, averaged over bins (Tanaka 2021, eq.
+        3).
+        """
         floor = self.teacher.config.log_floor**2
         ratio = (self.teacher.observed(spectra.log_amplitude) + floor) / (self.teacher.observed(decoded) + floor)
         return (ratio - torch.log(ratio) - 1).mean(-1)
 
 
 class PairLessons(StreamingLessons):
-    """Two notes in a row, the first from silence: for S3, whose latents are a note's and must turn with it. Silent frames are left out, as live."""
+    """Two notes in a row, the first from silence: for S3, whose latents are a note's and must turn with it. Silent
+    frames are left out, as live.
+    """
 
     learning_rate = 3e-3
 

@@ -1,7 +1,8 @@
-"""S2 from bidirectional to causal, in closed form (see `export.causal.fold`): one encoder of LSTM layers, the shared layer, its heads, the decoder.
+"""S2 from bidirectional to causal, in closed form (see `export.causal.fold`): one encoder of LSTM layers, the shared
+layer, its heads, the decoder.
 
-The decoder's last map learns the data: the exponential likelihood has no closed form, so the ridge solution is where a few
-second-order steps on it begin.
+The decoder's last map learns the data: the exponential likelihood has no closed form, so the ridge solution is where a
+few second-order steps on it begin.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def drop_metric(model: MetricVAE, lookahead: int = 0) -> MetricVAE:
     student = MetricVAE(dataclasses.replace(model.config, bidirectional=False, lookahead=lookahead))
     weights = model.state_dict()
     for name, target in student.state_dict().items():
-        target.copy_(weights[name][tuple(slice(size) for size in target.shape)])  # what reads the forward half comes first
+        target.copy_(
+            weights[name][tuple(slice(size) for size in target.shape)]
+        )  # what reads the forward half comes first
     with torch.no_grad():
         student.shared.weight[:, student.encoder.width :] = 0
     return student.eval()
@@ -35,31 +38,55 @@ def drop_metric(model: MetricVAE, lookahead: int = 0) -> MetricVAE:
 
 @torch.no_grad()
 def fold_metric(model: MetricVAE, sounds: Sequence[Heard], lookahead: int = 0) -> MetricVAE:
-    """The causal model, refitted on the frames that the runtime makes.  lookahead : frames later that its encoder answers"""
+    """The causal model, refitted on the frames that the runtime makes.  lookahead : frames later that its encoder
+    answers
+    """
     teacher, student = model.eval(), drop_metric(model, lookahead)
     masks = [sound.live.sounding for sound in sounds]
     inputs = [teacher.observed(sound.whole.log_amplitude) for sound in sounds]
-    live = [before if sound.live is sound.whole else teacher.observed(sound.live.log_amplitude) for before, sound in zip(inputs, sounds, strict=True)]
+    live = [
+        before if sound.live is sound.whole else teacher.observed(sound.live.log_amplitude)
+        for before, sound in zip(inputs, sounds, strict=True)
+    ]
     passes = [Pass(x, lengthened(y, lookahead)) for x, y in zip(inputs, live, strict=True)]
-    late = _fold_stack(teacher.encoder, student.encoder, passes, masks, late=0, same_inputs=all(x is y for x, y in zip(inputs, live, strict=True)))
+    late = _fold_stack(
+        teacher.encoder,
+        student.encoder,
+        passes,
+        masks,
+        late=0,
+        same_inputs=all(x is y for x, y in zip(inputs, live, strict=True)),
+    )
     if lookahead:
         late += lookahead
         for way in passes:
             way.ours, _ = beside_past(way.ours, way.ours.new_zeros(len(way.ours), lookahead, way.ours.shape[-1]))
-    assign(student.shared, *ridge([aligned(way, late) for way in passes], [teacher.shared(way.theirs) for way in passes], masks))
+    assign(
+        student.shared,
+        *ridge([aligned(way, late) for way in passes], [teacher.shared(way.theirs) for way in passes], masks),
+    )
     for way in passes:
         way.theirs, way.ours = teacher.features_of(way.theirs), student.features_of(way.ours)
     for name in model.latent_sizes:
         for part in ("mean", "variance"):
             reference: nn.Linear = getattr(teacher.head(name), part)
             assign(
-                getattr(student.head(name), part), *ridge([aligned(way, late) for way in passes], [reference(way.theirs) for way in passes], masks)
+                getattr(student.head(name), part),
+                *ridge([aligned(way, late) for way in passes], [reference(way.theirs) for way in passes], masks),
             )
     for way in passes:
         way.theirs, way.ours = _latents(teacher, way.theirs), _latents(student, way.ours)
     late = _fold_stack(teacher.decoder, student.decoder, passes, masks, late=late, same_inputs=False)
-    assign(student.output, *ridge([aligned(way, late) for way in passes], [teacher.output(way.theirs) for way in passes], masks))
-    _fit_likelihood(student, [aligned(way, late) for way in passes], [student.observed(sound.live.log_amplitude) for sound in sounds], masks)
+    assign(
+        student.output,
+        *ridge([aligned(way, late) for way in passes], [teacher.output(way.theirs) for way in passes], masks),
+    )
+    _fit_likelihood(
+        student,
+        [aligned(way, late) for way in passes],
+        [student.observed(sound.live.log_amplitude) for sound in sounds],
+        masks,
+    )
     return student
 
 
@@ -68,8 +95,18 @@ def _latents(model: MetricVAE, shared: Tensor) -> Tensor:
     return model.joined(Latents(**{name: model.head(name).mean(shared) for name in model.latent_sizes}))
 
 
-def _fold_stack(teacher: LstmStack, student: LstmStack, passes: Sequence[Pass], masks: Sequence[Tensor], *, late: int, same_inputs: bool) -> int:
-    """Refit the input maps of a stack from its second layer on, its first too where the inputs differ (see `export.causal.fold`).  Returns `late`."""
+def _fold_stack(
+    teacher: LstmStack,
+    student: LstmStack,
+    passes: Sequence[Pass],
+    masks: Sequence[Tensor],
+    *,
+    late: int,
+    same_inputs: bool,
+) -> int:
+    """Refit the input maps of a stack from its second layer on, its first too where the inputs differ (see
+    `export.causal.fold`).  Returns `late`.
+    """
     for i, (reference, layer) in enumerate(zip(teacher.layers, student.layers, strict=True)):
         assert isinstance(reference, nn.LSTM)
         assert isinstance(layer, nn.LSTM)
@@ -85,7 +122,9 @@ def _fold_stack(teacher: LstmStack, student: LstmStack, passes: Sequence[Pass], 
 
 
 @torch.enable_grad()
-def _fit_likelihood(student: MetricVAE, hidden: Sequence[Tensor], power: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
+def _fit_likelihood(
+    student: MetricVAE, hidden: Sequence[Tensor], power: Sequence[Tensor], masks: Sequence[Tensor]
+) -> None:
     """Refine the output map on the data's own likelihood (Tanaka 2021, eq. 3)."""
     rows = torch.cat([h[mask] for h, mask in zip(hidden, masks, strict=True)])
     wanted = torch.cat([x[mask] for x, mask in zip(power, masks, strict=True)])

@@ -36,15 +36,19 @@ def streaming_graphs(model: MixtureVAE | StudentVAE) -> tuple[nn.Module, nn.Modu
 
 def describe(model: MixtureVAE | StudentVAE) -> str:
     c = model.config
-    return f"Gaussian-mixture VAE, {c.frames} frames, {c.filters} filters, {len(c.instruments)} instruments, {c.pitches} pitches"
+    return (
+        f"Gaussian-mixture VAE, {c.frames} frames, {c.filters} filters, {len(c.instruments)} instruments, {c.pitches} "
+        "pitches"
+    )
 
 
 @torch.no_grad()
 def compare(original: MixtureVAE, causal: MixtureVAE | StudentVAE, spectra: Spectra) -> dict[str, float]:
     """Whole note, sliding window and student side by side, on held-out sounds (batch, frames, bins).
 
-    Latents at every sounding frame, against those of the whole note (its first frames) and, of the student, against the sliding window's:
-    R² over all dimensions, mean cosine. Squared error of the newest frame. Median time of a hop and parameters it reads, of both graphs.
+    Latents at every sounding frame, against those of the whole note (its first frames) and, of the student, against the
+    sliding window's: R² over all dimensions, mean cosine. Squared error of the newest frame. Median time of a hop and
+    parameters it reads, of both graphs.
     """
     whole = original.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     reference = torch.cat(list(whole.values()), -1)[:, None].expand(-1, spectra.sounding.shape[1], -1)
@@ -54,7 +58,9 @@ def compare(original: MixtureVAE, causal: MixtureVAE | StudentVAE, spectra: Spec
     figures: dict[str, float] = {}
     latents: dict[str, Tensor] = {}
     for name, model in ways.items():
-        z, _ = model.stream_encode(spectra.envelope, spectra.fine, torch.tensor(0.0), model.encoder_state(len(spectra.envelope)))
+        z, _ = model.stream_encode(
+            spectra.envelope, spectra.fine, torch.tensor(0.0), model.encoder_state(len(spectra.envelope))
+        )
         latents[name] = torch.cat(list(z.values()), -1)
         figures |= _nearness(f"{name}_to_whole", latents[name], reference, spectra.sounding)
         figures[f"mse_newest_{name}"] = _newest_mse(model, z, spectra)
@@ -79,8 +85,16 @@ def _newest_mse(model: MixtureVAE | StudentVAE, z: Latents, spectra: Spectra) ->
 def _cost(name: str, model: MixtureVAE | StudentVAE, spectra: Spectra) -> dict[str, float]:
     """Of the float32 graphs, in ONNX Runtime on one core."""
     encoder, decoder = streaming_graphs(model)
-    row = Spectra(*(value.flatten(0, 1)[None, :TIMED_FRAMES] for value in (spectra.log_amplitude, spectra.envelope, spectra.fine, spectra.sounding)))
+    row = Spectra(
+        *(
+            value.flatten(0, 1)[None, :TIMED_FRAMES]
+            for value in (spectra.log_amplitude, spectra.envelope, spectra.fine, spectra.sounding)
+        )
+    )
     with tempfile.TemporaryDirectory() as folder:
         write_streaming(Path(folder), encoder, decoder)
         run = run_streaming(Path(folder), row, 0.0)
-    return {f"hop_ms_{name}": float(np.median(run.hop_ms)), f"parameters_{name}": float(streaming_products([encoder, decoder]))}
+    return {
+        f"hop_ms_{name}": float(np.median(run.hop_ms)),
+        f"parameters_{name}": float(streaming_products([encoder, decoder])),
+    }

@@ -1,4 +1,5 @@
-"""A causal student of S3: recurrent layers that answer, frame by frame, with the latents of the note that is being played, and decode it.
+"""A causal student of S3: recurrent layers that answer, frame by frame, with the latents of the note that is being
+played, and decode it.
 
 They need no window and know a note from its first frames on; how near they come is measured and reported.
 """
@@ -22,7 +23,8 @@ HIDDEN, LAYERS = 256, 2
 class StudentVAE(nn.Module):
     """GRU encoder and decoder on the teacher's mel scale. It streams only: a whole sound is what the last frame says.
 
-    mean, spread : (2·latent_dim,), of the teacher's latents, which the head gives less the one and in units of the other
+    mean, spread : (2·latent_dim,), of the teacher's latents, which the head gives less the one and in units of the
+        other
     """
 
     KIND: ClassVar[str] = "mixture_vae_student"
@@ -45,7 +47,9 @@ class StudentVAE(nn.Module):
         """The latents at the last frame, (batch, D), certain of themselves."""
         z, _ = self.stream_encode(envelope, fine, envelope.new_tensor(0), self.encoder_state(len(envelope)))
         last = {name: value[:, -1] for name, value in z.items()}
-        return Encoding({name: Posterior(value, torch.zeros_like(value)) for name, value in last.items()}, Latents(**last))
+        return Encoding(
+            {name: Posterior(value, torch.zeros_like(value)) for name, value in last.items()}, Latents(**last)
+        )
 
     def decode(self, latents: Latents) -> Tensor:
         """As many frames as the teacher's window has, (batch, frames, bins), from silence."""
@@ -65,7 +69,9 @@ class StudentVAE(nn.Module):
         """Latents per frame, (batch, frames, D).  rate : not used"""
         h, state = self.stack(self.scale(envelope + fine), state)
         z = self.head(h) * self.spread + self.mean
-        return Latents(**dict(zip(self.latent_sizes, z.split(list(self.latent_sizes.values()), -1), strict=True))), state
+        return Latents(
+            **dict(zip(self.latent_sizes, z.split(list(self.latent_sizes.values()), -1), strict=True))
+        ), state
 
     def stream_decode(self, latents: Latents, state: State) -> tuple[Tensor, State]:
         """Log-amplitude of the next frames."""
@@ -77,7 +83,9 @@ class StudentVAE(nn.Module):
 class StudentLessons(PairLessons):
     """A fresh student; sounds as in `export.causal.lessons`."""
 
-    def __init__(self, teacher: MixtureVAE, features: FeatureConfig, audio: Tensor, held_out: Tensor, seed: int = 0) -> None:
+    def __init__(
+        self, teacher: MixtureVAE, features: FeatureConfig, audio: Tensor, held_out: Tensor, seed: int = 0
+    ) -> None:
         torch.manual_seed(seed)
         super().__init__(teacher, StudentVAE(teacher), features, audio, held_out)
         every = torch.cat(list(self._teach(self._held_out).values()), -1)

@@ -1,5 +1,6 @@
-"""`realtime.dsp.spectrum.FrameAnalyser` as a pure step, and `realtime.dsp.lookahead.FrameDelay`: the newest window becomes a spectrum,
-its envelope and its fine structure; models that answer some hops late need the spectrum of so many hops ago.
+"""`realtime.dsp.spectrum.FrameAnalyser` as a pure step, and `realtime.dsp.lookahead.FrameDelay`: the newest window
+becomes a spectrum, its envelope and its fine structure; models that answer some hops late need the spectrum of so many
+hops ago.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Frame:
-    """amplitude, envelope, fine : (batch, bins);  cepstrum : (batch, cutoff), of the log-amplitude;  sounding : (batch, 1), bool"""
+    """amplitude, envelope, fine : (batch, bins);  cepstrum : (batch, cutoff), of the log-amplitude
+    sounding : (batch, 1), bool
+    """
 
     amplitude: Tensor
     cepstrum: Tensor
@@ -55,7 +58,10 @@ class Analysis(nn.Module):
         mean = (amplitude * amplitude if self.of_power else amplitude).mean(1, keepdim=True)
         count = state["count"] + 1
         followed = state["level"] + torch.clamp(1 / count, min=self.slowest) * (mean - state["level"])
-        following = {"level": torch.where(sounding, followed, state["level"]), "count": torch.where(sounding, count, state["count"])}
+        following = {
+            "level": torch.where(sounding, followed, state["level"]),
+            "count": torch.where(sounding, count, state["count"]),
+        }
         level = torch.sqrt(following["level"]) if self.of_power else following["level"]
         relative = torch.where(following["count"] > 0, amplitude / level, 0.0)
         log_amplitude = torch.log(relative + self.floor)
@@ -66,7 +72,9 @@ class Analysis(nn.Module):
 
 @dataclass(frozen=True)
 class Heard:
-    """What the way out must know of the dry frame: amplitude (batch, bins), cepstrum (batch, cutoff), sounding (batch, 1), bool."""
+    """What the way out must know of the dry frame: amplitude (batch, bins), cepstrum (batch, cutoff), sounding (batch,
+    1), bool.
+    """
 
     amplitude: Tensor
     cepstrum: Tensor
@@ -84,6 +92,8 @@ class FrameDelay(nn.Module):
     def forward(self, frame: Frame, state: State) -> tuple[Heard, State]:
         if not self.hops:
             return Heard(frame.amplitude, frame.cepstrum, frame.sounding), {}
-        frames = torch.cat([state["frames"], frame.amplitude, frame.cepstrum, frame.sounding.to(frame.amplitude.dtype)], 1)
+        frames = torch.cat(
+            [state["frames"], frame.amplitude, frame.cepstrum, frame.sounding.to(frame.amplitude.dtype)], 1
+        )
         amplitude, cepstrum, sounding = frames[:, : sum(self.sizes)].split(self.sizes, dim=1)
         return Heard(amplitude, cepstrum, sounding > 0), {"frames": frames[:, sum(self.sizes) :]}

@@ -1,7 +1,7 @@
 """`realtime.hop.edits.Edits`, as far as the morph way out knows it, as a pure step.
 
-A knob's state is where it is going and how far it still has to go: the distance stays exact in float32 when the knob is nearly there, and
-that decides in which hop it has arrived.
+A knob's state is where it is going and how far it still has to go: the distance stays exact in float32 when the knob is
+nearly there, and that decides in which hop it has arrived.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from realtime.knobs.targets import SMOOTHING_SECONDS, morph_targets
 
 @dataclass(frozen=True)
 class Knobs:
-    """values : (batch, targets), smoothed;  share, mix, gain : (batch, 1);  chosen : (batch, 1), the preset's number, from 1
-    from_nothing, at_rest, settled : (batch, 1), bool: there was no preset a hop ago; nothing is edited; and has not been for a while
+    """values : (batch, targets), smoothed;  share, mix, gain : (batch, 1)
+    chosen : (batch, 1), the preset's number, from 1
+    from_nothing, at_rest, settled : (batch, 1), bool: there was no preset a hop ago; nothing is edited; and has not
+        been for a while
     """
 
     values: Tensor
@@ -55,9 +57,13 @@ class Edits(nn.Module):
         super().__init__()
         targets, dimensions = morph_targets(manifest), manifest.latents["timbre"]
         index = {target.name: i for i, target in enumerate(targets)}
-        self.preset, self.share, self.mix, self.gain = (index[name] for name in ("preset", "preset_amount", "mix", "gain_db"))
+        self.preset, self.share, self.mix, self.gain = (
+            index[name] for name in ("preset", "preset_amount", "mix", "gain_db")
+        )
         for name in ("low", "high", "default"):
-            self.register_buffer(name, torch.tensor([float(getattr(target, name)) for target in targets]), persistent=False)
+            self.register_buffer(
+                name, torch.tensor([float(getattr(target, name)) for target in targets]), persistent=False
+            )
         place = torch.arange(len(targets))
         self.register_buffer("is_share", place == self.share, persistent=False)
         self.register_buffer("edits", ((place < len(manifest.axes)) | (place == self.share)).float(), persistent=False)
@@ -68,7 +74,14 @@ class Edits(nn.Module):
         self.settle_hops = float(max(1, math.ceil(SETTLE_SECONDS / manifest.features.hop_seconds)))
         self.rate = 1 - math.exp(-manifest.features.hop_seconds / SMOOTHING_SECONDS)
         wide, one = (1, len(targets)), (1, 1)
-        self.state_shapes = {"target": wide, "distance": wide, "started": one, "unsettled": one, "chosen": one, "preset": (1, dimensions)}
+        self.state_shapes = {
+            "target": wide,
+            "distance": wide,
+            "started": one,
+            "unsettled": one,
+            "chosen": one,
+            "preset": (1, dimensions),
+        }
 
     def follow(self, knobs: Tensor, state: State) -> tuple[Knobs, State]:
         gliding = state["started"] > 0
@@ -87,7 +100,13 @@ class Edits(nn.Module):
         share, mix = _one(values, self.share), _one(values, self.mix)
         now = Knobs(values, share, mix, gain, chosen, there == 0, at_rest, unsettled == 0)
         started = torch.ones_like(chosen)
-        return now, {"target": target, "distance": distance, "started": started, "unsettled": unsettled, "chosen": chosen}
+        return now, {
+            "target": target,
+            "distance": distance,
+            "started": started,
+            "unsettled": unsettled,
+            "chosen": chosen,
+        }
 
     def forward(self, timbre: Tensor, midi_note: Tensor, knobs: Knobs, preset: Tensor) -> tuple[Tensor, Tensor]:
         wanted = self.presets(knobs.chosen, midi_note)
@@ -97,7 +116,9 @@ class Edits(nn.Module):
 
 
 class PresetTable(nn.Module):
-    """(chosen (batch, 1), midi_note (batch, 1)) → (batch, D): the first anchor, and what each stretch to the next one adds as far as it is passed."""
+    """(chosen (batch, 1), midi_note (batch, 1)) → (batch, D): the first anchor, and what each stretch to the next one
+    adds as far as it is passed.
+    """
 
     first: Tensor
     added: Tensor

@@ -1,7 +1,8 @@
 """fused.onnx: the whole runtime in one file that explains itself, and the proof that it plays what the runtime plays.
 
-The file's own metadata say what a host must know, so that it needs no manifest: `sample_rate`, `hop_samples`, `latency_samples`, `knobs` (a
-line each: name, lowest, highest, default, 1 if it takes whole numbers only, unit, divided by tabs) and `presets` (a line each, from number 1).
+The file's own metadata say what a host must know, so that it needs no manifest: `sample_rate`, `hop_samples`,
+`latency_samples`, `knobs` (a line each: name, lowest, highest, default, 1 if it takes whole numbers only, unit, divided
+by tabs) and `presets` (a line each, from number 1).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from realtime.session import Session
 FILE = "fused.onnx"
 AUDIO_OUT = "audio_out"  # of the file: an output cannot have the name of an input
 TOLERANCE = 1e-4  # greatest difference of any sample, full scale 1, and ...
-TOLERANCE_QUANTIZED = 2e-2  # ... where products round their inputs to int8, so that a difference of 1e-7 can become one of 1e-3
+TOLERANCE_QUANTIZED = (
+    2e-2  # ... where products round their inputs to int8, so that a difference of 1e-7 can become one of 1e-3
+)
 LEAST_SECONDS = 10.0
 GESTURE_SECONDS = 0.35  # how long the proof leaves the knobs alone
 
@@ -59,12 +62,19 @@ def write_fused(folder: Path, manifest: Manifest, encoder: Any, decoder: Any) ->
     inputs = tuple(Port(name=name, shape=shape) for name, shape in step.input_shapes.items())
     states = tuple(Port(name=name, shape=shape) for name, shape in step.state_shapes.items())
     outputs = (Port(name=AUDIO_OUT, shape=step.output_shapes["audio"]),)
-    precision = max((manifest.graphs[name].precision for name in STREAMING), key=get_args(Precision).index)  # the coarser one's
-    return Graph(file=FILE, sha256=file_sha256(path), inputs=inputs, outputs=outputs, states=states, precision=precision)
+    precision = max(
+        (manifest.graphs[name].precision for name in STREAMING), key=get_args(Precision).index
+    )  # the coarser one's
+    return Graph(
+        file=FILE, sha256=file_sha256(path), inputs=inputs, outputs=outputs, states=states, precision=precision
+    )
 
 
 def metadata_of(manifest: Manifest) -> dict[str, str]:
-    knobs = [(t.name, f"{t.low:g}", f"{t.high:g}", f"{t.default:g}", str(int(t.whole)), t.unit) for t in morph_targets(manifest)]
+    knobs = [
+        (t.name, f"{t.low:g}", f"{t.high:g}", f"{t.default:g}", str(int(t.whole)), t.unit)
+        for t in morph_targets(manifest)
+    ]
     return {
         "producer": manifest.producer,
         "sample_rate": str(manifest.features.sample_rate),
@@ -76,7 +86,8 @@ def metadata_of(manifest: Manifest) -> dict[str, str]:
 
 
 def verify_fused(folder: Path, manifest: Manifest, audio: np.ndarray) -> dict[str, float]:
-    """Play real sound with moving knobs through fused.onnx and through the runtime's own session with the streaming graphs beside it.
+    """Play real sound with moving knobs through fused.onnx and through the runtime's own session with the streaming
+    graphs beside it.
 
     audio : (samples,), at the model's rate; repeated if shorter than `LEAST_SECONDS`
 
@@ -93,9 +104,13 @@ def verify_fused(folder: Path, manifest: Manifest, audio: np.ndarray) -> dict[st
     knobs = proof_knobs(manifest, len(sound))
     found, _ = play_fused(folder / FILE, sound, knobs)
     wanted, _ = play_session(Bundle(folder, manifest), sound, knobs)
-    worst, tolerance = float(np.abs(found - wanted).max()), TOLERANCE if manifest.precision == "fp32" else TOLERANCE_QUANTIZED
+    worst = float(np.abs(found - wanted).max())
+    tolerance = TOLERANCE if manifest.precision == "fp32" else TOLERANCE_QUANTIZED
     if not worst <= tolerance:
-        raise ExportError(f"{FILE} differs from the runtime by {worst:.1e} over {len(sound)} hops (limit {tolerance:.0e}); nothing was written")
+        raise ExportError(
+            f"{FILE} differs from the runtime by {worst:.1e} over {len(sound)} hops (limit {tolerance:.0e}); nothing "
+            "was written"
+        )
     return {"fused audio": worst}
 
 
@@ -104,15 +119,23 @@ def proof_sound(manifest: Manifest, audio: np.ndarray) -> np.ndarray:
     rate, hop = manifest.features.sample_rate, manifest.features.hop_samples
     wanted = max(len(audio), round(LEAST_SECONDS * rate))
     whole = np.resize(np.asarray(audio, np.float32), wanted)
-    parts = [part for start in range(0, wanted, 4 * rate) for part in (whole[start : start + 4 * rate], np.zeros(rate, np.float32))]
+    parts = [
+        part
+        for start in range(0, wanted, 4 * rate)
+        for part in (whole[start : start + 4 * rate], np.zeros(rate, np.float32))
+    ]
     sound = np.concatenate(parts)
     return sound[: len(sound) // hop * hop].reshape(-1, hop)
 
 
 def proof_knobs(manifest: Manifest, hops: int, seed: int = 0) -> np.ndarray:
-    """(hops, targets): every while another gesture, of which each third returns to rest and each ninth to the dry sound."""
+    """(hops, targets): every while another gesture, of which each third returns to rest and each ninth to the dry
+    sound.
+    """
     rng, targets = np.random.default_rng(seed), morph_targets(manifest)
-    low, high, default = (np.array([getattr(target, name) for target in targets]) for name in ("low", "high", "default"))
+    low, high, default = (
+        np.array([getattr(target, name) for target in targets]) for name in ("low", "high", "default")
+    )
     axes, values = len(manifest.axes), np.empty((hops, len(targets)))
     names = [target.name for target in targets]
     length = max(1, round(GESTURE_SECONDS / manifest.features.hop_seconds))
@@ -134,7 +157,9 @@ def proof_knobs(manifest: Manifest, hops: int, seed: int = 0) -> np.ndarray:
 def play_fused(path: Path, sound: np.ndarray, knobs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sound (hops, hop_samples) and knobs (hops, targets) → (hops, hop_samples), and how long each hop took, ms."""
     session = open_session(path)
-    state = {port.name: np.zeros(port.shape, np.float32) for port in session.get_inputs() if port.name.startswith("state.")}
+    state = {
+        port.name: np.zeros(port.shape, np.float32) for port in session.get_inputs() if port.name.startswith("state.")
+    }
     heard, times = np.empty_like(sound), np.empty(len(sound))
     for i, (hop, values) in enumerate(zip(sound, knobs.astype(np.float32), strict=True)):
         start = time.perf_counter()

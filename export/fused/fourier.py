@@ -1,7 +1,8 @@
-"""Fourier transforms as two thin matrix products each: a length N = N1 · N2 needs N · (N1 + N2) products instead of N², and no FFT operator.
+"""Fourier transforms as two thin matrix products each: a length N = N1 · N2 needs N · (N1 + N2) products instead of N²,
+and no FFT operator.
 
-ONNX Runtime's DFT operator is several times slower, TorchScript and ONNX then compute the same, and what is known to be zero, or is not asked
-for, is left out.
+ONNX Runtime's DFT operator is several times slower, TorchScript and ONNX then compute the same, and what is known to be
+zero, or is not asked for, is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Fourier(nn.Module):
     samples : N
     given, wanted : how many values come in (the others are zero) and go out
     sign : of the exponent
-    parts_in, parts_out : 1 for real values, 2 for real and imaginary part; of a complex answer one part may be all that is wanted
+    parts_in, parts_out : 1 for real values, 2 for real and imaginary part; of a complex answer one part may be all that
+        is wanted
     weight : (given,), w; None: 1
 
     Input (batch, parts_in, given) or, of one part, (batch, given); output likewise.
@@ -38,7 +40,15 @@ class Fourier(nn.Module):
     outer: Tensor
 
     def __init__(
-        self, samples: int, given: int, wanted: int, *, sign: int = -1, parts_in: int = 1, parts_out: int = 1, weight: np.ndarray | None = None
+        self,
+        samples: int,
+        given: int,
+        wanted: int,
+        *,
+        sign: int = -1,
+        parts_in: int = 1,
+        parts_out: int = 1,
+        weight: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.given, self.wanted, self.parts_in, self.parts_out = given, wanted, parts_in, parts_out
@@ -50,7 +60,8 @@ class Fourier(nn.Module):
         inner = np.exp(turn * np.outer(k1, np.arange(used)) / rows)  # (k1, n1)
         twiddle = np.exp(turn * np.outer(k1, n2) / samples)  # (k1, n2)
         outer = np.exp(turn * np.outer(n2, np.arange(asked)) / self.columns)  # (n2, k2)
-        # first product: the real and the imaginary part of the answer, and of i times the answer, which the twiddle factors need
+        # first product: the real and the imaginary part of the answer, and of i times the answer, which the twiddle
+        # factors need
         of_real = np.concatenate([inner.real, inner.imag, -inner.imag, inner.real])
         of_imaginary = np.concatenate([-inner.imag, inner.real, -inner.real, -inner.imag])
         self._keep("inner", np.concatenate([of_real, of_imaginary][:parts_in], 1))  # (4·k1, parts_in·n1)
@@ -72,7 +83,9 @@ class Fourier(nn.Module):
             x = nn.functional.pad(x, (0, self.padding))
         both = self.inner @ x.reshape(-1, self.inner.shape[1], self.columns)  # (batch, 4·k1, n2)
         y = both[:, : 2 * self.rows] * self.twiddle[0] + both[:, 2 * self.rows :] * self.twiddle[1]
-        y = y[:, : self.rows] @ self.outer[: self.columns] + y[:, self.rows :] @ self.outer[self.columns :]  # (batch, k1, parts·k2)
+        y = (
+            y[:, : self.rows] @ self.outer[: self.columns] + y[:, self.rows :] @ self.outer[self.columns :]
+        )  # (batch, k1, parts·k2)
         if self.parts_out == 1:
             return y.transpose(1, 2).reshape(-1, self.asked * self.rows)[:, : self.wanted]
         y = y.reshape(-1, self.rows, self.parts_out, self.asked).permute(0, 2, 3, 1)

@@ -1,6 +1,8 @@
-"""`realtime.outputs.morph` and `realtime.dsp.convolver` as pure steps: decoded spectra become a filter, and sound passes through filters that fade.
+"""`realtime.outputs.morph` and `realtime.dsp.convolver` as pure steps: decoded spectra become a filter, and sound
+passes through filters that fade.
 
-Filters are kept as their distance from doing nothing, so a state of zeros lets the sound pass, and nothing is added to a sound at rest.
+Filters are kept as their distance from doing nothing, so a state of zeros lets the sound pass, and nothing is added to
+a sound at rest.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from realtime.outputs.morph import (
 
 
 class Morph(nn.Module):
-    """(decoded (batch, 2, bins), Heard, period (batch, 1), active (batch, 1), state) → (response (batch, taps), next state).
+    """(decoded (batch, 2, bins), Heard, period (batch, 1), active (batch, 1), state) → (response (batch, taps), next
+    state).
 
     period : samples, 0 if the sound has none;  active : bool, whether the response will be used
     """
@@ -60,7 +63,9 @@ class Morph(nn.Module):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.state_shapes = {"correction": (1, self.corrected), "power": (1, bins), "count": (1, 1)}
 
-    def forward(self, decoded: Tensor, heard: Heard, period: Tensor, active: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, decoded: Tensor, heard: Heard, period: Tensor, active: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         edit = decoded[:, 1] - decoded[:, 0]
         missed = self.decoded_cepstrum(decoded[:, 0]) - heard.cepstrum[:, : self.corrected]
         correction = torch.where(active & heard.sounding, self._cut_correction(missed, period), state["correction"])
@@ -90,7 +95,10 @@ class Morph(nn.Module):
         count = state["count"] + 1
         share = torch.clamp(1 / count, min=self.slowest)
         followed = state["power"] + share * (power / power.sum(1, keepdim=True) - state["power"])
-        return {"power": torch.where(heard.sounding, followed, state["power"]), "count": torch.where(heard.sounding, count, state["count"])}
+        return {
+            "power": torch.where(heard.sounding, followed, state["power"]),
+            "count": torch.where(heard.sounding, count, state["count"]),
+        }
 
     def _level(self, magnitude: Tensor, power: Tensor) -> Tensor:
         """Linear, (batch, 1)."""
@@ -103,7 +111,8 @@ class Morph(nn.Module):
 class Filters(nn.Module):
     """The filter of this hop fades from the one before it. (dry, the newest hop last; filters) → the hop, filtered.
 
-    A filter is the spectrum of (its response − a single 1), (batch, 2, bins of `samples`); the state holds the old and the new one.
+    A filter is the spectrum of (its response − a single 1), (batch, 2, bins of `samples`); the state holds the old and
+    the new one.
     """
 
     ramp: Tensor
@@ -123,11 +132,15 @@ class Filters(nn.Module):
         """dry : (batch, past + hop)"""
         filters = state["both"]
         hop, past = dry[:, self.past :], dry[:, : self.past]
-        placed = torch.cat([nn.functional.pad(hop, (0, self.gap)), past], 1)  # the past wraps round, so that the hop comes first
+        placed = torch.cat(
+            [nn.functional.pad(hop, (0, self.gap)), past], 1
+        )  # the past wraps round, so that the hop comes first
         spectrum = self.of_dry(placed)[:, None]
         real = spectrum[:, :, 0] * filters[:, :, 0] - spectrum[:, :, 1] * filters[:, :, 1]
         imaginary = spectrum[:, :, 0] * filters[:, :, 1] + spectrum[:, :, 1] * filters[:, :, 0]
-        changes = self.to_hop(torch.stack([real, imaginary], 2).reshape(-1, 2, self.samples // 2 + 1)).reshape(-1, 2, self.hop)
+        changes = self.to_hop(torch.stack([real, imaginary], 2).reshape(-1, 2, self.samples // 2 + 1)).reshape(
+            -1, 2, self.hop
+        )
         change = changes[:, 0] + self.ramp * (changes[:, 1] - changes[:, 0])
         return hop + change
 

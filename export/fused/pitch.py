@@ -1,4 +1,6 @@
-"""`realtime.dsp.pitch.PitchTracker` as a pure step. It keeps periods in samples, whose median is that of the notes, upside down."""
+"""`realtime.dsp.pitch.PitchTracker` as a pure step. It keeps periods in samples, whose median is that of the notes,
+upside down.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from realtime.hop.edits import FIRST_NOTE
 
 
 class Pitch(nn.Module):
-    """(amplitude (batch, bins), listening (batch, 1) bool, state) → (midi_note (batch, 1), period_samples (batch, 1), next state)."""
+    """(amplitude (batch, bins), listening (batch, 1) bool, state) → (midi_note (batch, 1), period_samples (batch, 1),
+    next state).
+    """
 
     shape: Tensor
     lags: Tensor
@@ -54,7 +58,9 @@ class Pitch(nn.Module):
         correlation = self.correlation(amplitude * amplitude)
         curve = correlation / (self.shape * correlation[:, :1])
         inner = curve[:, self.shortest : self.longest + 1]
-        peaks = (inner > curve[:, self.shortest - 1 : self.longest]) & (inner >= curve[:, self.shortest + 1 : self.longest + 2])
+        peaks = (inner > curve[:, self.shortest - 1 : self.longest]) & (
+            inner >= curve[:, self.shortest + 1 : self.longest + 2]
+        )
         heights = torch.where(peaks, inner, -2.0)
         highest = heights.amax(1, keepdim=True)
         voiced = highest >= VOICED  # false too where the frame is silent and the curve not a number

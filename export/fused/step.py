@@ -1,7 +1,8 @@
-"""The whole runtime as one graph: a hop of sound and the knobs in, a hop of sound out, everything it remembers as ports.
+"""The whole runtime as one graph: a hop of sound and the knobs in, a hop of sound out, everything it remembers as
+ports.
 
-`FusedStep` is `realtime.session.Session` for one channel at the model's rate, fed hop by hop, as a pure function. What the session decides
-hop by hop is decided here by masks, for every sound of a batch on its own.
+`FusedStep` is `realtime.session.Session` for one channel at the model's rate, fed hop by hop, as a pure function. What
+the session decides hop by hop is decided here by masks, for every sound of a batch on its own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ LOUDEST = 1e6  # of what the analysis hears: its square must not leave float32
 
 
 class FusedStep(nn.Module):
-    """(audio (batch, hop), knobs (batch, targets), *states) → (audio (batch, hop), *next states), float32, in the order of `state_shapes`.
+    """(audio (batch, hop), knobs (batch, targets), *states) → (audio (batch, hop), *next states), float32, in the order
+    of `state_shapes`.
 
     knobs : in the order of `realtime.knobs.targets.morph_targets`;  states : zeros = as new
 
@@ -39,7 +41,9 @@ class FusedStep(nn.Module):
     rate: Tensor
     single: Tensor
 
-    def __init__(self, manifest: Manifest, encoder: Any, decoder: Any, *, timbre_seconds: float = TIMBRE_SECONDS) -> None:
+    def __init__(
+        self, manifest: Manifest, encoder: Any, decoder: Any, *, timbre_seconds: float = TIMBRE_SECONDS
+    ) -> None:
         super().__init__()
         features = manifest.features
         self.encoder, self.decoder = encoder, decoder
@@ -49,17 +53,23 @@ class FusedStep(nn.Module):
         self.analysis, self.late = Analysis(features), FrameDelay(features, manifest.lookahead_hops)
         self.pitch, self.edits, self.morph = Pitch(features), Edits(manifest), Morph(features)
         self.filters = Filters(self.morph.taps, self.hop)
-        self.register_buffer("single", nn.functional.one_hot(torch.tensor(0), self.morph.taps).float(), persistent=False)
+        self.register_buffer(
+            "single", nn.functional.one_hot(torch.tensor(0), self.morph.taps).float(), persistent=False
+        )
         self.latency_samples = latency = manifest.lookahead_hops * self.hop
         self.past = max(self.window - self.hop, latency + self.filters.past)
-        self.dry = slice(self.past - latency - self.filters.past, self.past - latency + self.hop)  # of past and hop, what the filters read
+        self.dry = slice(
+            self.past - latency - self.filters.past, self.past - latency + self.hop
+        )  # of past and hop, what the filters read
         self.parts: dict[str, dict[str, tuple[int, ...]]] = {"sound": {"past": (1, self.past)}}
         for name in ("analysis", "late", "pitch", "edits", "morph", "filters"):
             self.parts[name] = getattr(self, name).state_shapes
         self.parts["latent"] = {name: (1, manifest.latents[name]) for name in encoder.output_shapes}
         self.parts["encoder"] = encoder.state_shapes
         self.parts["decoder"] = {name: (1, *shape) for name, shape in decoder.state_shapes.items()}
-        self.state_shapes = {f"{part}.{name}": tuple(shape) for part, shapes in self.parts.items() for name, shape in shapes.items()}
+        self.state_shapes = {
+            f"{part}.{name}": tuple(shape) for part, shapes in self.parts.items() for name, shape in shapes.items()
+        }
         self.input_shapes = {"audio": (1, self.hop), "knobs": (1, len(morph_targets(manifest)))}
         self.output_shapes = {"audio": (1, self.hop)}
 
@@ -99,7 +109,10 @@ class FusedStep(nn.Module):
     def _decode(self, latents: State, edited: Tensor, old: State) -> tuple[Tensor, State]:
         """Both rows of every sound, (batch, 2, bins), and states."""
         second = latents | {"timbre": edited}
-        rows = [torch.cat([latents[name], second[name]], 1).reshape(-1, shape[1]) for name, shape in self.decoder.input_shapes.items()]
+        rows = [
+            torch.cat([latents[name], second[name]], 1).reshape(-1, shape[1])
+            for name, shape in self.decoder.input_shapes.items()
+        ]
         shapes = self.decoder.state_shapes
         decoded, *after = self.decoder(*rows, *(old[name].reshape(-1, *shape[1:]) for name, shape in shapes.items()))
         following = {name: value.reshape(-1, *shapes[name]) for name, value in zip(shapes, after, strict=True)}

@@ -1,4 +1,6 @@
-"""The coarser weights of a bundle's streaming graphs, put into its fused graph too: the same codes, scales and corrected biases."""
+"""The coarser weights of a bundle's streaming graphs, put into its fused graph too: the same codes, scales and
+corrected biases.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def share_weights(fused: onnx.ModelProto, folder: Path) -> int:
     return replaced
 
 
-def _replace(graph: GraphProto, product: NodeProto, like: NodeProto, constants: list[onnx.TensorProto], prefix: str) -> None:
+def _replace(
+    graph: GraphProto, product: NodeProto, like: NodeProto, constants: list[onnx.TensorProto], prefix: str
+) -> None:
     for constant in constants:
         copy = graph.initializer.add()
         copy.CopyFrom(constant)
@@ -44,7 +48,10 @@ def _replace(graph: GraphProto, product: NodeProto, like: NodeProto, constants: 
 
 def _take_bias(graph: GraphProto, product: NodeProto, source: GraphProto, like: NodeProto) -> None:
     """Add what the streaming graph adds to this product, if that is a constant."""
-    readers = [[node for node in nodes if value in node.input] for nodes, value in ((graph.node, product.output[0]), (source.node, like.output[0]))]
+    readers = [
+        [node for node in nodes if value in node.input]
+        for nodes, value in ((graph.node, product.output[0]), (source.node, like.output[0]))
+    ]
     if any(len(found) != 1 or found[0].op_type != "Add" for found in readers):
         return
     ours, theirs = readers[0][0], readers[1][0]

@@ -1,4 +1,6 @@
-"""S2's streaming graphs: LSTM layers as plain matrix products, one hop per call (whole sounds: `export.graphs.perturbation`)."""
+"""S2's streaming graphs: LSTM layers as plain matrix products, one hop per call (whole sounds:
+`export.graphs.perturbation`).
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class MetricStreamingEncoder(nn.Module):
         self.model = model  # for its fixed functions; every product is a step of our own
         self.stack = LstmStackStep(model.encoder)
         self.shared = LinearStep(model.shared.weight, model.shared.bias)
-        self.means = nn.ModuleDict({name: LinearStep(model.head(name).mean.weight, model.head(name).mean.bias) for name in model.latent_sizes})
+        self.means = nn.ModuleDict(
+            {name: LinearStep(model.head(name).mean.weight, model.head(name).mean.bias) for name in model.latent_sizes}
+        )
         bins = model.config.bins
         self.input_shapes = {"envelope": (1, bins), "fine": (1, bins), "rate": (1,)}
         self.output_shapes = {name: (1, size) for name, size in model.latent_sizes.items()}

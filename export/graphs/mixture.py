@@ -1,8 +1,9 @@
 """The streaming graphs of S3: the latents of the last second at every hop, without computing that second again.
 
-A convolution over the window's frames gives, but for its newest output, what it gave a hop ago; so the encoder keeps those outputs, each as
-its distance from what silence gives: zeros then stand for silence before the start. Of the decoded second only the newest frame is needed,
-and that is what the last taps of the transposed convolutions make of the last inner frame. Both are exact.
+A convolution over the window's frames gives, but for its newest output, what it gave a hop ago; so the encoder keeps
+those outputs, each as its distance from what silence gives: zeros then stand for silence before the start. Of the
+decoded second only the newest frame is needed, and that is what the last taps of the transposed convolutions make of
+the last inner frame. Both are exact.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from training.recurrent import RecurrentStack
 
 
 class SlidingStep(nn.Module):
-    """One latent's encoder, one frame: (distance of the mel frames from silence, *states) → (mean, *next states). Frames lie side by side."""
+    """One latent's encoder, one frame: (distance of the mel frames from silence, *states) → (mean, *next states).
+    Frames lie side by side.
+    """
 
     rest: Tensor
     inner_rest: Tensor
@@ -27,7 +30,9 @@ class SlidingStep(nn.Module):
     def __init__(self, encoder: ChunkEncoder, silence: Tensor) -> None:
         """silence : (bands,), the mel frame of silence."""
         super().__init__()
-        first, second = (_batch_normed(*_as_product(encoder.convolutions[i]), encoder.convolutions[i + 1]) for i in (0, 3))
+        first, second = (
+            _batch_normed(*_as_product(encoder.convolutions[i]), encoder.convolutions[i + 1]) for i in (0, 3)
+        )
         window = _batch_normed(*_as_product(encoder.hidden[0], first[1].shape[0]), encoder.hidden[1])
         self.first, rest = _beside(first, silence.double())
         self.second, inner_rest = _beside(second, rest)
@@ -45,7 +50,9 @@ class SlidingStep(nn.Module):
 
 
 class SlidingEncoder(nn.Module):
-    """(envelope, fine, rate, *states) → (*latents, *next states); shapes as in `realtime.bundle`. There is no running mean: rate is not read."""
+    """(envelope, fine, rate, *states) → (*latents, *next states); shapes as in `realtime.bundle`. There is no running
+    mean: rate is not read.
+    """
 
     def __init__(self, model: MixtureVAE) -> None:
         super().__init__()
@@ -56,13 +63,17 @@ class SlidingEncoder(nn.Module):
         steps = {name: SlidingStep(encoders[name], silence) for name in model.latent_sizes}
         self.steps = nn.ModuleDict(steps)
         self.state_shapes = {"mel": (1, (c.kernel - 1) * c.mel_bands)}
-        self.state_shapes |= {f"{name}.{part}": (1, size) for name, step in steps.items() for part, size in step.state_sizes.items()}
+        self.state_shapes |= {
+            f"{name}.{part}": (1, size) for name, step in steps.items() for part, size in step.state_sizes.items()
+        }
         self.input_shapes = {"envelope": (1, c.bins), "fine": (1, c.bins), "rate": (1,)}
         self.output_shapes = {name: (1, size) for name, size in model.latent_sizes.items()}
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         state = dict(zip(self.state_shapes, states, strict=True))
-        mel = torch.cat([state["mel"], self.scale(envelope + fine) + 1 + 0 * rate], 1)  # every port is read, or it would not be there
+        mel = torch.cat(
+            [state["mel"], self.scale(envelope + fine) + 1 + 0 * rate], 1
+        )  # every port is read, or it would not be there
         values, following = [], [mel[:, self.bands :]]
         for name, step in self.steps.items():
             value, first, second = step(mel, state[f"{name}.first"], state[f"{name}.second"])
@@ -83,17 +94,24 @@ class StudentEncoder(nn.Module):
         self.output_shapes = {name: (1, size) for name, size in latent_sizes.items()}
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        h, following = self.stack(self.scale(envelope + fine) + 0 * rate, list(states))  # every port is read, or it would not be there
+        h, following = self.stack(
+            self.scale(envelope + fine) + 0 * rate, list(states)
+        )  # every port is read, or it would not be there
         return (*self.head(h).split([size for _, size in self.output_shapes.values()], dim=-1), *following)
 
 
 class StudentDecoder(nn.Module):
     """(timbre, pitch, *states) → (log_amplitude, *next states) of the same, for two sets of latents at once."""
 
-    def __init__(self, scale: MelScale, first: LinearStep, stack: RecurrentStack, output: nn.Linear, latent_sizes: dict[str, int]) -> None:
+    def __init__(
+        self, scale: MelScale, first: LinearStep, stack: RecurrentStack, output: nn.Linear, latent_sizes: dict[str, int]
+    ) -> None:
         """first : brings the latents, side by side, to what the stack reads"""
         super().__init__()
-        self.scale, self.first, self.stack, self.output = scale, first, StackStep(stack), LinearStep(output.weight, output.bias)
+        self.scale = scale
+        self.first = first
+        self.stack = StackStep(stack)
+        self.output = LinearStep(output.weight, output.bias)
         self.state_shapes = {key: (DECODER_ROWS, size) for key, size in self.stack.state_sizes.items()}
         self.input_shapes = {name: (DECODER_ROWS, size) for name, size in latent_sizes.items()}
         self.output_shapes = {"log_amplitude": (DECODER_ROWS, scale.bank.shape[1])}
@@ -104,7 +122,9 @@ class StudentDecoder(nn.Module):
 
 
 class NewestDecoder(nn.Module):
-    """(timbre, pitch) → (log_amplitude,), for two sets of latents at once: the last frame of the decoded second. No state."""
+    """(timbre, pitch) → (log_amplitude,), for two sets of latents at once: the last frame of the decoded second. No
+    state.
+    """
 
     def __init__(self, model: MixtureVAE) -> None:
         super().__init__()
@@ -168,7 +188,9 @@ def _batch_normed(weight: Tensor, bias: Tensor, norm: nn.Module, kept: Tensor | 
 
 
 def _beside(product: Product, rest: Tensor) -> tuple[LinearStep, Tensor]:
-    """The product of distances from `rest` (in one frame), and what it gives, after ReLU, where nothing but `rest` comes in."""
+    """The product of distances from `rest` (in one frame), and what it gives, after ReLU, where nothing but `rest`
+    comes in.
+    """
     weight, bias = product
     constant = bias + rest.repeat(len(weight) // len(rest)) @ weight
     return LinearStep(weight.T.float(), constant.float()), torch.relu(constant)

@@ -48,15 +48,17 @@ class GruStep(nn.Module):
 class StackStep(nn.Module):
     """A causal `RecurrentStack`, one frame.
 
-    state_sizes : name → width of each state: a hidden vector per layer, and, of a stack that looks ahead, what the last layer's
-        predecessor gave for the frames since, side by side
+    state_sizes : name → width of each state: a hidden vector per layer, and, of a stack that looks ahead, what the last
+        layer's predecessor gave for the frames since, side by side
     """
 
     def __init__(self, stack: RecurrentStack) -> None:
         super().__init__()
         if stack.directions != 1:
             raise ValueError("a bidirectional stack does not stream; make it causal first")
-        self.layers = nn.ModuleList([*(GruStep(stack.body, layer) for layer in range(stack.body.num_layers)), GruStep(stack.head, 0)])
+        self.layers = nn.ModuleList(
+            [*(GruStep(stack.body, layer) for layer in range(stack.body.num_layers)), GruStep(stack.head, 0)]
+        )
         self.width, self.lookahead = stack.width, stack.lookahead
         self.state_sizes = {f"layer{i}": stack.hidden for i in range(len(self.layers))}
         if stack.lookahead:
@@ -77,7 +79,9 @@ class StackStep(nn.Module):
 
 
 def beside_past_step(y: Tensor, past: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """One frame of `training.recurrent.beside_past`.  y : (batch, width);  past : (batch, k·width), the oldest first."""
+    """One frame of `training.recurrent.beside_past`.  y : (batch, width)
+    past : (batch, k·width), the oldest first.
+    """
     both = torch.cat([past, y], dim=-1)
     return torch.cat([both[:, :width], y], dim=-1), both[:, width:]
 
@@ -90,10 +94,16 @@ class StreamingEncoder(nn.Module):
         self.envelope_input = model.envelope_input
         self.conditions = {name: model.conditions(name) for name in model.latent_sizes}
         self.stacks = nn.ModuleDict({name: StackStep(model.stack(name)) for name in model.latent_sizes})
-        self.means = nn.ModuleDict({name: LinearStep(model.head(name).mean.weight, model.head(name).mean.bias) for name in model.latent_sizes})
+        self.means = nn.ModuleDict(
+            {name: LinearStep(model.head(name).mean.weight, model.head(name).mean.bias) for name in model.latent_sizes}
+        )
         self.centred = model.config.centred_variation and "variation" in model.latent_sizes
         self.lookahead = model.lookahead
-        self.state_shapes = {f"{name}.{key}": (1, size) for name in model.latent_sizes for key, size in self._stack(name).state_sizes.items()}
+        self.state_shapes = {
+            f"{name}.{key}": (1, size)
+            for name in model.latent_sizes
+            for key, size in self._stack(name).state_sizes.items()
+        }
         self.state_shapes["count"] = (1, 1)
         if "timbre" in model.latent_sizes:
             self.state_shapes["timbre.mean"] = (1, model.stack("timbre").width)
@@ -122,11 +132,15 @@ class StreamingEncoder(nn.Module):
                 following["timbre.mean"] = h = state["timbre.mean"] + weight * (h - state["timbre.mean"])
             values[name] = self.means[name](h)
             if name == "variation" and self.centred:
-                following["variation.mean"] = state["variation.mean"] + weight * (values[name] - state["variation.mean"])
+                following["variation.mean"] = state["variation.mean"] + weight * (
+                    values[name] - state["variation.mean"]
+                )
                 values[name] = values[name] - following["variation.mean"]
         return (*values.values(), *(following[name] for name in self.state_shapes))
 
-    def _step(self, name: str, x: Tensor, condition: Tensor | None, state: dict[str, Tensor], following: dict[str, Tensor]) -> Tensor:
+    def _step(
+        self, name: str, x: Tensor, condition: Tensor | None, state: dict[str, Tensor], following: dict[str, Tensor]
+    ) -> Tensor:
         keys = [f"{name}.{key}" for key in self._stack(name).state_sizes]
         y, states = self.stacks[name](x, [state[key] for key in keys], condition)
         following |= dict(zip(keys, states, strict=True))
@@ -162,7 +176,10 @@ class OfflineEncoder(nn.Module):
         length: int | str = frames or "frames"
         self.input_shapes = dict.fromkeys(("envelope", "fine"), (1, length, model.config.bins))
         shapes = model.noise_shapes(1)
-        self.output_shapes = {name: (1, size) if len(shapes[name]) == 1 else (1, length, size) for name, size in model.latent_sizes.items()}
+        self.output_shapes = {
+            name: (1, size) if len(shapes[name]) == 1 else (1, length, size)
+            for name, size in model.latent_sizes.items()
+        }
 
     def forward(self, envelope: Tensor, fine: Tensor) -> tuple[Tensor, ...]:
         z = self.model.encode(envelope, fine, torch.ones_like(envelope[..., 0])).latents

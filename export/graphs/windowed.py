@@ -1,7 +1,8 @@
-"""The bidirectional original, streamed the only honest way: a window of the last frames is worked through again at every hop.
+"""The bidirectional original, streamed the only honest way: a window of the last frames is worked through again at
+every hop.
 
-It is the ceiling of what streaming can give, and costs as many times the work as the window has frames. Until a window is full it is as
-long as the sound.
+It is the ceiling of what streaming can give, and costs as many times the work as the window has frames. Until a window
+is full it is as long as the sound.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ MOST_FRAMES = 1000
 
 
 class WindowedVAE(nn.Module):
-    """Answers, for each frame, what the original says of it when the window that ends `lookahead` frames later is all it hears.
+    """Answers, for each frame, what the original says of it when the window that ends `lookahead` frames later is all
+    it hears.
 
     The decoder hears the latents of as many frames, those that there is one of per sound as they are now.
     """
@@ -29,7 +31,10 @@ class WindowedVAE(nn.Module):
     def __init__(self, original: Any, frames: int, lookahead: int = 0) -> None:
         super().__init__()
         if not lookahead + 2 <= frames <= MOST_FRAMES:
-            raise ValueError(f"a window of {frames} frames with a lookahead of {lookahead}: it needs {lookahead + 2} … {MOST_FRAMES} frames")
+            raise ValueError(
+                f"a window of {frames} frames with a lookahead of {lookahead}: it needs {lookahead + 2} … "
+                f"{MOST_FRAMES} frames"
+            )
         self.original, self.frames, self.lookahead = original.eval(), frames, lookahead
         self.config, self.latent_sizes = original.config, dict(original.latent_sizes)
         self.steady = one_per_sound(original)
@@ -46,7 +51,8 @@ class WindowedVAE(nn.Module):
         shapes: dict[str, tuple[int, ...]] = self.original.noise_shapes(frames)
         return shapes
 
-    # Streaming. The state is what was heard, however much: a reference for the graphs below, which keep a window of fixed size. ------
+    # Streaming. The state is what was heard, however much: a reference for the graphs below, which keep a window of
+    # fixed size. ------
 
     def encoder_state(self, batch: int) -> State:
         return {name: next(self.parameters()).new_zeros(batch, 0, self.config.bins) for name in ("envelope", "fine")}
@@ -84,13 +90,20 @@ class WindowedVAE(nn.Module):
 
 
 def newest(z: Latents, lookahead: int) -> Latents:
-    """What a window says of the frame `lookahead` before its last, of its first frame while it is shorter.  (batch, D)"""
-    each = {name: value if value.dim() == 2 else torch.cat([value[:, :1].expand(-1, lookahead, -1), value], 1) for name, value in z.items()}
+    """What a window says of the frame `lookahead` before its last, of its first frame while it is shorter.  (batch,
+    D)
+    """
+    each = {
+        name: value if value.dim() == 2 else torch.cat([value[:, :1].expand(-1, lookahead, -1), value], 1)
+        for name, value in z.items()
+    }
     return Latents(**{name: value if value.dim() == 2 else value[:, -1 - lookahead] for name, value in each.items()})
 
 
 class WindowedEncoder(nn.Module):
-    """(envelope, fine, rate, *states) → (*latents, *next states); the states are the window and how much of it is filled."""
+    """(envelope, fine, rate, *states) → (*latents, *next states); the states are the window and how much of it is
+    filled.
+    """
 
     def __init__(self, model: WindowedVAE) -> None:
         super().__init__()
@@ -118,7 +131,9 @@ class WindowedDecoder(nn.Module):
         self.input_shapes = {name: (DECODER_ROWS, size) for name, size in model.latent_sizes.items()}
         self.output_shapes = {"log_amplitude": (DECODER_ROWS, model.config.bins)}
         self.windowed = [name for name in model.latent_sizes if name not in model.steady]
-        self.state_shapes = {name: (DECODER_ROWS, model.frames, model.latent_sizes[name]) for name in self.windowed} | {"count": (DECODER_ROWS, 1)}
+        self.state_shapes = {name: (DECODER_ROWS, model.frames, model.latent_sizes[name]) for name in self.windowed} | {
+            "count": (DECODER_ROWS, 1)
+        }
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         sizes = len(self.model.latent_sizes)
@@ -130,7 +145,9 @@ class WindowedDecoder(nn.Module):
         return (decoded[:, -1], *kept, count)
 
 
-def _taken_in(values: list[Tensor], states: tuple[Tensor, ...], frames: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+def _taken_in(
+    values: list[Tensor], states: tuple[Tensor, ...], frames: int
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """The windows with the newest frame at their end, the filled part of each, and the new count.
 
     values : (batch, D) each;  states : a window (batch, frames, D) each, then the count (batch, 1)

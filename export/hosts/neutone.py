@@ -1,7 +1,8 @@
 """Neutone FX: one file with four knobs, written by Neutone's own kit, which must be installed beside Neiro.
 
-The knobs are the axes that do most of what they say; a half is the axis at rest. The plug-in calls the model one hop at a time, so it adds no
-delay of its own to buffers of a hop and longer ones that are multiples of it; at other rates than the model's it resamples.
+The knobs are the axes that do most of what they say; a half is the axis at rest. The plug-in calls the model one hop at
+a time, so it adds no delay of its own to buffers of a hop and longer ones that are multiples of it; at other rates than
+the model's it resamples.
 """
 
 import tempfile
@@ -22,12 +23,15 @@ from realtime.bundle import Axis
 MACROS = 4  # that Neutone has room for
 MISSING = (
     "--host neutone needs Neutone's kit, which asks for other versions than Neiro is tested with: "
-    "make an environment of its own, pip install neutone-sdk and Neiro with its extras cpu and train there, and export in it"
+    "make an environment of its own, pip install neutone-sdk and Neiro with its extras cpu and train there, and "
+    "export in it"
 )
 
 
 class MacroStep(nn.Module):
-    """Sound (1, samples), a whole number of hops, and macros (4,), 0 … 1, to sound of the same shape; it remembers its state."""
+    """Sound (1, samples), a whole number of hops, and macros (4,), 0 … 1, to sound of the same shape; it remembers its
+    state.
+    """
 
     rest: Tensor
     low: Tensor
@@ -69,7 +73,11 @@ def neutone_kit() -> Any:
             import neutone_sdk  # only those who export for Neutone have it
             import neutone_sdk.utils
     except (ImportError, OSError) as error:
-        reason = "" if isinstance(error, ModuleNotFoundError) and error.name == "neutone_sdk" else f" (found, but: {' '.join(str(error).split())})"
+        reason = (
+            ""
+            if isinstance(error, ModuleNotFoundError) and error.name == "neutone_sdk"
+            else f" (found, but: {' '.join(str(error).split())})"
+        )
         raise ExportError(MISSING + reason) from None
     return neutone_sdk
 
@@ -77,7 +85,9 @@ def neutone_kit() -> Any:
 def macros_of(parts: Parts) -> list[Axis]:
     axes = macro_axes(parts.bundle.manifest.axes, MACROS)
     if not axes:
-        raise ExportError("this model has no axes, so Neutone would have no knobs; export a checkpoint that carries knobs")
+        raise ExportError(
+            "this model has no axes, so Neutone would have no knobs; export a checkpoint that carries knobs"
+        )
     return axes
 
 
@@ -93,10 +103,18 @@ def neutone_file(parts: Parts) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
-            kit.utils.save_neutone_model(wrapped(MacroStep(parts, axes), axes, parts), Path(folder), speed_benchmark=False, test_offline_mode=False)
+            kit.utils.save_neutone_model(
+                wrapped(MacroStep(parts, axes), axes, parts),
+                Path(folder),
+                speed_benchmark=False,
+                test_offline_mode=False,
+            )
         except Exception as error:  # whatever a kit of another version objects to
             reason = " ".join(str(error).split())[:200]
-            raise ExportError(f"neutone-sdk {kit.constants.SDK_VERSION} refuses the model ({reason}); this was written for version 1.5.2") from None
+            raise ExportError(
+                f"neutone-sdk {kit.constants.SDK_VERSION} refuses the model ({reason}); this was written for version "
+                "1.5.2"
+            ) from None
         return (Path(folder) / "model.nm").read_bytes()
 
 
@@ -126,7 +144,8 @@ def verify_neutone(module: torch.jit.ScriptModule, parts: Parts) -> float:
     module.set_daw_sample_rate_and_buffer_size(parts.features.sample_rate, parts.hop)
     if (delay := module.calc_buffering_delay_samples()) or module.calc_model_delay_samples() != parts.latency_samples:
         raise ExportError(
-            f"the file reports {delay} samples of buffering, 0 were expected, or another latency; install another version of neutone-sdk"
+            f"the file reports {delay} samples of buffering, 0 were expected, or another latency; install another "
+            "version of neutone-sdk"
         )
 
     def play(sound: Tensor, macros: Tensor) -> Tensor:

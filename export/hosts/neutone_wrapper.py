@@ -15,10 +15,16 @@ NAME_LETTERS = 30  # that Neutone shows
 
 
 class NeiroFx(WaveformToWaveformBase):
-    """step : `export.hosts.neutone.MacroStep`;  shown : its macros, in order.  Mono, at the model's rate, one hop per call."""
+    """step : `export.hosts.neutone.MacroStep`
+    shown : its macros, in order.  Mono, at the model's rate, one hop per call.
+    """
 
-    def __init__(self, step: nn.Module, shown: list[Any], title: str, rate: int, hop: int, latency_samples: int) -> None:
-        self.shown, self.titles = tuple(shown), [parameter.name for parameter in shown]  # the kit asks for them as it begins
+    def __init__(
+        self, step: nn.Module, shown: list[Any], title: str, rate: int, hop: int, latency_samples: int
+    ) -> None:
+        # the kit asks for them as it begins
+        self.shown = tuple(shown)
+        self.titles = [parameter.name for parameter in shown]
         self.title, self.rate, self.hop, self.latency_samples = title, rate, hop, latency_samples
         super().__init__(step)
 
@@ -36,10 +42,16 @@ class NeiroFx(WaveformToWaveformBase):
         return "Reshapes the timbre of the instrument you play."
 
     def get_model_long_description(self) -> str:
-        return "A disentangling VAE hears timbre, pitch and variation apart. The knobs move the timbre; a filter that follows every hop applies it."
+        return (
+            "A disentangling VAE hears timbre, pitch and variation apart. The knobs move the timbre; a filter that "
+            "follows every hop applies it."
+        )
 
     def get_technical_description(self) -> str:
-        return "VAE on causal log-spectra; the difference of two decoded spectra becomes a minimum-phase filter of the dry sound."
+        return (
+            "VAE on causal log-spectra; the difference of two decoded spectra becomes a minimum-phase filter of the "
+            "dry sound."
+        )
 
     def get_tags(self) -> list[str]:
         return ["timbre", "morph", "VAE"]
@@ -74,8 +86,13 @@ class NeiroFx(WaveformToWaveformBase):
 
 
 def wrapped(step: nn.Module, axes: list[Axis], parts: Parts) -> NeiroFx:
-    shown = [ContinuousNeutoneParameter(_title(axis), axis.label, default_value=-axis.low / (axis.high - axis.low)) for axis in axes]
-    return NeiroFx(step, shown, f"Neiro {parts.name}"[:NAME_LETTERS], parts.features.sample_rate, parts.hop, parts.latency_samples)
+    shown = [
+        ContinuousNeutoneParameter(_title(axis), axis.label, default_value=-axis.low / (axis.high - axis.low))
+        for axis in axes
+    ]
+    return NeiroFx(
+        step, shown, f"Neiro {parts.name}"[:NAME_LETTERS], parts.features.sample_rate, parts.hop, parts.latency_samples
+    )
 
 
 def _title(axis: Axis) -> str:

@@ -1,14 +1,16 @@
-"""nn~ (Max, Pure Data): the instrument as a module of its methods and attributes; the contract is nn~'s own (its C++ backend, version 1.6).
+"""nn~ (Max, Pure Data): the instrument as a module of its methods and attributes; the contract is nn~'s own (its C++
+backend, version 1.6).
 
     forward   sound in, sound out, as the runtime plays it
     encode    sound in, latents and level out, one value of each per hop
     decode    latents and level in (nn~ takes the last sample of each hop), sound out
 
-The backend reads `<method>_params` = [inputs, their ratio, outputs, their ratio] and the labels of the inlets and outlets, calls methods
-with (batch, channels, samples / ratio), and repeats slow outputs. Attributes are knobs: `<knob>_params` gives the types of the arguments
-of `set_<knob>` (returns 0, or -1 for what is not a number), `get_<knob>` returns their values. Values out of range are clamped.
-The host must run at `sample_rate`; `forward` answers `latency_samples` late, `decode` `decode_delay_samples`, besides the host's own buffer.
-The batch is the number of voices of mc.nn~; when it changes, all begin anew.
+The backend reads `<method>_params` = [inputs, their ratio, outputs, their ratio] and the labels of the inlets and
+outlets, calls methods with (batch, channels, samples / ratio), and repeats slow outputs. Attributes are knobs:
+`<knob>_params` gives the types of the arguments of `set_<knob>` (returns 0, or -1 for what is not a number),
+`get_<knob>` returns their values. Values out of range are clamped. The host must run at `sample_rate`; `forward`
+answers `latency_samples` late, `decode` `decode_delay_samples`, besides the host's own buffer. The batch is the number
+of voices of mc.nn~; when it changes, all begin anew.
 """
 
 import numpy as np
@@ -26,7 +28,9 @@ SIGNAL = "(signal) "
 
 
 class NnTilde(nn.Module):
-    """The methods that do not depend on the model. Every state is a registered buffer, so the module moves to any device."""
+    """The methods that do not depend on the model. Every state is a registered buffer, so the module moves to any
+    device.
+    """
 
     knobs: Tensor
     low: Tensor
@@ -43,7 +47,11 @@ class NnTilde(nn.Module):
         self.sample_rate, self.latency_samples = parts.features.sample_rate, parts.latency_samples
         self.decode_delay_samples = int(steps["decode"].step.delay_samples)
         targets = parts.targets()
-        for name, values in {"knobs": [t.default for t in targets], "low": [t.low for t in targets], "high": [t.high for t in targets]}.items():
+        for name, values in {
+            "knobs": [t.default for t in targets],
+            "low": [t.low for t in targets],
+            "high": [t.high for t in targets],
+        }.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
         for method, step in {"forward": "step", "encode": "encode", "decode": "decode"}.items():
             self.register_buffer(f"{method}_state", torch.zeros(1, sum(steps[step].sizes)))
@@ -52,7 +60,11 @@ class NnTilde(nn.Module):
         self.encode_input_labels, self.encode_output_labels = [f"{SIGNAL}sound"], latents
         self.decode_input_labels, self.decode_output_labels = latents, [f"{SIGNAL}sound"]
         channels = len(latents)
-        for method, numbers in {"forward": [1, 1, 1, 1], "encode": [1, 1, channels, self.hop], "decode": [channels, self.hop, 1, 1]}.items():
+        for method, numbers in {
+            "forward": [1, 1, 1, 1],
+            "encode": [1, 1, channels, self.hop],
+            "decode": [channels, self.hop, 1, 1],
+        }.items():
             self.register_buffer(f"{method}_params", torch.tensor(numbers))
         for knob in knobs:
             self.register_buffer(f"{knob.name}_params", torch.tensor([WHOLE if knob.target.whole else REAL]))
@@ -125,7 +137,10 @@ def check_hop(hop: int) -> None:
     """Raises ExportError for a hop that nn~ cannot work with: its buffers are powers of two."""
     if hop & (hop - 1):
         below = 1 << (hop.bit_length() - 1)
-        raise ExportError(f"a hop of {hop} samples is not a power of two, nn~ needs one; retrain with hop_samples {below} or {2 * below}")
+        raise ExportError(
+            f"a hop of {hop} samples is not a power of two, nn~ needs one; retrain with hop_samples {below} or "
+            f"{2 * below}"
+        )
 
 
 def nn_tilde_module(parts: Parts) -> torch.jit.ScriptModule:
@@ -155,5 +170,7 @@ def verify_nn_tilde(module: torch.jit.ScriptModule, parts: Parts) -> float:
 
     with torch.inference_mode():
         worst = verify_play(play, parts, [knob.index for knob in knobs], "forward")
-        halves = verify_halves(lambda sound: module.encode(sound[None, None])[0], lambda z: module.decode(z[None])[0, 0], parts)
+        halves = verify_halves(
+            lambda sound: module.encode(sound[None, None])[0], lambda z: module.decode(z[None])[0, 0], parts
+        )
     return max(worst, halves)

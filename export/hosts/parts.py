@@ -24,7 +24,8 @@ PLAIN_AXES = 8  # timbre axes offered beside the labelled ones: the strongest
 
 @dataclass(frozen=True)
 class Parts:
-    """bundle : the same model for the runtime, whose session is the reference;  encoder, decoder : its streaming graphs (`export.graphs`)
+    """bundle : the same model for the runtime, whose session is the reference
+    encoder, decoder : its streaming graphs (`export.graphs`)
     sound : (samples,), real sound to verify with, at the model's rate
     """
 
@@ -74,9 +75,13 @@ class Offered:
 
 
 def offered_knobs(parts: Parts) -> list[Offered]:
-    """Every labelled axis, the strongest timbre axes, and what every bundle has; names that are legal wherever names are."""
+    """Every labelled axis, the strongest timbre axes, and what every bundle has; names that are legal wherever names
+    are.
+    """
     axes = {axis.name: axis for axis in parts.bundle.manifest.axes}
-    strongest = sorted((axis for axis in axes.values() if axis.name.startswith("timbre[")), key=lambda axis: -axis.effect_db)[:PLAIN_AXES]
+    strongest = sorted(
+        (axis for axis in axes.values() if axis.name.startswith("timbre[")), key=lambda axis: -axis.effect_db
+    )[:PLAIN_AXES]
     wanted = {axis.name for axis in axes.values() if axis.descriptor} | {axis.name for axis in strongest}
     knobs = []
     for index, target in enumerate(parts.targets()):
@@ -87,15 +92,21 @@ def offered_knobs(parts: Parts) -> list[Offered]:
 
 
 def macro_axes(axes: tuple[Axis, ...], count: int) -> list[Axis]:
-    """The axes a host with few knobs shows: the labelled ones that do most of what they say (correlation × effect), then the strongest."""
-    labelled = sorted((a for a in axes if a.descriptor and a.correlation), key=lambda a: -abs(a.correlation or 0.0) * a.effect_db)
+    """The axes a host with few knobs shows: the labelled ones that do most of what they say (correlation × effect),
+    then the strongest.
+    """
+    labelled = sorted(
+        (a for a in axes if a.descriptor and a.correlation), key=lambda a: -abs(a.correlation or 0.0) * a.effect_db
+    )
     plain = sorted((a for a in axes if not a.descriptor and not a.name.startswith("raw[")), key=lambda a: -a.effect_db)
     return [*labelled, *plain][:count]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """TorchScript is on its way out and says so at every call; users need not hear it. Neither of tracing, nor of other kits' progress."""
+    """TorchScript is on its way out and says so at every call; users need not hear it. Neither of tracing, nor of other
+    kits' progress.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -113,7 +124,9 @@ def traced(step: Packed) -> torch.jit.ScriptModule:
 
 
 def scripted(module: nn.Module, extra: str = "") -> torch.jit.ScriptModule:
-    """A module as TorchScript.  extra : source of further methods, which cannot be written where their number is not known"""
+    """A module as TorchScript.  extra : source of further methods, which cannot be written where their number is not
+    known
+    """
     with quiet():
         script = torch.jit.script(module.eval())
         if extra:

@@ -1,17 +1,20 @@
-"""Plain TorchScript and `torch.export`: the instrument for hosts of one's own, state explicit, one hop per call, any batch size.
+"""Plain TorchScript and `torch.export`: the instrument for hosts of one's own, state explicit, one hop per call, any
+batch size.
 
     instrument = torch.jit.load("live.plain.pt")
     state = instrument.initial_state(1)                                  # zeros, by name
-    sound, state = instrument.step(sound, instrument.knobs(1), state)    # sound to reshaped sound, as the runtime plays it
-    latents, state = instrument.encode(sound, state)                     # to latents, and the level in dB as the last channel
-    sound, state = instrument.decode(latents, state)                     # and back, `decode_delay_samples` later
+    sound, state = instrument.step(sound, instrument.knobs(1), state)    # sound to reshaped sound, as the runtime plays
+    it latents, state = instrument.encode(sound, state)                     # to latents, and the level in dB as the
+    last channel sound, state = instrument.decode(latents, state)                     # and back, `decode_delay_samples`
+    later
 
-Sound is (batch, hop_samples) at `sample_rate`, full scale 1; knobs are (batch, len(knob_names)) in the order of `knob_names`, between
-`knob_low` and `knob_high`; latents are (batch, len(latent_names)). The three methods have states of their own in the one dict (step.…,
-encode.…, decode.…): each renews its own and hands on the rest. `latency_samples` is how much later `step` answers.
+Sound is (batch, hop_samples) at `sample_rate`, full scale 1; knobs are (batch, len(knob_names)) in the order of
+`knob_names`, between `knob_low` and `knob_high`; latents are (batch, len(latent_names)). The three methods have states
+of their own in the one dict (step.…, encode.…, decode.…): each renews its own and hands on the rest. `latency_samples`
+is how much later `step` answers.
 
-The `.pt2` beside it holds `step` alone, as torch.export writes it: torch.export.load(path).module()(sound, knobs, state) → (sound, state) with
-a state of names without "step.", for a batch of one.
+The `.pt2` beside it holds `step` alone, as torch.export writes it: torch.export.load(path).module()(sound, knobs,
+state) → (sound, state) with a state of names without "step.", for a batch of one.
 """
 
 from dataclasses import replace
@@ -49,7 +52,11 @@ class Plain(nn.Module):
         self.sample_rate, self.hop_samples = parts.features.sample_rate, parts.hop
         self.latency_samples, self.decode_delay_samples = parts.latency_samples, int(steps["decode"].step.delay_samples)
         self.latent_names, self.knob_names = parts.latent_names(), [target.name for target in targets]
-        for name, values in {"defaults": [t.default for t in targets], "low": [t.low for t in targets], "high": [t.high for t in targets]}.items():
+        for name, values in {
+            "defaults": [t.default for t in targets],
+            "low": [t.low for t in targets],
+            "high": [t.high for t in targets],
+        }.items():
             self.register_buffer(f"knob_{name}", torch.tensor(values, dtype=torch.float32))
 
     def forward(self, sound: Tensor, knobs: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -89,7 +96,9 @@ class Plain(nn.Module):
     def renewed(self, state: dict[str, Tensor], packed: Tensor, first: int, last: int) -> dict[str, Tensor]:
         following, start = state.copy(), 0
         for i in range(first, last):
-            following[self.names[i]] = packed[:, start : start + self.sizes[i]].reshape([packed.shape[0]] + self.shapes[i][1:])  # noqa: RUF005
+            following[self.names[i]] = packed[:, start : start + self.sizes[i]].reshape(
+                [packed.shape[0], *self.shapes[i][1:]]
+            )
             start += self.sizes[i]
         return following
 
@@ -147,13 +156,20 @@ class _Half:
 
 
 def verify_plain(module: torch.jit.ScriptModule, program: Any, parts: Parts) -> float:
-    """module : loaded from the .pt;  program : the .pt2's module.  Returns the greatest difference from the runtime and from torch."""
+    """module : loaded from the .pt;  program : the .pt2's module.  Returns the greatest difference from the runtime and
+    from torch.
+    """
     everything = range(len(parts.targets()))
-    state = {name: torch.zeros(shape) for name, shape in zip(*(getattr(parts.steps()["step"], key) for key in ("names", "shapes")), strict=True)}
+    state = {
+        name: torch.zeros(shape)
+        for name, shape in zip(*(getattr(parts.steps()["step"], key) for key in ("names", "shapes")), strict=True)
+    }
     with torch.no_grad():
         worst = verify_play(_Player(module.step, module.initial_state(1), parts.hop), parts, everything, "step")
         short = replace(parts, sound=parts.sound[: PROGRAM_HOPS * parts.hop])
         exported = verify_play(_Player(program, state, parts.hop), short, everything, "the .pt2's step")
         encode, decode = _Half(module.encode, module.initial_state(1)), _Half(module.decode, module.initial_state(1))
-        halves = verify_halves(lambda sound: torch.stack(encode(sound.reshape(-1, parts.hop)), 1), lambda z: torch.cat(decode(z.T)), parts)
+        halves = verify_halves(
+            lambda sound: torch.stack(encode(sound.reshape(-1, parts.hop)), 1), lambda z: torch.cat(decode(z.T)), parts
+        )
     return max(worst, exported, halves)

@@ -1,8 +1,10 @@
-"""Sound from decoded spectra, one hop at a time: single pass spectrogram inversion (Beauregard, Harish and Wyse, DAFx 2015).
+"""Sound from decoded spectra, one hop at a time: single pass spectrogram inversion (Beauregard, Harish and Wyse, DAFx
+2015).
 
-A decoder gives magnitudes only. Every spectral peak is taken for a partial: its frequency, interpolated between bins, says how far its
-phase moves in a hop; the bins around a peak move with it. Phases are those of the frame's middle, where all bins of a windowed partial
-agree. The frames are overlapped and added with the dual of the analysis window, over its middle part only, which costs less latency.
+A decoder gives magnitudes only. Every spectral peak is taken for a partial: its frequency, interpolated between bins,
+says how far its phase moves in a hop; the bins around a peak move with it. Phases are those of the frame's middle,
+where all bins of a windowed partial agree. The frames are overlapped and added with the dual of the analysis window,
+over its middle part only, which costs less latency.
 """
 
 from __future__ import annotations
@@ -36,9 +38,13 @@ class Resynthesis(nn.Module):
         length -= (samples - length) % 2  # the same number of samples is left out at both ends
         self.samples, self.hop, self.start = samples, hop, (samples - length) // 2
         window = torch.hann_window(samples, dtype=torch.float64)
-        self.register_buffer("dual", dual_window(window[self.start : self.start + length], hop).float(), persistent=False)
+        self.register_buffer(
+            "dual", dual_window(window[self.start : self.start + length], hop).float(), persistent=False
+        )
         self.register_buffer("bin", torch.arange(features.bins, dtype=torch.float32), persistent=False)
-        self.register_buffer("alternating", 1.0 - 2.0 * (torch.arange(features.bins) % 2), persistent=False)  # moves time 0 to the middle
+        self.register_buffer(
+            "alternating", 1.0 - 2.0 * (torch.arange(features.bins) % 2), persistent=False
+        )  # moves time 0 to the middle
         self.scale = float(window.sum()) / 2
         self.radians = 2 * math.pi * hop / samples  # that a partial at bin 1 moves in a hop
         self.delay_samples = self.start + length - hop
@@ -54,7 +60,9 @@ class Resynthesis(nn.Module):
         return total[:, : self.hop], phase, total[:, self.hop :]
 
     def _partials(self, amplitude: Tensor) -> tuple[Tensor, Tensor]:
-        """Of every bin: the nearest peak's bin (itself if the frame has none), and where its own maximum lies, in bins."""
+        """Of every bin: the nearest peak's bin (itself if the frame has none), and where its own maximum lies, in
+        bins.
+        """
         log = torch.log(amplitude + SMALLEST)
         below, middle, above = log[:, :-2], log[:, 1:-1], log[:, 2:]
         peak = nn.functional.pad((middle > below) & (middle >= above), (1, 1))

@@ -1,4 +1,6 @@
-"""The two halves of the instrument for hosts that want latents: sound to latents and level, and back. One hop per call, explicit state."""
+"""The two halves of the instrument for hosts that want latents: sound to latents and level, and back. One hop per call,
+explicit state.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ LOWEST_DB = -120.0  # the level of silence
 class EncodeStep(nn.Module):
     """(audio (batch, hop_samples), *states) → (latents and level (batch, D + 1), *next states).
 
-    The latents are those of the runtime: below the silence threshold they stay as they are. The last channel is the frame's level (RMS) in dB,
-    0 = full scale, LOWEST_DB in silence, so that what is decoded is as loud as what was heard.
+    The latents are those of the runtime: below the silence threshold they stay as they are. The last channel is the
+    frame's level (RMS) in dB, 0 = full scale, LOWEST_DB in silence, so that what is decoded is as loud as what was
+    heard.
 
     lookahead_hops : how many hops later the encoder answers; the level then waits for it
     """
@@ -35,13 +38,23 @@ class EncodeStep(nn.Module):
         self.sizes = [shape[1] for shape in encoder.output_shapes.values()]
         self.input_shapes = {"audio": (1, features.hop_samples)}
         self.output_shapes = {"latents": (1, sum(self.sizes) + 1)}
-        own: dict[str, tuple[int, ...]] = {"past": (1, features.window_samples - features.hop_samples), "latents": (1, sum(self.sizes))}
+        own: dict[str, tuple[int, ...]] = {
+            "past": (1, features.window_samples - features.hop_samples),
+            "latents": (1, sum(self.sizes)),
+        }
         own["levels"] = (1, lookahead_hops)  # dB above silence
         self.state_shapes = own | self.analysis.state_shapes
         self.state_shapes |= {f"encoder.{name}": tuple(shape) for name, shape in encoder.state_shapes.items()}
 
     def forward(
-        self, audio: Tensor, past: Tensor, latents: Tensor, levels: Tensor, level: Tensor, count: Tensor, *states: Tensor
+        self,
+        audio: Tensor,
+        past: Tensor,
+        latents: Tensor,
+        levels: Tensor,
+        level: Tensor,
+        count: Tensor,
+        *states: Tensor,
     ) -> tuple[Tensor, ...]:
         samples = torch.cat([past, audio], 1)
         frame, now = self.analysis(samples, {"level": level, "count": count})
@@ -56,7 +69,9 @@ class EncodeStep(nn.Module):
 
 
 class DecodeStep(nn.Module):
-    """(latents and level (batch, D + 1), *states) → (audio (batch, hop_samples), *next states), `delay_samples` later."""
+    """(latents and level (batch, D + 1), *states) → (audio (batch, hop_samples), *next states), `delay_samples`
+    later.
+    """
 
     weight: Tensor
 
@@ -65,11 +80,15 @@ class DecodeStep(nn.Module):
         self.decoder, self.resynthesis = decoder, Resynthesis(features)
         self.log_floor, self.delay_samples = features.log_floor, self.resynthesis.delay_samples
         self.register_buffer("weight", power_weights(features), persistent=False)
-        self.lowest = features.log_floor * float(self.weight.sum()) ** 0.5  # weaker spectra are the floor's noise, not to be lifted
+        self.lowest = (
+            features.log_floor * float(self.weight.sum()) ** 0.5
+        )  # weaker spectra are the floor's noise, not to be lifted
         self.sizes = [shape[1] for shape in decoder.input_shapes.values()]
         self.input_shapes = {"latents": (1, sum(self.sizes) + 1)}
         self.output_shapes = {"audio": (1, features.hop_samples)}
-        rows = {f"decoder.{name}": (1, *shape[1:]) for name, shape in decoder.state_shapes.items()}  # a decoder's rows know nothing of each other
+        rows = {
+            f"decoder.{name}": (1, *shape[1:]) for name, shape in decoder.state_shapes.items()
+        }  # a decoder's rows know nothing of each other
         self.state_shapes: dict[str, tuple[int, ...]] = {**self.resynthesis.state_shapes, **rows}
 
     def forward(self, latents: Tensor, phase: Tensor, overlap: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -83,7 +102,8 @@ class DecodeStep(nn.Module):
 
 
 class Packed(nn.Module):
-    """A step whose states lie side by side in one tensor: (*inputs, states (batch, size)) → (*outputs, next states (batch, size)).
+    """A step whose states lie side by side in one tensor: (*inputs, states (batch, size)) → (*outputs, next states
+    (batch, size)).
 
     step : a module with `input_shapes`, `output_shapes` and `state_shapes`, the first axis of all being the batch
     """
@@ -98,16 +118,24 @@ class Packed(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         batch = tensors[-1].shape[0]
-        states = [part.reshape(batch, *shape[1:]) for part, shape in zip(tensors[-1].split(self.sizes, 1), self.shapes, strict=True)]
+        states = [
+            part.reshape(batch, *shape[1:])
+            for part, shape in zip(tensors[-1].split(self.sizes, 1), self.shapes, strict=True)
+        ]
         answer = self.step(*tensors[:-1], *states)
-        return (*answer[: self.outputs], torch.cat([state.reshape(state.shape[0], -1) for state in answer[self.outputs :]], 1))
+        return (
+            *answer[: self.outputs],
+            torch.cat([state.reshape(state.shape[0], -1) for state in answer[self.outputs :]], 1),
+        )
 
     def example(self) -> tuple[Tensor, ...]:
         return (*(torch.zeros(shape) for shape in self.step.input_shapes.values()), torch.zeros(1, sum(self.sizes)))
 
 
 def power_weights(features: Features) -> Tensor:
-    """Of every bin's squared amplitude in the frame's mean square (Parseval), the window's effect taken out.  (bins,)"""
+    """Of every bin's squared amplitude in the frame's mean square (Parseval), the window's effect taken out.
+    (bins,)
+    """
     window = torch.hann_window(features.window_samples, dtype=torch.float64)
     weight = torch.full((features.bins,), 2.0, dtype=torch.float64)  # inner bins stand for two of the full spectrum
     weight[[0, -1]] = 1.0

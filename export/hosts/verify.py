@@ -1,4 +1,6 @@
-"""Proof that a host file plays what the runtime plays: hop by hop on real sound, knobs moved and let go, buffers of random sizes."""
+"""Proof that a host file plays what the runtime plays: hop by hop on real sound, knobs moved and let go, buffers of
+random sizes.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,15 @@ from export.proof.verify import ExportError
 from realtime.knobs.targets import KnobBank
 from realtime.session import Session
 
-TOLERANCE = 1e-4  # greatest difference, in parts of full scale, or of the loudest sample where knobs take the sound beyond it
+TOLERANCE = (
+    1e-4  # greatest difference, in parts of full scale, or of the loudest sample where knobs take the sound beyond it
+)
 LONGEST_BUFFER = 32  # hops
 REST_SHARE = 0.3  # of the buffers in which every knob is at its default
 
-Play = Callable[[Tensor, np.ndarray], Tensor]  # (samples,), knob values (targets,) → (samples,); goes on where it stopped
+Play = Callable[
+    [Tensor, np.ndarray], Tensor
+]  # (samples,), knob values (targets,) → (samples,); goes on where it stopped
 Through = Callable[[Tensor], Tensor]  # the next hops of one half: (samples,) → (D + 1, hops), or the other way round
 
 
@@ -31,7 +37,9 @@ class Buffer:
 
 
 def buffers_for(parts: Parts, moved: Sequence[int], seed: int = 0) -> list[Buffer]:
-    """Buffers that cover the whole sound.  moved : the targets that the host can move; the others stay at their defaults"""
+    """Buffers that cover the whole sound.  moved : the targets that the host can move; the others stay at their
+    defaults
+    """
     random, targets = np.random.default_rng(seed), parts.targets()
     rest = np.array([target.default for target in targets], np.float32)
     left, buffers = len(parts.sound) // parts.hop, []
@@ -78,7 +86,9 @@ def verify_halves(encode: Through, decode: Through, parts: Parts) -> float:
                 answer, following = decoder(found[None, :, i], following)
                 latents.append(value[0])
                 sound.append(answer[0])
-            worst = max(worst, _difference(found, torch.stack(latents, 1)), _difference(decode(found), torch.cat(sound)))
+            worst = max(
+                worst, _difference(found, torch.stack(latents, 1)), _difference(decode(found), torch.cat(sound))
+            )
             start += len(part)
     return _refused_beyond(worst, "encode and decode", start // parts.hop)
 
@@ -92,6 +102,7 @@ def _difference(found: Tensor, wanted: Tensor) -> float:
 def _refused_beyond(worst: float, what: str, hops: int) -> float:
     if not worst <= TOLERANCE:
         raise ExportError(
-            f"{what}: the exported file differs from the model by {worst:.1e} over {hops} hops (limit {TOLERANCE:.0e}); nothing was written"
+            f"{what}: the exported file differs from the model by {worst:.1e} over {hops} hops (limit "
+            f"{TOLERANCE:.0e}); nothing was written"
         )
     return worst

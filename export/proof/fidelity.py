@@ -1,7 +1,8 @@
-"""How near a model that streams comes to its original: what each decodes, where each puts a sound, and what can still be told from that.
+"""How near a model that streams comes to its original: what each decodes, where each puts a sound, and what can still
+be told from that.
 
-The original hears whole sounds as it was trained to. What streams is played as the runtime plays it: frames with the running level,
-timbre as it stands at the sound's last frame, every sound from silence.
+The original hears whole sounds as it was trained to. What streams is played as the runtime plays it: frames with the
+running level, timbre as it stands at the sound's last frame, every sound from silence.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def live_features(config: FeatureConfig) -> FeatureExtractor:
 
 
 def play(model: TimbreVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tensor]:
-    """Latents (batch, frames, D) and log-amplitude (batch, frames, bins) about each frame, as streaming gives them from silence.
+    """Latents (batch, frames, D) and log-amplitude (batch, frames, bins) about each frame, as streaming gives them from
+    silence.
 
     rate : smallest update weight of the running means, 1/frames
     """
@@ -46,7 +48,8 @@ def play(model: TimbreVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tens
 class Played:
     """One model over many sounds.
 
-    table : latents (sounds, D) and squared errors, as `training.evaluation.probes` has them;  distance_db : (sounds,), log-spectral distance
+    table : latents (sounds, D) and squared errors, as `training.evaluation.probes` has them
+    distance_db : (sounds,), log-spectral distance
     """
 
     table: LatentTable
@@ -85,7 +88,9 @@ def hear_whole(model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Ten
 
 
 @torch.no_grad()
-def hear_live(model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float, timbre_seconds: float = 2.0) -> Played:
+def hear_live(
+    model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float, timbre_seconds: float = 2.0
+) -> Played:
     """A model that streams, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
     extract = live_features(features)
     rate = features.hop_samples / (features.sample_rate * timbre_seconds)
@@ -107,11 +112,15 @@ def _audio(sounds: SoundSet | Tensor, seconds: float) -> Iterator[Tensor]:
 
 
 def _settled(z: Latents, model: TimbreVAE, sounding: Tensor) -> Latents:
-    """One vector per sound: a latent that has one per sound as it stands at the last sounding frame, the others averaged."""
+    """One vector per sound: a latent that has one per sound as it stands at the last sounding frame, the others
+    averaged.
+    """
     steady = one_per_sound(model)
     last = (sounding * torch.arange(sounding.shape[1])).argmax(1)
     rows = torch.arange(len(last))
-    return Latents(**{name: value[rows, last] if name in steady else value for name, value in z.items()}).averaged(sounding)
+    return Latents(**{name: value[rows, last] if name in steady else value for name, value in z.items()}).averaged(
+        sounding
+    )
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,11 @@ def _gathered(parts: Iterator[_Part]) -> Played:
         errors.append((squared * weight).sum(1) / total.clamp_min(1))
         distances.append((squared.sqrt() * weight).sum(1) * DB / total.clamp_min(1))
         frames.append(total)
-    table = LatentTable({name: torch.cat(rows).numpy() for name, rows in latents.items()}, torch.cat(errors).numpy(), torch.cat(frames).numpy())
+    table = LatentTable(
+        {name: torch.cat(rows).numpy() for name, rows in latents.items()},
+        torch.cat(errors).numpy(),
+        torch.cat(frames).numpy(),
+    )
     return Played(table, torch.cat(distances).numpy())
 
 

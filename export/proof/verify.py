@@ -30,7 +30,9 @@ class ExportError(Exception):
 
 @dataclass(frozen=True)
 class StreamingRun:
-    """What the graphs gave, hop by hop: latents (hops, D), log_amplitude (hops, bins), times of both graphs together."""
+    """What the graphs gave, hop by hop: latents (hops, D), log_amplitude (hops, bins), times of both graphs
+    together.
+    """
 
     latents: dict[str, np.ndarray]
     log_amplitude: np.ndarray
@@ -52,7 +54,9 @@ class Stepper:
         self.session = open_session(path, provider)
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.names = [name for name in LATENTS if name in self.outputs]
-        self.state = {i.name: np.zeros(i.shape, np.float32) for i in self.session.get_inputs() if i.name.startswith("state.")}
+        self.state = {
+            i.name: np.zeros(i.shape, np.float32) for i in self.session.get_inputs() if i.name.startswith("state.")
+        }
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         result = dict(zip(self.outputs, self.session.run(None, inputs | self.state), strict=True))
@@ -60,7 +64,9 @@ class Stepper:
         return result
 
 
-def run_streaming(folder: Path, spectra: Spectra, rate: float, *, shift: float = 0.0, provider: str = "cpu") -> StreamingRun:
+def run_streaming(
+    folder: Path, spectra: Spectra, rate: float, *, shift: float = 0.0, provider: str = "cpu"
+) -> StreamingRun:
     """Play one sound's spectra (1, frames, bins) through the streaming graphs as the runtime does.
 
     shift : added to the timbre of the decoder's second row, which is otherwise thrown away: the rows must not mix
@@ -83,7 +89,9 @@ def run_streaming(folder: Path, spectra: Spectra, rate: float, *, shift: float =
 
 
 @torch.no_grad()
-def torch_streaming(model: TimbreVAE, spectra: Spectra, rate: float, chunks: Sequence[int] = ()) -> tuple[Latents, Tensor]:
+def torch_streaming(
+    model: TimbreVAE, spectra: Spectra, rate: float, chunks: Sequence[int] = ()
+) -> tuple[Latents, Tensor]:
     """The same from torch: latents (1, frames, D) and decoded log-amplitude (1, frames, bins).
 
     chunks : frames of each call, for a model gives the same whatever they are; none: all at once
@@ -91,7 +99,9 @@ def torch_streaming(model: TimbreVAE, spectra: Spectra, rate: float, chunks: Seq
     encoder_state, decoder_state = model.encoder_state(1), model.decoder_state(1)
     latents, decoded = [], []
     frames = spectra.envelope.shape[1]
-    for envelope, fine in zip(spectra.envelope.split(list(chunks) or frames, 1), spectra.fine.split(list(chunks) or frames, 1), strict=True):
+    for envelope, fine in zip(
+        spectra.envelope.split(list(chunks) or frames, 1), spectra.fine.split(list(chunks) or frames, 1), strict=True
+    ):
         z, encoder_state = model.stream_encode(envelope, fine, torch.tensor(rate), encoder_state)
         log_amplitude, decoder_state = model.stream_decode(z, decoder_state)
         latents.append(z)
@@ -109,7 +119,13 @@ def random_chunks(frames: int, seed: int = 0) -> list[int]:
 
 
 def verify_streaming(
-    folder: Path, model: TimbreVAE, spectra: Spectra, rate: float, precisions: Mapping[str, str] | None = None, *, provider: str = "cpu"
+    folder: Path,
+    model: TimbreVAE,
+    spectra: Spectra,
+    rate: float,
+    precisions: Mapping[str, str] | None = None,
+    *,
+    provider: str = "cpu",
 ) -> tuple[dict[str, float], StreamingRun]:
     """Compare every hop with torch, which is fed chunks of random sizes.
 
@@ -136,7 +152,8 @@ def verify_streaming(
         figure, limit = worst if coarsest == "fp32" else relative, TOLERANCES[coarsest]
         if not figure <= limit:
             raise ExportError(
-                f"{name}: {coarsest} ONNX differs from torch by {figure:.1e} over {len(value)} hops (limit {limit:.0e}); nothing was written"
+                f"{name}: {coarsest} ONNX differs from torch by {figure:.1e} over {len(value)} hops (limit "
+                f"{limit:.0e}); nothing was written"
             )
         differences[name] = figure
     return differences, run
@@ -158,15 +175,22 @@ def verify_offline(folder: Path, encoder: Any, decoder: Any, spectra: Spectra) -
         inputs = {name: _to_length(value, fixed) for name, value in inputs.items()}
     latents = dict(zip(encoder.output_shapes, encoder(*inputs.values()), strict=True))
     wanted = latents | {"log_amplitude": decoder(*latents.values())}
-    answers = open_session(folder / "offline/encoder.onnx").run(None, {name: value.numpy() for name, value in inputs.items()})
+    answers = open_session(folder / "offline/encoder.onnx").run(
+        None, {name: value.numpy() for name, value in inputs.items()}
+    )
     found = dict(zip(latents, answers, strict=True))
-    found["log_amplitude"] = open_session(folder / "offline/decoder.onnx").run(None, {name: value.numpy() for name, value in latents.items()})[0]
+    found["log_amplitude"] = open_session(folder / "offline/decoder.onnx").run(
+        None, {name: value.numpy() for name, value in latents.items()}
+    )[0]
     differences = {}
     for name, value in found.items():
         differences[f"offline {name}"] = worst = _difference(value, wanted[name].numpy())[0]
         limit = TOLERANCES["fp32"]
         if not worst <= limit:
-            raise ExportError(f"{name}: the offline ONNX graph differs from torch by {worst:.1e} (limit {limit:.0e}); nothing was written")
+            raise ExportError(
+                f"{name}: the offline ONNX graph differs from torch by {worst:.1e} (limit {limit:.0e}); nothing was "
+                "written"
+            )
     return differences
 
 

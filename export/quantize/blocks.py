@@ -1,7 +1,9 @@
-"""Rounding a matrix to few bits, in blocks of one column that share a scale, and the layout of com.microsoft.MatMulNBits.
+"""Rounding a matrix to few bits, in blocks of one column that share a scale, and the layout of
+com.microsoft.MatMulNBits.
 
-Plain rounding picks each block's scale; compensated rounding (GPTQ: Frantar 2022, arXiv:2210.17323) goes through the rows in turn and lets
-the rows still to come make up for the error of those already rounded, as far as their inputs move together in the calibration sounds.
+Plain rounding picks each block's scale; compensated rounding (GPTQ: Frantar 2022, arXiv:2210.17323) goes through the
+rows in turn and lets the rows still to come make up for the error of those already rounded, as far as their inputs move
+together in the calibration sounds.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Rounded:
         return self.codes * np.repeat(self.scales, self.block, axis=0)[: len(self.codes)]
 
     def packed(self) -> tuple[np.ndarray, np.ndarray]:
-        """MatMulNBits' inputs: B (columns, blocks, bytes), uint8, the lower half byte first, and scales (columns, blocks)."""
+        """MatMulNBits' inputs: B (columns, blocks, bytes), uint8, the lower half byte first, and scales (columns,
+        blocks).
+        """
         blocks, columns = self.scales.shape
         half = 1 << (self.bits - 1)
         raised = np.full((columns, blocks * self.block), half, np.uint8)  # the padding stands for zero
@@ -97,7 +101,8 @@ def _nearest(values: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _scales(cut: np.ndarray, bits: int, importance: np.ndarray) -> np.ndarray:
-    """One scale per block: the extreme weight becomes the extreme code, which is negative, or a little less where that errs less.
+    """One scale per block: the extreme weight becomes the extreme code, which is negative, or a little less where that
+    errs less.
 
     cut : (blocks, rows of a block, columns);  importance : of a row's squared error, (…, rows of a block, 1)
     """

@@ -33,7 +33,9 @@ class PrecisionCost:
         return self.mse / self.mse_fp32 - 1
 
 
-def precision_cost(exact: StreamingRun, quantized: StreamingRun, log_amplitude: np.ndarray, lookahead: int = 0) -> PrecisionCost:
+def precision_cost(
+    exact: StreamingRun, quantized: StreamingRun, log_amplitude: np.ndarray, lookahead: int = 0
+) -> PrecisionCost:
     """Compare two runs of the same sound.
 
     log_amplitude : (hops, bins), of the data

@@ -41,7 +41,8 @@ class _Recorder:
 
 
 def record_feeds(folder: Path, spectra: Spectra, rate: float, hops: int) -> dict[str, list[Feed]]:
-    """Play a sound's spectra (1, frames, bins) through the fp32 streaming graphs and keep what they were fed at up to `hops` hops.
+    """Play a sound's spectra (1, frames, bins) through the fp32 streaming graphs and keep what they were fed at up to
+    `hops` hops.
 
     The decoder's second row hears timbres moved at random, as knobs will move them.
     """
@@ -61,7 +62,9 @@ def record_feeds(folder: Path, spectra: Spectra, rate: float, hops: int) -> dict
     return {"encoder": encoder.feeds, "decoder": decoder.feeds}
 
 
-def input_moments(model: onnx.ModelProto, names: Iterable[str], feeds: Sequence[Feed], *, covariance: bool) -> dict[str, Moments]:
+def input_moments(
+    model: onnx.ModelProto, names: Iterable[str], feeds: Sequence[Feed], *, covariance: bool
+) -> dict[str, Moments]:
     """Mean and, if asked for, covariance of these values of the graph, by name, over all rows of all feeds.
 
     Values wider than `WIDEST` get none: it would take gigabytes, and more feeds than there are to know it.

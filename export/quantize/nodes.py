@@ -19,12 +19,18 @@ def constant_products(graph: GraphProto, smallest: int) -> dict[str, list[NodePr
 
     A matrix that anything else reads too is left alone: it would be there twice.
     """
-    sizes = {weight.name: list(weight.dims) for weight in graph.initializer if weight.data_type == onnx.TensorProto.FLOAT}
+    sizes = {
+        weight.name: list(weight.dims) for weight in graph.initializer if weight.data_type == onnx.TensorProto.FLOAT
+    }
     found: dict[str, list[NodeProto]] = {}
     for node, name in _reads(graph):
         if name in sizes and len(sizes[name]) == 2 and np.prod(sizes[name]) >= smallest:
             found.setdefault(name, []).append(node)
-    return {name: nodes for name, nodes in found.items() if all(node.op_type == "MatMul" and node.input[1] == name for node in nodes)}
+    return {
+        name: nodes
+        for name, nodes in found.items()
+        if all(node.op_type == "MatMul" and node.input[1] == name for node in nodes)
+    }
 
 
 def replace_product(graph: GraphProto, product: NodeProto, rounded: Rounded, missing: np.ndarray | None) -> int:
@@ -44,7 +50,13 @@ def replace_product(graph: GraphProto, product: NodeProto, rounded: Rounded, mis
         _add_to_bias(graph, product, missing)
     product.input[:] = [product.input[0], *names]
     product.op_type, product.domain = "MatMulNBits", DOMAIN
-    settings = {"K": rows, "N": columns, "bits": rounded.bits, "block_size": rounded.block, "accuracy_level": INT8_ARITHMETIC}
+    settings = {
+        "K": rows,
+        "N": columns,
+        "bits": rounded.bits,
+        "block_size": rounded.block,
+        "accuracy_level": INT8_ARITHMETIC,
+    }
     product.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in settings.items())
     return sum(array.nbytes for array in packed)
 

@@ -1,7 +1,8 @@
 """Fewer bits for the weights of a streaming graph: its constant matrix products become com.microsoft.MatMulNBits.
 
-A product reads every weight once per hop, so a large model's time per hop is its bytes over the memory's bandwidth. Activations are rounded
-to int8 inside the product, each row with its own scales, so the decoder's two sets of latents do not disturb each other.
+A product reads every weight once per hop, so a large model's time per hop is its bytes over the memory's bandwidth.
+Activations are rounded to int8 inside the product, each row with its own scales, so the decoder's two sets of latents
+do not disturb each other.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from realtime.bundle import Precision
 GRAPHS = ("encoder", "decoder")
 BITS: dict[Precision, int] = {"int8": 8, "int4": 4}
 BLOCK = 32  # rows that share a scale, and ...
-LARGE_BLOCK, LARGE = 128, 1_000_000  # ... in matrices of so many weights, where the time is that of reading them: fewer scales, 15 % less time
+# ... in matrices of so many weights, where the time is that of reading them: fewer scales, 15 % less time
+LARGE_BLOCK = 128
+LARGE = 1_000_000
 SMALLEST = 1024  # weights; below that nothing is won
-SPARED = 0.03  # of a graph's weights: its smallest matrices, up to this share, keep 8 bits in int4; such are the latents' means
+# of a graph's weights: its smallest matrices, up to this share, keep 8 bits in int4; such are the latents' means
+SPARED = 0.03
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Quantized:
 
 
 def parse_precision(text: str) -> dict[str, Precision]:
-    """ "int8" for both graphs, or one word per graph, "encoder=int4,decoder=int8"; a graph that is not named stays fp32.
+    """ "int8" for both graphs, or one word per graph, "encoder=int4,decoder=int8"; a graph that is not named stays
+    fp32.
 
     Raises
     ------
@@ -70,7 +75,8 @@ def _precision(word: str, text: str) -> Precision:
         if word == known:
             return known  # type: ignore[no-any-return]
     raise ExportError(
-        f"precision {text!r}: {word!r} is none of {', '.join(get_args(Precision))}; give one for both graphs, or encoder=int4,decoder=int8"
+        f"precision {text!r}: {word!r} is none of {', '.join(get_args(Precision))}; give one for both graphs, or "
+        "encoder=int4,decoder=int8"
     )
 
 
@@ -83,9 +89,11 @@ def overall(precisions: Mapping[str, Precision]) -> Literal["fp32", "int8", "int
 def quantize(source: Path, target: Path, precision: Precision, feeds: Sequence[Feed] | None = None) -> Quantized:
     """Write the graph `source` to `target` with the weights of its constant matrix products in fewer bits.
 
-    Fixed matrices (a cepstrum, a mel bank), which torch writes as Constant nodes, stay as they are, as does every other node.
+    Fixed matrices (a cepstrum, a mel bank), which torch writes as Constant nodes, stay as they are, as does every other
+    node.
 
-    feeds : recorded inputs of the graph at fp32 (see `quantize_feeds.record_feeds`), to round with the least error on such sound
+    feeds : recorded inputs of the graph at fp32 (see `quantize_feeds.record_feeds`), to round with the least error on
+        such sound
     """
     model = onnx.load(source)
     products = constant_products(model.graph, SMALLEST) if precision in BITS else {}
@@ -102,7 +110,10 @@ def quantize(source: Path, target: Path, precision: Precision, feeds: Sequence[F
         heard = {node.input[0]: moments[node.input[0]] for node in nodes} if moments else {}
         rounded = _round(weight, 8 if name in spared else BITS[precision], list(heard.values()))
         lost = weight - rounded.matrix()
-        after = sum(replace_product(model.graph, node, rounded, heard[node.input[0]].mean @ lost if heard else None) for node in nodes)
+        after = sum(
+            replace_product(model.graph, node, rounded, heard[node.input[0]].mean @ lost if heard else None)
+            for node in nodes
+        )
         totals = [total + part for total, part in zip(totals, (weight.size, weight.nbytes, after), strict=True)]
     finish(model)
     target.write_bytes(model.SerializeToString(deterministic=True))

@@ -24,7 +24,9 @@ class Account:
 
 
 def latencies(manifest: Manifest, sample_rate: float, latency_ms: float) -> dict[str, object]:
-    """Of both ways out, samples at the device's rate, as `Session.latency_of` tells them; for a process that has no session."""
+    """Of both ways out, samples at the device's rate, as `Session.latency_of` tells them; for a process that has no
+    session.
+    """
     from realtime.outputs.resynth.resynth import Resynth  # only at the end of a performance
 
     lookahead = round(manifest.lookahead_hops * manifest.features.hop_seconds * sample_rate)

@@ -8,7 +8,18 @@ from realtime.cli.options import HIGHEST_RATE, LARGEST_BLOCK, Options, UsageErro
 from realtime.knobs.targets import LATENCY_MS
 
 LIVE_ONLY = (
-    *("device", "input_device", "output_device", "host_api", "channels", "input_channel", "sample_rate", "worker", "record", "monitor"),
+    *(
+        "device",
+        "input_device",
+        "output_device",
+        "host_api",
+        "channels",
+        "input_channel",
+        "sample_rate",
+        "worker",
+        "record",
+        "monitor",
+    ),
     *("midi_port", "midi_virtual", "midi_feedback", "learn", "osc", "osc_out"),
 )
 HOST = "127.0.0.1"
@@ -27,7 +38,9 @@ def check(options: Options) -> None:
         return
     for path in (options.output, options.json, options.record, options.snapshots):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):  # told now, not after an hour of playing
-            raise UsageError(f"cannot write {path}: {'it is a folder' if path.is_dir() else f'there is no folder {path.parent}'}")
+            raise UsageError(
+                f"cannot write {path}: {'it is a folder' if path.is_dir() else f'there is no folder {path.parent}'}"
+            )
     for name in ("osc", "osc_out"):
         if (text := getattr(options, name)) is not None:
             address(text, name)
@@ -81,7 +94,9 @@ def _check_live(options: Options) -> None:
 
 def _check_files(options: Options) -> None:
     if not (options.input and options.output):
-        raise UsageError(f"--{'output' if options.input else 'input'} is missing: files need both --input FILE and --output FILE")
+        raise UsageError(
+            f"--{'output' if options.input else 'input'} is missing: files need both --input FILE and --output FILE"
+        )
     for name in LIVE_ONLY:
         value = getattr(options, name)
         if value or (name == "worker" and value is not None):

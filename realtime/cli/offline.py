@@ -29,7 +29,8 @@ class OfflineError(Exception):
 class Take:
     """What to play, and how.
 
-    midi : turns knobs through the map;  block_size : samples, 0 = the usual;  seconds : how much of the source, None = all
+    midi : turns knobs through the map;  block_size : samples, 0 = the usual
+    seconds : how much of the source, None = all
     latency_ms : of resynth;  limit : keep below full scale
     """
 
@@ -60,7 +61,11 @@ def play_file(bundle: Bundle, stage: Stage, published: np.ndarray, take: Take, s
         audio = read_audio(take.source)
         rate = audio.sample_rate
         samples = audio.samples if take.seconds is None else audio.samples[: max(1, round(take.seconds * rate))]
-        events = [(sample, partial(stage.knob_map.apply, message, desk)) for sample, message in file_events(take.midi, rate)] if take.midi else []
+        events = (
+            [(sample, partial(stage.knob_map.apply, message, desk)) for sample, message in file_events(take.midi, rate)]
+            if take.midi
+            else []
+        )
         session = Session(
             bundle,
             desk.bank,

@@ -36,7 +36,9 @@ class Screen:
             print(line, flush=True)
             return
         if self._live is None:
-            self._live = Rewritten(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+            self._live = Rewritten(
+                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
             self._live.start()
         text = f"{line}\n> {typed}" if typed else line
         self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
@@ -48,7 +50,9 @@ class Screen:
 
 
 class Sparing:
-    """Passes lines on, but not more than a reader and a terminal can stand: a controller may ask for thousands a second."""
+    """Passes lines on, but not more than a reader and a terminal can stand: a controller may ask for thousands a
+    second.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

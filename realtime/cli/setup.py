@@ -1,4 +1,6 @@
-"""What stands ready before the first sample, live or for a file: desk, timbres, snapshots, knob map, all as the command line asks."""
+"""What stands ready before the first sample, live or for a file: desk, timbres, snapshots, knob map, all as the command
+line asks.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Stage:
     map_path: Path | None  # None = the built-in one
 
 
-def set_stage(options: Options, bundle: Bundle, bank: KnobBank, published: np.ndarray, say: Callable[[str], None], *, keep: bool) -> Stage:
+def set_stage(
+    options: Options, bundle: Bundle, bank: KnobBank, published: np.ndarray, say: Callable[[str], None], *, keep: bool
+) -> Stage:
     """Snapshot first, then timbres, preset and way out, at last the fixed knobs.
 
     published : a `realtime.hop.published` record of what the session hears
@@ -79,5 +83,8 @@ def _of_file(bundle: Bundle, path: Path, provider: str, say: Callable[[str], Non
         found = timbre_of_file(bundle, path, provider)
     except (AudioFileError, EngineError) as error:
         raise UsageError(str(error)) from None
-    say(f"timbre of {path}: mean of {found.seconds:.1f} s of sound{'' if found.whole else '; the rest of it is left out'}")
+    say(
+        f"timbre of {path}: mean of {found.seconds:.1f} s of "
+        f"sound{'' if found.whole else '; the rest of it is left out'}"
+    )
     return found.timbre, path.stem

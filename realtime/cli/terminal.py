@@ -47,7 +47,14 @@ def show_devices(devices: Sequence[Device]) -> None:
         return
     table = _table("number", "name", "sound system", "inputs", "outputs", "rate (Hz)")
     for device in devices:
-        table.add_row(str(device.number), device.name, device.host_api, str(device.inputs), str(device.outputs), f"{device.default_rate:g}")
+        table.add_row(
+            str(device.number),
+            device.name,
+            device.host_api,
+            str(device.inputs),
+            str(device.outputs),
+            f"{device.default_rate:g}",
+        )
     console().print(table)
 
 
@@ -64,7 +71,11 @@ def show_knobs(manifest: Manifest, desk: Desk, sources: Mapping[str, str], snaps
         axis = axes.get(target.name)
         meaning = axis.label if axis else ""
         if axis and axis.descriptor:
-            meaning += f" ({axis.descriptor}, correlation {axis.correlation:.2f})" if axis.correlation is not None else f" ({axis.descriptor})"
+            meaning += (
+                f" ({axis.descriptor}, correlation {axis.correlation:.2f})"
+                if axis.correlation is not None
+                else f" ({axis.descriptor})"
+            )
         effect = f"{axis.effect_db:.2f}" if axis else ""
         ends = (f"{value:g}" for value in (target.low, target.high, target.default))
         table.add_row(target.name, *ends, target.unit, sources.get(target.name, ""), effect, meaning)
@@ -73,7 +84,11 @@ def show_knobs(manifest: Manifest, desk: Desk, sources: Mapping[str, str], snaps
     presets.add_row("0", "your own timbre", "")
     for number, preset in enumerate(manifest.presets, 1):
         presets.add_row(str(number), preset.name, preset.family)
-    presets.add_row(f"{len(manifest.presets) + 1} … {len(manifest.presets) + SLOTS}", f"own 1 … own {SLOTS}", "captured, or from files")
+    presets.add_row(
+        f"{len(manifest.presets) + 1} … {len(manifest.presets) + SLOTS}",
+        f"own 1 … own {SLOTS}",
+        "captured, or from files",
+    )
     console().print(presets)
     console().print(describe_notes(manifest))
     for snapshot in snapshots:
@@ -85,13 +100,23 @@ def describe_notes(manifest: Manifest) -> str:
     anchors = manifest.pitch_anchors
     if not anchors:
         return "notes: this model has no measured pitches, so MIDI notes and pitch_semitones play nothing"
-    true = [anchor.midi_note for anchor in anchors if anchor.error_cents is not None and abs(anchor.error_cents) <= TRUE_CENTS]
+    true = [
+        anchor.midi_note
+        for anchor in anchors
+        if anchor.error_cents is not None and abs(anchor.error_cents) <= TRUE_CENTS
+    ]
     near = f"within {TRUE_CENTS:g} cents of the note"
     if not true:
-        return f"notes: none of the {len(anchors)} pitches measured in this model is {near}; keys = 1 plays timbres, not tunes"
+        return (
+            f"notes: none of the {len(anchors)} pitches measured in this model is {near}; keys = 1 plays timbres, not "
+            "tunes"
+        )
     runs = _spans(true, [anchor.midi_note for anchor in anchors])
     spans = ", ".join(f"{low:g} … {high:g}" if high > low else f"{low:g}" for low, high in runs)
-    return f"notes: with keys = 1 and resynth, these MIDI notes sound {near}: {spans} ({len(true)} of {len(anchors)} measured)"
+    return (
+        f"notes: with keys = 1 and resynth, these MIDI notes sound {near}: {spans} ({len(true)} of {len(anchors)} "
+        "measured)"
+    )
 
 
 def _spans(chosen: Sequence[float], notes: Sequence[float]) -> list[tuple[float, float]]:
@@ -110,7 +135,9 @@ def show_summary(account: Account) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     live = "xruns" in account.more
     for name, value in (
-        _summary_lines(account.summary) + _guard_lines(account.more) + (_live_lines(account.more) if live else _file_lines(account.more))
+        _summary_lines(account.summary)
+        + _guard_lines(account.more)
+        + (_live_lines(account.more) if live else _file_lines(account.more))
     ):
         table.add_row(name, value)
     console().print(table)
@@ -124,7 +151,10 @@ def _summary_lines(summary: Summary) -> list[tuple[str, str]]:
         ("real-time factor", f"{summary.real_time_factor:.1f} × real time"),
         ("ms per hop", hop),
         ("latency", f"{summary.latency_samples} samples, {summary.latency_ms:.2f} ms"),
-        ("hops", f"{summary.hops}: {summary.silent_hops} silent, {summary.late_hops} late, {summary.failed_hops} failed"),
+        (
+            "hops",
+            f"{summary.hops}: {summary.silent_hops} silent, {summary.late_hops} late, {summary.failed_hops} failed",
+        ),
         ("clipped samples", str(summary.clipped_samples)),
         ("provider", summary.provider),
         ("bundle", summary.bundle),
@@ -132,7 +162,10 @@ def _summary_lines(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _guard_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
-    done = f"{more['limited_samples']} samples limited, {more['repaired_samples']} repaired, {more['bypassed_hops']} hops without the model"
+    done = (
+        f"{more['limited_samples']} samples limited, {more['repaired_samples']} repaired, {more['bypassed_hops']} hops "
+        "without the model"
+    )
     done += f", {more['shortened_steps']} steps of resynth shortened"
     return [("kept whole", done)]
 
@@ -151,7 +184,10 @@ def _live_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
     lines = [
         ("ways out", _ways(more)),
         ("device latency", latency or "the driver tells none"),
-        ("dropouts", f"{more['xruns']} flagged by the driver, {more['late_blocks']} late blocks, {more['restarts']} restarts"),
+        (
+            "dropouts",
+            f"{more['xruns']} flagged by the driver, {more['late_blocks']} late blocks, {more['restarts']} restarts",
+        ),
         ("model", "in a worker, a hop later" if more["worker"] else "on the audio thread"),
         _midi_line(more),
     ]

@@ -1,4 +1,6 @@
-"""Everything a hand, a MIDI message or an OSC message can turn, in one place: the session's knobs, and those of the control side alone."""
+"""Everything a hand, a MIDI message or an OSC message can turn, in one place: the session's knobs, and those of the
+control side alone.
+"""
 
 from __future__ import annotations
 

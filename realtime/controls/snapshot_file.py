@@ -87,7 +87,9 @@ def read_snapshots(path: Path) -> dict[int, Snapshot]:
     except OSError as error:
         raise SnapshotError(f"cannot read the snapshots {path}: {error.strerror or error}") from None
     except ValueError as error:  # not UTF-8, not TOML
-        raise SnapshotError(f"{path} is not TOML ({' '.join(str(error).split())}); mend it, or move it away and start anew") from None
+        raise SnapshotError(
+            f"{path} is not TOML ({' '.join(str(error).split())}); mend it, or move it away and start anew"
+        ) from None
     try:
         snapshots = _File.model_validate(content).snapshot
     except ValidationError as error:
@@ -116,11 +118,27 @@ def write_snapshots(path: Path, snapshots: Iterable[Snapshot]) -> None:
 
 
 def _lines(snapshot: Snapshot) -> str:
-    lines = ["", "[[snapshot]]", f"number = {snapshot.number}", f"name = {_text(snapshot.name)}", "", "[snapshot.knobs]"]
-    lines += [f"{_key(name)} = {_text(value) if isinstance(value, str) else _number(value)}" for name, value in snapshot.knobs.items()]
+    lines = [
+        "",
+        "[[snapshot]]",
+        f"number = {snapshot.number}",
+        f"name = {_text(snapshot.name)}",
+        "",
+        "[snapshot.knobs]",
+    ]
+    lines += [
+        f"{_key(name)} = {_text(value) if isinstance(value, str) else _number(value)}"
+        for name, value in snapshot.knobs.items()
+    ]
     for timbre in snapshot.own:
         values = ", ".join(_number(value) for value in timbre.values)
-        lines += ["", "[[snapshot.own]]", f"slot = {timbre.slot}", f"name = {_text(timbre.name)}", f"values = [{values}]"]
+        lines += [
+            "",
+            "[[snapshot.own]]",
+            f"slot = {timbre.slot}",
+            f"name = {_text(timbre.name)}",
+            f"values = [{values}]",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -130,7 +148,11 @@ def _key(name: str) -> str:
 
 def _number(value: float) -> str:
     """Read back it is the same number, bit for bit."""
-    return str(int(value)) if value == int(value) and abs(value) < 2**53 and str(value)[0] + str(value)[-1] != "-0" else repr(float(value))
+    return (
+        str(int(value))
+        if value == int(value) and abs(value) < 2**53 and str(value)[0] + str(value)[-1] != "-0"
+        else repr(float(value))
+    )
 
 
 def _text(text: str) -> str:

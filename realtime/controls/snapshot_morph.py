@@ -1,4 +1,6 @@
-"""Between two snapshots: everything continuous on a straight line, whole numbers switched half way, presets crossed along the square's sides."""
+"""Between two snapshots: everything continuous on a straight line, whole numbers switched half way, presets crossed
+along the square's sides.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,17 @@ CORNERS = ("preset", "preset_b", "preset_c", "preset_d")
 ARRIVED, TURNED, BACK = 0.955, 0.97, 0.985  # places on the way; each stage is two steps of a 7-bit controller
 
 
-def between(start: Mapping[str, float], end: Mapping[str, float], place: float, whole: Collection[str]) -> dict[str, float]:
+def between(
+    start: Mapping[str, float], end: Mapping[str, float], place: float, whole: Collection[str]
+) -> dict[str, float]:
     """Values at `place` 0 … 1 between two complete sets of them; exactly `start` at 0 and `end` at 1.
 
     whole : names that take whole numbers only
 
-    Two snapshots with other presets: while both have y = 0 (one preset, or two along x), the square's lower side becomes the one's
-    presets, its upper side the other's, and y goes from one to the other. Close to the end the sides change places while nothing
-    of it can be heard, so that what is reached is `end` itself. Snapshots that use the inside of the square in other ways switch half way.
+    Two snapshots with other presets: while both have y = 0 (one preset, or two along x), the square's lower side
+    becomes the one's presets, its upper side the other's, and y goes from one to the other. Close to the end the sides
+    change places while nothing of it can be heard, so that what is reached is `end` itself. Snapshots that use the
+    inside of the square in other ways switch half way.
     """
     if place <= 0.0 or place >= 1.0:
         return dict(end if place >= 1.0 else start)
@@ -40,7 +45,9 @@ def _side(values: Mapping[str, float]) -> tuple[float, float]:
 
 
 def _crossing(lower: tuple[float, float], upper: tuple[float, float], place: float) -> dict[str, float]:
-    """Corners and y. First y rises; at its top the lower side is not heard and becomes the upper; then y may fall again, unheard."""
+    """Corners and y. First y rises; at its top the lower side is not heard and becomes the upper; then y may fall
+    again, unheard.
+    """
     y = min(1.0, place / ARRIVED)
     if place > ARRIVED:
         lower = upper

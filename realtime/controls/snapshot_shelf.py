@@ -1,4 +1,6 @@
-"""The snapshots of one file in memory: read again when somebody else changed it, written when something was put there."""
+"""The snapshots of one file in memory: read again when somebody else changed it, written when something was put
+there.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class Shelf:
         self._kept, self._version = kept, version
 
     def write(self, *, now: bool) -> None:
-        """Write what is not written yet, but not too often unless it has to be `now`. Raises SnapshotError; it is then still unwritten."""
+        """Write what is not written yet, but not too often unless it has to be `now`. Raises SnapshotError; it is then
+        still unwritten.
+        """
         if not (self._unwritten and self._keep) or not (now or time.monotonic() >= self._next_write):
             return
         self._next_write = time.monotonic() + WRITE_SECONDS

@@ -21,7 +21,8 @@ SOURCE = "snapshots"
 
 
 class Snapshots:
-    """All snapshots of one file, behind the desk's targets snapshot, snapshot_store, snapshot_a, snapshot_b and snapshot_morph.
+    """All snapshots of one file, behind the desk's targets snapshot, snapshot_store, snapshot_a, snapshot_b and
+    snapshot_morph.
 
     path : the file; need not be there yet
     say : called with one line for every recall, store and difficulty
@@ -33,7 +34,9 @@ class Snapshots:
         The file is there and cannot be used.
     """
 
-    def __init__(self, desk: Desk, timbres: Timbres, path: Path, say: Callable[[str], None], *, keep: bool = True) -> None:
+    def __init__(
+        self, desk: Desk, timbres: Timbres, path: Path, say: Callable[[str], None], *, keep: bool = True
+    ) -> None:
         self._desk, self._timbres, self._say = desk, timbres, say
         self._told: set[str] = set()
         self._whole = {target.name for target in desk.targets if target.whole}
@@ -74,9 +77,17 @@ class Snapshots:
         for timbre in own:
             self._timbres.keep_safe(timbre.slot)
         if old is not None:  # what another bundle knows and this one does not stays with it
-            foreign = [timbre for timbre in old.own if len(timbre.values) != self._timbres.dimensions and timbre.slot not in {t.slot for t in own}]
+            foreign = [
+                timbre
+                for timbre in old.own
+                if len(timbre.values) != self._timbres.dimensions and timbre.slot not in {t.slot for t in own}
+            ]
             known = {f"own {timbre.slot}" for timbre in old.own if timbre not in foreign}
-            knobs |= {n: key for n, key in old.knobs.items() if n not in knobs and key not in known and self._number(n, key, {}) is None}
+            knobs |= {
+                n: key
+                for n, key in old.knobs.items()
+                if n not in knobs and key not in known and self._number(n, key, {}) is None
+            }
             own += foreign
         name = (old.name if old else "") if name is None else name
         snapshot = Snapshot(number=number, name=name[:LONGEST_NAME], knobs=knobs, own=own)
@@ -143,16 +154,23 @@ class Snapshots:
 
     def _own(self, knobs: dict[str, float | str]) -> list[Own]:
         """The timbres of one's own that these knobs use."""
-        slots = sorted({slot for value in knobs.values() if isinstance(value, str) and (slot := own_slot(value)) is not None})
+        slots = sorted(
+            {slot for value in knobs.values() if isinstance(value, str) and (slot := own_slot(value)) is not None}
+        )
         timbres = {slot: vector for slot in slots if (vector := self._timbres.timbre(slot)) is not None}
-        return [Own(slot=slot, name=self._timbres.name(slot)[:LONGEST_NAME], values=vector.tolist()) for slot, vector in timbres.items()]
+        return [
+            Own(slot=slot, name=self._timbres.name(slot)[:LONGEST_NAME], values=vector.tolist())
+            for slot, vector in timbres.items()
+        ]
 
     def _values(self, snapshot: Snapshot, taken: Collection[int]) -> dict[str, float]:
         """A value for every knob; the snapshot's own timbres are put into slots other than those taken."""
         places: dict[int, int] = {}
         for own in snapshot.own:
             if len(own.values) == self._timbres.dimensions:
-                places[own.slot] = self._timbres.place(np.array(own.values), own.name, own.slot, {*taken, *places.values()})
+                places[own.slot] = self._timbres.place(
+                    np.array(own.values), own.name, own.slot, {*taken, *places.values()}
+                )
         values = {target.name: target.default for target in self._desk.bank.targets if target.name not in MOMENTARY}
         lacking = []
         for name, key in snapshot.knobs.items():
@@ -172,7 +190,11 @@ class Snapshots:
         if name not in PRESET_TARGETS:
             return float(key)
         slot = own_slot(key) if isinstance(key, str) else None
-        number = self._timbres.number_of_key(key) if slot is None else places.get(slot) and self._timbres.number_of_slot(places[slot])
+        number = (
+            self._timbres.number_of_key(key)
+            if slot is None
+            else places.get(slot) and self._timbres.number_of_slot(places[slot])
+        )
         return None if number is None else float(number)
 
     def _slots_of(self, values: dict[str, float]) -> set[int]:

@@ -23,7 +23,9 @@ class Timbres:
     say : called with one line when the desk's target `capture` is turned
     """
 
-    def __init__(self, desk: Desk, manifest: Manifest, heard: Callable[[], np.ndarray | None], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, desk: Desk, manifest: Manifest, heard: Callable[[], np.ndarray | None], say: Callable[[str], None]
+    ) -> None:
         self._desk, self._heard, self._say = desk, heard, say
         self._slots = desk.bank.slots
         self._presets = [preset.name for preset in manifest.presets]
@@ -86,7 +88,8 @@ class Timbres:
         return self._names[slot - 1] or f"own {slot}"
 
     def place(self, vector: np.ndarray, name: str, wanted: int, taken: Collection[int]) -> int:
-        """A slot that holds this timbre of a snapshot: one that has it already, else the wanted one or another whose timbre can spare its place.
+        """A slot that holds this timbre of a snapshot: one that has it already, else the wanted one or another whose
+        timbre can spare its place.
 
         taken : slots that must stay as they are
         """
@@ -101,7 +104,10 @@ class Timbres:
         best = [slot for slot in (*empty, *spare) if slot == wanted] + empty + spare
         slot = best[0] if best else free[0]
         if not best:
-            self._say(f"own {slot} ({self.name(slot)}) gave way to {name or 'a timbre'} of the snapshot: all {SLOTS} slots were taken")
+            self._say(
+                f"own {slot} ({self.name(slot)}) gave way to {name or 'a timbre'} of the snapshot: all {SLOTS} slots "
+                "were taken"
+            )
         self._put(slot, vector, name, safe=True)
         return slot
 
@@ -122,14 +128,18 @@ class Timbres:
             return int(text)
         if (own := own_slot(text)) is not None:
             return len(self._presets) + own
-        names = {len(self._presets) + slot: self.name(slot) for slot in range(1, SLOTS + 1) if self.timbre(slot) is not None}
+        names = {
+            len(self._presets) + slot: self.name(slot) for slot in range(1, SLOTS + 1) if self.timbre(slot) is not None
+        }
         names = {**dict(enumerate(self._presets, 1)), **names}
         exact = [number for number, name in names.items() if name.casefold() == text]
         found = exact or [number for number, name in names.items() if text and text in name.casefold()]
         if len(found) == 1:
             return found[0]
         if found:
-            raise KnobError(f"preset {wanted!r} could be {', '.join(names[number] for number in found)}; write more of the name")
+            raise KnobError(
+                f"preset {wanted!r} could be {', '.join(names[number] for number in found)}; write more of the name"
+            )
         close = difflib.get_close_matches(wanted, list(names.values()), n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"there are 0 … {len(self._presets)}; --list-knobs names them"
         raise KnobError(f"no preset {wanted!r}; {hint}")
@@ -148,7 +158,11 @@ class Timbres:
         slot = number - len(self._presets)
         if slot >= 1:
             return f"own {slot}"
-        unique = number >= 1 and self._presets.count(self._presets[number - 1]) == 1 and own_slot(self._presets[number - 1]) is None
+        unique = (
+            number >= 1
+            and self._presets.count(self._presets[number - 1]) == 1
+            and own_slot(self._presets[number - 1]) is None
+        )
         return self._presets[number - 1] if unique else float(number)
 
     def number_of_key(self, key: str | float) -> int | None:

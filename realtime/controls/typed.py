@@ -26,7 +26,13 @@ class Commands:
     """
 
     def __init__(
-        self, desk: Desk, timbres: Timbres, snapshots: Snapshots, learn: Callable[[], object], end: Callable[[], object], say: Callable[[str], None]
+        self,
+        desk: Desk,
+        timbres: Timbres,
+        snapshots: Snapshots,
+        learn: Callable[[], object],
+        end: Callable[[], object],
+        say: Callable[[str], None],
     ) -> None:
         self._desk, self._timbres, self._snapshots, self._say = desk, timbres, snapshots, say
         self._known: dict[str, Callable[[str], str]] = {

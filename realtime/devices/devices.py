@@ -1,4 +1,6 @@
-"""Sound devices: list them, find one by number or name. The only file that imports PortAudio, and only when asked to."""
+"""Sound devices: list them, find one by number or name. The only file that imports PortAudio, and only when asked
+to.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Device:
         return f"{self.name}, {self.host_api}"
 
     def host_api_is(self, *names: str) -> bool:
-        """Whether it is one of these, whatever the spelling: "CoreAudio" for "Core Audio", "wasapi" for "Windows WASAPI"."""
+        """Whether it is one of these, whatever the spelling: "CoreAudio" for "Core Audio", "wasapi" for "Windows
+        WASAPI".
+        """
         return any(_plain(name) in _plain(self.host_api) for name in names)
 
     def channels(self, direction: Direction) -> int:
@@ -50,13 +54,17 @@ def portaudio() -> ModuleType:
         When it or the PortAudio library is missing.
     """
     if sys.platform == "win32":
-        os.environ.setdefault("SD_ENABLE_ASIO", "1")  # sounddevice carries two libraries; the one without ASIO is its default
+        os.environ.setdefault(
+            "SD_ENABLE_ASIO", "1"
+        )  # sounddevice carries two libraries; the one without ASIO is its default
     try:
         import sounddevice
     except ImportError:
         raise DeviceError("live sound needs the Python package sounddevice; run: make setup") from None
     except OSError:
-        raise DeviceError("live sound needs the PortAudio library; run: make setup (or: sudo apt-get install libportaudio2)") from None
+        raise DeviceError(
+            "live sound needs the PortAudio library; run: make setup (or: sudo apt-get install libportaudio2)"
+        ) from None
     return sounddevice
 
 
@@ -83,9 +91,14 @@ def list_devices(*, rescan: bool = False) -> list[Device]:
 
 
 def choose_pair(
-    devices: Sequence[Device], device: str | None, input_device: str | None, output_device: str | None, host_api: str | None = None
+    devices: Sequence[Device],
+    device: str | None,
+    input_device: str | None,
+    output_device: str | None,
+    host_api: str | None = None,
 ) -> tuple[Device, Device]:
-    """Find the input and the output. A direction that is not named, or that the named device lacks, is its host API's default.
+    """Find the input and the output. A direction that is not named, or that the named device lacks, is its host API's
+    default.
 
     host_api : part of a name; others' devices are then not looked at. Without any device named, its defaults are meant.
 
@@ -112,7 +125,9 @@ def choose_pair(
 
 
 def _find(devices: Sequence[Device], wanted: str | None, direction: Direction, *, strict: bool) -> Device | None:
-    """The device meant by a number, a full name or a unique part of one; None if it is there but lacks the direction (and not `strict`)."""
+    """The device meant by a number, a full name or a unique part of one; None if it is there but lacks the direction
+    (and not `strict`).
+    """
     if wanted is None:
         return None
     named = _matches(devices, wanted)
@@ -120,9 +135,13 @@ def _find(devices: Sequence[Device], wanted: str | None, direction: Direction, *
         raise DeviceError(f"no sound device {wanted!r}; there are: {_listing(devices)}")
     able = [device for device in named if device.channels(direction)]
     if len(able) > 1:
-        raise DeviceError(f"{wanted!r} could be several {direction} devices; use the number of one of: {_listing(able)}")
+        raise DeviceError(
+            f"{wanted!r} could be several {direction} devices; use the number of one of: {_listing(able)}"
+        )
     if not able and strict:
-        raise DeviceError(f"{wanted!r} has no {direction}s; there are: {_listing([d for d in devices if d.channels(direction)])}")
+        raise DeviceError(
+            f"{wanted!r} has no {direction}s; there are: {_listing([d for d in devices if d.channels(direction)])}"
+        )
     return able[0] if able else None
 
 
@@ -140,7 +159,9 @@ def _default(devices: Sequence[Device], other: Device, direction: Direction) -> 
         chosen = device.is_default_input if direction == "input" else device.is_default_output
         if device.host_api == other.host_api and chosen and device.channels(direction):
             return device
-    raise DeviceError(f"{other.full_name} has no {direction}s and {other.host_api} no default; name one with --{direction}-device")
+    raise DeviceError(
+        f"{other.full_name} has no {direction}s and {other.host_api} no default; name one with --{direction}-device"
+    )
 
 
 def _plain(name: str) -> str:

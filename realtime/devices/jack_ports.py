@@ -1,4 +1,6 @@
-"""Whether a JACK device is still there. PortAudio plays on in silence when the other end of its connections is gone; the server knows better."""
+"""Whether a JACK device is still there. PortAudio plays on in silence when the other end of its connections is gone;
+the server knows better.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,10 @@ from collections.abc import Iterator
 
 from realtime.devices.devices import Device, Direction
 
-LIBRARIES = {"win32": ("libjack64.dll",), "darwin": ("libjack.0.dylib", "/opt/homebrew/lib/libjack.0.dylib", "/usr/local/lib/libjack.0.dylib")}
+LIBRARIES = {
+    "win32": ("libjack64.dll",),
+    "darwin": ("libjack.0.dylib", "/opt/homebrew/lib/libjack.0.dylib", "/usr/local/lib/libjack.0.dylib"),
+}
 AUDIO = b"32 bit float mono audio"
 NO_START_SERVER, PORT_IS_INPUT, PORT_IS_OUTPUT = 1, 1, 2
 CLIENT_NAME = b"neiro-watch"
@@ -39,9 +44,13 @@ class JackPorts:
         return None
 
     def present(self, device: Device, direction: Direction) -> bool:
-        """Whether a client of this name has ports of the direction: an input device is one whose ports give sound out."""
+        """Whether a client of this name has ports of the direction: an input device is one whose ports give sound
+        out.
+        """
         start = f"{device.name}:".encode()
-        return any(name.startswith(start) for name in self._names(PORT_IS_OUTPUT if direction == "input" else PORT_IS_INPUT))
+        return any(
+            name.startswith(start) for name in self._names(PORT_IS_OUTPUT if direction == "input" else PORT_IS_INPUT)
+        )
 
     def close(self) -> None:
         """Leave the server. May hang where that is dying."""

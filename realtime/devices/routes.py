@@ -1,4 +1,6 @@
-"""From two devices to what a stream can be opened with: channels, sample rates, and what each host API should be told."""
+"""From two devices to what a stream can be opened with: channels, sample rates, and what each host API should be
+told.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,19 @@ class Route:
 
     @property
     def devices(self) -> str:
-        return self.input.full_name if self.input == self.output else f"{self.input.full_name} and {self.output.full_name}"
+        return (
+            self.input.full_name if self.input == self.output else f"{self.input.full_name} and {self.output.full_name}"
+        )
 
 
 def plan_routes(
-    source: Device, sink: Device, channels: int, model_rate: float, *, input_channel: int | None = None, sample_rate: float | None = None
+    source: Device,
+    sink: Device,
+    channels: int,
+    model_rate: float,
+    *,
+    input_channel: int | None = None,
+    sample_rate: float | None = None,
 ) -> list[Route]:
     """All ways the drivers say they can go, the best first: the model's rate if possible, so that nothing is resampled.
 
@@ -58,15 +68,25 @@ def plan_routes(
     elif input_channel:
         inputs, first = input_channel, input_channel - 1
     rates = (float(sample_rate),) if sample_rate else _rates(source, sink, model_rate)
-    alone = (True, False) if source.host_api_is(WASAPI) else (False,)  # alone: less latency, and any rate the hardware has
-    routes = [Route(source, sink, channels, inputs, outputs, rate, first, picked, exclusive) for exclusive in alone for rate in rates]
+    alone = (
+        (True, False) if source.host_api_is(WASAPI) else (False,)
+    )  # alone: less latency, and any rate the hardware has
+    routes = [
+        Route(source, sink, channels, inputs, outputs, rate, first, picked, exclusive)
+        for exclusive in alone
+        for rate in rates
+    ]
     possible = [route for route in routes if _can(route)]
     if possible:
         return possible
     if sample_rate:
         own = " or ".join(f"{rate:g}" for rate in dict.fromkeys((sink.default_rate, source.default_rate)))
-        raise DeviceError(f"{routes[0].devices} cannot run at {sample_rate:g} Hz; leave --sample-rate out, or ask for {own}")
-    raise DeviceError(f"{routes[0].devices} share no sample rate, or another program holds them; close it or choose other devices")
+        raise DeviceError(
+            f"{routes[0].devices} cannot run at {sample_rate:g} Hz; leave --sample-rate out, or ask for {own}"
+        )
+    raise DeviceError(
+        f"{routes[0].devices} share no sample rate, or another program holds them; close it or choose other devices"
+    )
 
 
 def host_hints(route: Route) -> tuple[Any, Any]:
@@ -76,7 +96,9 @@ def host_hints(route: Route) -> tuple[Any, Any]:
     if source.host_api_is(ASIO):
         return (sd.AsioSettings(channel_selectors=selected) if selected else None), None
     if source.host_api_is(CORE_AUDIO):  # other programs keep the device as they set it
-        return sd.CoreAudioSettings(channel_map=selected, change_device_parameters=False), sd.CoreAudioSettings(change_device_parameters=False)
+        return sd.CoreAudioSettings(channel_map=selected, change_device_parameters=False), sd.CoreAudioSettings(
+            change_device_parameters=False
+        )
     if source.host_api_is(WASAPI):  # a hidden converter would add latency that nobody counts
         hint = sd.WasapiSettings(exclusive=route.exclusive, auto_convert=False)
         return hint, hint
@@ -86,26 +108,41 @@ def host_hints(route: Route) -> tuple[Any, Any]:
 def _outputs(source: Device, sink: Device, channels: int, input_channel: int | None) -> int:
     """How many outputs are opened, if the devices can at all."""
     if source.host_api != sink.host_api:
-        raise DeviceError(f"{source.full_name} and {sink.full_name} belong to different sound systems; choose two devices of the same one")
+        raise DeviceError(
+            f"{source.full_name} and {sink.full_name} belong to different sound systems; choose two devices of the "
+            "same one"
+        )
     if source != sink and source.host_api_is(ASIO):
-        raise DeviceError(f"ASIO plays one device at a time, not {source.name} with {sink.name}; choose one of them with --device")
+        raise DeviceError(
+            f"ASIO plays one device at a time, not {source.name} with {sink.name}; choose one of them with --device"
+        )
     if input_channel and channels > 1:
-        raise DeviceError(f"--input-channel {input_channel} takes one channel, --channels {channels} several; give one of them")
+        raise DeviceError(
+            f"--input-channel {input_channel} takes one channel, --channels {channels} several; give one of them"
+        )
     if input_channel and input_channel > source.inputs:
         raise DeviceError(
-            f"--input-channel {input_channel}: {source.full_name} has {_count(source.inputs, 'input')}; use --input-channel {source.inputs}"
+            f"--input-channel {input_channel}: {source.full_name} has {_count(source.inputs, 'input')}; use "
+            f"--input-channel {source.inputs}"
         )
     if channels > source.inputs:
-        raise DeviceError(f"--channels {channels}: {source.full_name} has {_count(source.inputs, 'input')}; use --channels {source.inputs}")
+        raise DeviceError(
+            f"--channels {channels}: {source.full_name} has {_count(source.inputs, 'input')}; use --channels "
+            f"{source.inputs}"
+        )
     if channels > sink.outputs:
-        raise DeviceError(f"--channels {channels}: {sink.full_name} has {_count(sink.outputs, 'output')}; use --channels {sink.outputs}")
+        raise DeviceError(
+            f"--channels {channels}: {sink.full_name} has {_count(sink.outputs, 'output')}; use --channels "
+            f"{sink.outputs}"
+        )
     return min(2, sink.outputs) if channels == 1 else channels
 
 
 def _rates(source: Device, sink: Device, model_rate: float) -> tuple[float, ...]:
     """In order of preference, Hz."""
     own = (sink.default_rate, source.default_rate)
-    # Core Audio opens at any rate and converts without saying so, so there the device's own comes first and we resample, and count it.
+    # Core Audio opens at any rate and converts without saying so, so there the device's own comes first and we
+    # resample, and count it.
     first = (*own, float(model_rate)) if source.host_api_is(CORE_AUDIO) else (float(model_rate), *own)
     return tuple(dict.fromkeys((*first, *COMMON_RATES)))
 

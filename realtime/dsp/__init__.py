@@ -1,1 +1,3 @@
-"""Signal processing on arrays: transforms, frames, filters, resampling, gains. Knows a bundle's features and nothing else of the program."""
+"""Signal processing on arrays: transforms, frames, filters, resampling, gains. Knows a bundle's features and nothing
+else of the program.
+"""

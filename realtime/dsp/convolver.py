@@ -1,7 +1,8 @@
 """Filters a stream with a filter that changes, at zero latency and any block size.
 
-What the samples before a *segment* (about a hop) still have to say in it is worked out at once by FFT, through the old and the new
-filter and already crossfaded; what its own samples add is convolved directly, block by block. So a small block costs little.
+What the samples before a *segment* (about a hop) still have to say in it is worked out at once by FFT, through the old
+and the new filter and already crossfaded; what its own samples add is convolved directly, block by block. So a small
+block costs little.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ LONGEST_SEGMENT = 512  # samples; within longer ones direct convolution costs mo
 class _Filter:
     """One impulse response in the forms that are needed. `plain` filters only scale.
 
-    padded : (fft_samples,);  spectrum : its spectrum, unless `stale`;  head : (segment,), its first samples, last one first
+    padded : (fft_samples,);  spectrum : its spectrum, unless `stale`
+    head : (segment,), its first samples, last one first
     """
 
     def __init__(self, taps: int, fft_samples: int, segment: int) -> None:
@@ -104,7 +106,9 @@ class Convolver:
         self._faded = 0
 
     def process(self, dry: np.ndarray) -> np.ndarray:  # audio thread
-        """dry : (channels, n), float64, n ≤ most. Returns (channels, n), a view overwritten by the next call, or `dry` itself."""
+        """dry : (channels, n), float64, n ≤ most. Returns (channels, n), a view overwritten by the next call, or `dry`
+        itself.
+        """
         n = dry.shape[1]
         if self._faded == self._fade_samples and self._new.plain and self._new.scale == 1.0:
             self._keep(dry)
@@ -164,7 +168,9 @@ class Convolver:
         self._faded = min(self._fade_samples, self._faded + m)
 
     def _prepare(self, fading: bool) -> None:  # audio thread
-        """What the samples before the segment will have to say in it, crossfaded. The filter's own FFT is done with theirs, which is cheaper."""
+        """What the samples before the segment will have to say in it, crossfaded. The filter's own FFT is done with
+        theirs, which is cheaper.
+        """
         signals, spectra, old, new = self._signals, self._spectra, self._old, self._new
         if self._at:
             self._end_segment()

@@ -10,8 +10,9 @@ import numpy as np
 class RealFourier:
     """`numpy.fft.rfft` and `irfft`, along the last axis, of any number of rows: two rows take hardly longer than one.
 
-    numpy's functions spend a fifth of the time of a transform of 2048 on finding out what is asked of them, and `rfft` works in float64 even
-    where float32 goes in and out; so the loops beneath them are called where they are there and, tried once, give the same answers.
+    numpy's functions spend a fifth of the time of a transform of 2048 on finding out what is asked of them, and `rfft`
+    works in float64 even where float32 goes in and out; so the loops beneath them are called where they are there and,
+    tried once, give the same answers.
 
     dtype : float32 or float64, of the signals; spectra have the complex type of the same precision
     """
@@ -49,4 +50,7 @@ class RealFourier:
         except (TypeError, ValueError):  # a numpy that has none, or others
             return False
         close = 100 * float(np.finfo(dtype).eps)
-        return bool(np.abs(spectrum - wanted).max() <= close * np.abs(wanted).max() and np.abs(found - back).max() <= close * np.abs(back).max())
+        return bool(
+            np.abs(spectrum - wanted).max() <= close * np.abs(wanted).max()
+            and np.abs(found - back).max() <= close * np.abs(back).max()
+        )

@@ -9,7 +9,9 @@ import soxr
 
 from realtime.bundle import Features
 
-LARGEST_QUANTUM = 64  # native samples fed to the resampler at a time, so that its answers do not depend on the block size
+LARGEST_QUANTUM = (
+    64  # native samples fed to the resampler at a time, so that its answers do not depend on the block size
+)
 
 
 class HopSource:
@@ -25,7 +27,9 @@ class HopSource:
         hop = features.hop_samples
         self._resampling = device_rate != features.sample_rate
         native = hop * device_rate / features.sample_rate
-        self._quantum_samples = min(LARGEST_QUANTUM, 2 ** max(0, math.floor(math.log2(native)))) if self._resampling else hop
+        self._quantum_samples = (
+            min(LARGEST_QUANTUM, 2 ** max(0, math.floor(math.log2(native)))) if self._resampling else hop
+        )
         self.fade_samples = max(self._quantum_samples, int(native) // self._quantum_samples * self._quantum_samples)
         self.most_samples = math.ceil(native) + self._quantum_samples if self._resampling else hop
         self._quantum = np.zeros(self._quantum_samples)
@@ -37,8 +41,12 @@ class HopSource:
     def reset(self) -> None:
         self._filled = self._waiting = 0
         self.ended = False
-        if self._resampling:  # variable-rate mode: answers evenly, where the other mode answers in bursts of several hops
-            self._resampler = soxr.ResampleStream(self._device_rate, self._features.sample_rate, 1, dtype="float64", quality="HQ", vr=True)
+        if (
+            self._resampling
+        ):  # variable-rate mode: answers evenly, where the other mode answers in bursts of several hops
+            self._resampler = soxr.ResampleStream(
+                self._device_rate, self._features.sample_rate, 1, dtype="float64", quality="HQ", vr=True
+            )
 
     def take(self, mono: np.ndarray) -> int:  # audio thread
         """Take in samples, (n,), up to the end of the next hop.

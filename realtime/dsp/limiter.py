@@ -7,12 +7,15 @@ import math
 import numpy as np
 
 CEILING = 1.0  # full scale: what keeps below it passes bit for bit
-MOST_ABOVE = 16.0  # × full scale; what is louder is cut off there, lest a single wild sample keeps the sound down for seconds
+MOST_ABOVE = (
+    16.0  # × full scale; what is louder is cut off there, lest a single wild sample keeps the sound down for seconds
+)
 RELEASE_SECONDS = 0.1
 
 
 class Limiter:
-    """Turns every channel down by the same gain wherever one of them would pass the ceiling. No lookahead, so no latency.
+    """Turns every channel down by the same gain wherever one of them would pass the ceiling. No lookahead, so no
+    latency.
 
     The gain drops within the sample and comes back with RELEASE_SECONDS. The same whatever the blocks.
 
@@ -31,7 +34,9 @@ class Limiter:
         self._envelope = 0.0  # above the ceiling while turned down, else 0
 
     def process(self, block: np.ndarray, peak: float) -> int:  # audio thread
-        """block : (channels, n), float, finite, changed in place;  peak : its largest magnitude.  Returns the samples turned down."""
+        """block : (channels, n), float, finite, changed in place
+        peak : its largest magnitude.  Returns the samples turned down.
+        """
         if self._envelope == 0.0 and peak <= CEILING:
             return 0
         n = block.shape[1]

@@ -27,20 +27,25 @@ class SampleDelay:
 class FrameDelay:
     """What the filter must know of the frame of `hops` hops ago.
 
-    log_amplitude, amplitude : (bins,);  sounding : bool; as `FrameAnalyser` had them then, and as after its reset before the start
+    log_amplitude, amplitude : (bins,);  sounding : bool; as `FrameAnalyser` had them then, and as after its reset
+        before the start
     """
 
     def __init__(self, frame: FrameAnalyser, hops: int) -> None:
         self._frame, self._hops = frame, hops
         self.log_amplitude, self.amplitude, self.sounding = frame.log_amplitude, frame.amplitude, False
-        self._log_amplitudes, self._amplitudes = (np.empty((hops + 1, len(part)), part.dtype) for part in (frame.log_amplitude, frame.amplitude))
+        self._log_amplitudes, self._amplitudes = (
+            np.empty((hops + 1, len(part)), part.dtype) for part in (frame.log_amplitude, frame.amplitude)
+        )
         self._sounding = np.zeros(hops + 1, bool)
         self.reset()
 
     def reset(self) -> None:
         """After the analyser's own reset."""
         self._newest, self.sounding = 0, False
-        self._log_amplitudes[:], self._amplitudes[:], self._sounding[:] = self._frame.log_amplitude, self._frame.amplitude, False
+        self._log_amplitudes[:] = self._frame.log_amplitude
+        self._amplitudes[:] = self._frame.amplitude
+        self._sounding[:] = False
         if self._hops:
             self._point()
 
@@ -57,4 +62,6 @@ class FrameDelay:
 
     def _point(self) -> None:  # audio thread
         oldest = (self._newest + 1) % (self._hops + 1)
-        self.log_amplitude, self.amplitude, self.sounding = self._log_amplitudes[oldest], self._amplitudes[oldest], bool(self._sounding[oldest])
+        self.log_amplitude = self._log_amplitudes[oldest]
+        self.amplitude = self._amplitudes[oldest]
+        self.sounding = bool(self._sounding[oldest])

@@ -1,8 +1,8 @@
 """A cheap estimate of the note being played, from the spectrum that is there anyway; presets follow it.
 
-Autocorrelation of the frame, corrected for its window (Boersma 1993); the first peak close to the highest one wins (McLeod and
-Wyvill 2005). Measured on 400 notes of 80 sampled instruments from E2 up: 92 % of frames within a semitone, 6 % one or more octaves
-off, most of these in organs, whose stops sound in octaves.
+Autocorrelation of the frame, corrected for its window (Boersma 1993); the first peak close to the highest one wins
+(McLeod and Wyvill 2005). Measured on 400 notes of 80 sampled instruments from E2 up: 92 % of frames within a semitone,
+6 % one or more octaves off, most of these in organs, whose stops sound in octaves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""From one rate to another within half a millisecond: a windowed sinc whose phases are tabulated, computed a step at a time.
+"""From one rate to another within half a millisecond: a windowed sinc whose phases are tabulated, computed a step at a
+time.
 
-The resampler of the analysis hands its samples out in batches of five milliseconds; on the way in and out of the resynthesis that would double
-the latency. Positions are counted in whole numbers, so that nothing drifts and a delay is what it is to the sample.
+The resampler of the analysis hands its samples out in batches of five milliseconds; on the way in and out of the
+resynthesis that would double the latency. Positions are counted in whole numbers, so that nothing drifts and a delay is
+what it is to the sample.
 """
 
 from __future__ import annotations
@@ -12,8 +14,12 @@ from fractions import Fraction
 import numpy as np
 
 HALF_TAPS = 24  # source samples to either side, at the lower of the two rates: 0.54 ms at 44.1 kHz
-KAISER_BETA = 6.8  # −70 dB from 2 kHz above the lower rate's half, so that up to 2 kHz below it nothing is aliased or mirrored
-MOST_PHASES, USUAL_PHASES = 1024, 2048  # so many at most are tabulated as they are; of other ratios the nearest of the second
+KAISER_BETA = (
+    6.8  # −70 dB from 2 kHz above the lower rate's half, so that up to 2 kHz below it nothing is aliased or mirrored
+)
+# so many at most are tabulated as they are; of other ratios the nearest of the second
+MOST_PHASES = 1024
+USUAL_PHASES = 2048
 LARGEST_DENOMINATOR = 10**6
 
 
@@ -70,7 +76,9 @@ def half_of(source_rate: float, target_rate: float) -> int:
 
 
 def _table(phases: int, half: int, cutoff: float) -> np.ndarray:
-    """(phases, 2 · half), float32: the weights of the source samples around a place that lies so far beyond one of them."""
+    """(phases, 2 · half), float32: the weights of the source samples around a place that lies so far beyond one of
+    them.
+    """
     distance = np.arange(phases)[:, None] / phases - (np.arange(2 * half) - half + 1)
     inside = np.sqrt(np.maximum(0.0, 1 - np.square(distance / half)))
     weights = np.sinc(cutoff * distance) * np.i0(KAISER_BETA * inside)

@@ -1,10 +1,11 @@
-"""Sound to spectra, one hop at a time: the frames `training/features.py` makes of whole sounds. A test holds the two together.
+"""Sound to spectra, one hop at a time: the frames `training/features.py` makes of whole sounds. A test holds the two
+together.
 
-Frame n holds the last `window_samples` samples up to and including hop n, zeros before the start. Its amplitude is divided by a
-running level with a state of its own; silent frames leave that level as it is.
+Frame n holds the last `window_samples` samples up to and including hop n, zeros before the start. Its amplitude is
+divided by a running level with a state of its own; silent frames leave that level as it is.
 
-The spectrum itself is worked out in float64: in float32 the rounding of a loud partial would be heard by the logarithm of the quiet
-bins around it. From the logarithm on, float32 is enough.
+The spectrum itself is worked out in float64: in float32 the rounding of a loud partial would be heard by the logarithm
+of the quiet bins around it. From the logarithm on, float32 is enough.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from realtime.bundle import Features
 from realtime.dsp.fourier import RealFourier
 from realtime.dsp.history import History
 
-NOTHING = 1e-60  # energy of a frame below which it counts as zeros, for its tiny numbers would only slow the processor down
+NOTHING = (
+    1e-60  # energy of a frame below which it counts as zeros, for its tiny numbers would only slow the processor down
+)
 
 
 def periodic_hann(samples: int) -> np.ndarray:
@@ -49,7 +52,8 @@ class FrameAnalyser:
     Attributes
     ----------
     amplitude : (bins,), float64, 1 = a full-scale sine
-    log_amplitude, envelope, fine : (bins,), float32, natural log of the level-normalised amplitude, its smooth part, the rest
+    log_amplitude, envelope, fine : (bins,), float32, natural log of the level-normalised amplitude, its smooth part,
+        the rest
     sounding : bool, whether the frame reaches the silence threshold
     """
 
@@ -105,7 +109,9 @@ class FrameAnalyser:
             np.abs(self._spectrum, out=self.amplitude)
         if self.sounding:
             self._count += 1
-            mean = float(np.dot(self.amplitude, self.amplitude) if self._of_power else np.add.reduce(self.amplitude)) / len(self.amplitude)
+            mean = float(
+                np.dot(self.amplitude, self.amplitude) if self._of_power else np.add.reduce(self.amplitude)
+            ) / len(self.amplitude)
             self._level += max(1 / self._count, self._slowest) * (mean - self._level)
         self._split()
 

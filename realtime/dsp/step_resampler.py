@@ -1,4 +1,6 @@
-"""Between the device's rate and the model's: sound to steps, and what was made of them to sound, sample by sample and never too late."""
+"""Between the device's rate and the model's: sound to steps, and what was made of them to sound, sample by sample and
+never too late.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from realtime.dsp.polyphase import Polyphase, half_of
 
 
 class Steps(Protocol):
-    """What cuts the input; see `realtime.dsp.framing.HopSource`.  hop : (1, step), the newest;  ended : whether the last `take` completed it"""
+    """What cuts the input; see `realtime.dsp.framing.HopSource`.  hop : (1, step), the newest
+    ended : whether the last `take` completed it
+    """
 
     hop: np.ndarray
     ended: bool
@@ -37,7 +41,9 @@ class ResampledSteps:
     def reset(self) -> None:
         self._kept[:] = 0.0
         self._filled = self._polyphase.half - 1
-        self._first, self._outputs = -self._filled, 0  # place in the sound of the first sample kept; outputs made so far
+        # place in the sound of the first sample kept; outputs made so far
+        self._first = -self._filled
+        self._outputs = 0
         self.ended = False
 
     def take(self, mono: np.ndarray) -> int:  # audio thread
@@ -70,14 +76,20 @@ class StepOutput:
     """
 
     def __init__(self, model_rate: float, device_rate: float, step: int, latency: int) -> None:
-        self._polyphase = None if model_rate == device_rate else Polyphase(model_rate, device_rate, math.ceil(step * device_rate / model_rate) + 2)
+        self._polyphase = (
+            None
+            if model_rate == device_rate
+            else Polyphase(model_rate, device_rate, math.ceil(step * device_rate / model_rate) + 2)
+        )
         self._step, most = step, step
         self.latency_samples, self._lead = latency, step
         if self._polyphase is not None:
             into, out = _waits(model_rate, device_rate)
             ratio = self._polyphase.step_ratio
             self.latency_samples = into + math.ceil((latency + out) / ratio)
-            self._origin = latency - step - self.latency_samples * ratio  # place of the first output among the samples of the steps
+            self._origin = (
+                latency - step - self.latency_samples * ratio
+            )  # place of the first output among the samples of the steps
             self._lead = self._polyphase.made_of(0, self._origin)
             most = math.ceil(step / ratio) + 2
             self._kept, self._made = np.zeros(step + 2 * self._polyphase.half, np.float32), np.zeros(most, np.float32)
@@ -126,7 +138,9 @@ def resampling_ms(model_rate: float, device_rate: float) -> float:
 
 
 def _waits(model_rate: float, device_rate: float) -> tuple[int, int]:
-    """Samples at the device's rate by which a step ends later than its last sample, and at the model's by which it is later played."""
+    """Samples at the device's rate by which a step ends later than its last sample, and at the model's by which it is
+    later played.
+    """
     return half_of(device_rate, model_rate) + 1, half_of(model_rate, device_rate) + 1
 
 

@@ -13,7 +13,13 @@ import soundfile
 from realtime.files.whole_file import replace_file
 
 SUBTYPES = ("FLOAT", "PCM_24")  # preferred, where the format has them; else the format's own default
-FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".wave": "WAV", ".snd": "AU"}  # extensions that are not the format's name
+FORMATS = {
+    ".aif": "AIFF",
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".wave": "WAV",
+    ".snd": "AU",
+}  # extensions that are not the format's name
 LARGEST_WAV_BYTES = 2**32 - 2**16
 UNKNOWN_LENGTH = 0x7FFFF000  # what programs that write into a pipe declare
 NEAR_FULL_SCALE = 0.99
@@ -43,7 +49,9 @@ def read_audio(path: Path | str) -> Audio:
     """
     path = Path(path)
     if not path.is_file():
-        raise AudioFileError(f"{path} is a folder; give a sound file" if path.is_dir() else f"there is no file {path}; check the name")
+        raise AudioFileError(
+            f"{path} is a folder; give a sound file" if path.is_dir() else f"there is no file {path}; check the name"
+        )
     try:
         if path.stat().st_size == 0:
             raise AudioFileError(f"{path} is empty (0 bytes); record or export it again")
@@ -54,7 +62,9 @@ def read_audio(path: Path | str) -> Audio:
     except OSError as error:
         raise AudioFileError(f"cannot read {path}: {error.strerror or error}") from None
     except soundfile.LibsndfileError as error:
-        raise AudioFileError(f"{path} is not a sound file that can be read ({error.error_string.strip(' .')}); try WAV or FLAC") from None
+        raise AudioFileError(
+            f"{path} is not a sound file that can be read ({error.error_string.strip(' .')}); try WAV or FLAC"
+        ) from None
     except MemoryError:
         raise AudioFileError(f"{path} does not fit into memory; cut it into shorter files") from None
     _refuse_truncated(path, declared, len(samples), log)
@@ -76,7 +86,8 @@ def write_audio(path: Path | str, samples: np.ndarray, sample_rate: int) -> tupl
     Raises
     ------
     AudioFileError
-        If the extension is unknown, the format cannot hold this sound, or the disk refuses. An old file is then still whole.
+        If the extension is unknown, the format cannot hold this sound, or the disk refuses. An old file is then still
+        whole.
     """
     path = Path(path)
     kind, subtype = output_format(path)
@@ -88,10 +99,16 @@ def write_audio(path: Path | str, samples: np.ndarray, sample_rate: int) -> tupl
     except (soundfile.LibsndfileError, ValueError) as error:
         channels = 1 if samples.ndim == 1 else samples.shape[1]
         reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-        raise AudioFileError(f"{kind} cannot hold {channels} channels at {sample_rate} Hz ({reason.strip(' .')}); write {path.stem}.wav") from None
+        raise AudioFileError(
+            f"{kind} cannot hold {channels} channels at {sample_rate} Hz ({reason.strip(' .')}); write {path.stem}.wav"
+        ) from None
     _replace(path, memory.getbuffer())
     clipped = 0 if subtype == "FLOAT" else int(np.count_nonzero(np.abs(samples) > 1))
-    return (f"{path}: {clipped} samples beyond full scale were cut off; lower gain_db, or write {path.stem}.wav",) if clipped else ()
+    return (
+        (f"{path}: {clipped} samples beyond full scale were cut off; lower gain_db, or write {path.stem}.wav",)
+        if clipped
+        else ()
+    )
 
 
 def output_format(path: Path) -> tuple[str, str]:
@@ -100,7 +117,11 @@ def output_format(path: Path) -> tuple[str, str]:
     kind = FORMATS.get(extension, extension[1:].upper())
     if kind not in soundfile.available_formats() or kind == "RAW":
         raise AudioFileError(f"cannot tell what kind of file {path.name!r} should be; end it with .wav or .flac")
-    subtype = "OPUS" if extension == ".opus" else next((name for name in SUBTYPES if soundfile.check_format(kind, name)), None)
+    subtype = (
+        "OPUS"
+        if extension == ".opus"
+        else next((name for name in SUBTYPES if soundfile.check_format(kind, name)), None)
+    )
     return kind, subtype or soundfile.default_subtype(kind)
 
 
@@ -109,12 +130,16 @@ def _cleaned(path: Path, samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ..
     bad = ~np.isfinite(samples)
     if bad.any():
         samples = np.where(bad, np.float32(0), samples)
-        warnings.append(f"{path}: {int(bad.sum())} of {samples.size} samples are not numbers (NaN or infinite); they became silence")
+        warnings.append(
+            f"{path}: {int(bad.sum())} of {samples.size} samples are not numbers (NaN or infinite); they became silence"
+        )
     loud = np.abs(samples)
     flat = loud >= float(loud.max()) - 2.0**-15
     cut_off = int((flat[2:] & flat[1:-1] & flat[:-2]).sum()) if loud.max() >= NEAR_FULL_SCALE else 0
     if cut_off >= CLIPPED_SAMPLES:
-        warnings.append(f"{path}: clipped, at least {cut_off} samples were cut off at full scale; record at a lower level")
+        warnings.append(
+            f"{path}: clipped, at least {cut_off} samples were cut off at full scale; record at a lower level"
+        )
     return samples, tuple(warnings)
 
 
@@ -122,9 +147,13 @@ def _refuse_truncated(path: Path, declared: int, found: int, log: str) -> None:
     sizes = [(int(a), int(b)) for a, b in re.findall(r"(\d+) \(should be (\d+)\)", log)]
     short = [(a, b) for a, b in sizes if b + 8 < a < UNKNOWN_LENGTH]
     if short:
-        raise AudioFileError(f"{path} is cut off: it declares {short[0][0]} bytes and holds {short[0][1]}; copy or export it again")
+        raise AudioFileError(
+            f"{path} is cut off: it declares {short[0][0]} bytes and holds {short[0][1]}; copy or export it again"
+        )
     if found < declared:
-        raise AudioFileError(f"{path} is cut off: it declares {declared} samples and holds {found}; copy or export it again")
+        raise AudioFileError(
+            f"{path} is cut off: it declares {declared} samples and holds {found}; copy or export it again"
+        )
 
 
 def _refuse_cut_ogg(path: Path) -> None:

@@ -1,4 +1,6 @@
-"""A sound file that grows for hours and is whole at any moment: what was written opens even if the program is killed."""
+"""A sound file that grows for hours and is whole at any moment: what was written opens even if the program is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ UPDATE_HEADER_NOW, RF64_AUTO_DOWNGRADE = 0x1060, 0x1210  # commands of libsndfil
 class RecordingFile:
     """Written as NAME.part, beside `path`, and renamed by `finish`.
 
-    A WAV file is an RF64 file until it is finished, so that it may exceed 4 GB; one that did not is then an ordinary WAV file.
+    A WAV file is an RF64 file until it is finished, so that it may exceed 4 GB; one that did not is then an ordinary
+    WAV file.
 
     Raises
     ------
@@ -32,7 +35,9 @@ class RecordingFile:
         kind, subtype = output_format(path)
         with self._refusals():
             kind = "RF64" if kind == "WAV" else kind
-            self._file = soundfile.SoundFile(str(self._part), "w", samplerate=sample_rate, channels=channels, format=kind, subtype=subtype)
+            self._file = soundfile.SoundFile(
+                str(self._part), "w", samplerate=sample_rate, channels=channels, format=kind, subtype=subtype
+            )
         if kind == "RF64":
             self._command(RF64_AUTO_DOWNGRADE)
 
@@ -60,6 +65,16 @@ class RecordingFile:
     def _refusals(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, RuntimeError, AssertionError, ValueError) as error:  # soundfile asserts that everything was written
-            reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error) or "not everything was written"
+        except (
+            OSError,
+            RuntimeError,
+            AssertionError,
+            ValueError,
+        ) as error:  # soundfile asserts that everything was written
+            reason = (
+                getattr(error, "strerror", None)
+                or getattr(error, "error_string", None)
+                or str(error)
+                or "not everything was written"
+            )
             raise AudioFileError(f"cannot record to {self.path} ({reason.strip(' .')}; is the disk full?)") from None

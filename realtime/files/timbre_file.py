@@ -1,4 +1,6 @@
-"""The timbre of a sound file, as the live encoder hears it. Loads ONNX Runtime, so import it only where it is asked for."""
+"""The timbre of a sound file, as the live encoder hears it. Loads ONNX Runtime, so import it only where it is asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ LONGEST_SECONDS = 60.0  # of sound that is not silent; more would hardly move th
 
 @dataclass(frozen=True)
 class FileTimbre:
-    """timbre : (D,), z^t averaged over the sounding frames;  seconds : how much sound that was;  whole : nothing was left over"""
+    """timbre : (D,), z^t averaged over the sounding frames;  seconds : how much sound that was
+    whole : nothing was left over
+    """
 
     timbre: np.ndarray
     seconds: float
@@ -39,7 +43,9 @@ def timbre_of_file(bundle: Bundle, path: Path, provider: str = "auto") -> FileTi
     if not 1000 <= audio.sample_rate <= 768000:
         raise AudioFileError(f"{path} has a rate of {audio.sample_rate} Hz; 1000 … 768000 Hz are possible")
     mono = audio.samples.mean(axis=1, dtype=np.float64)
-    model, frame, hops = StreamingModel(bundle, provider), FrameAnalyser(features), HopSource(features, audio.sample_rate)
+    model = StreamingModel(bundle, provider)
+    frame = FrameAnalyser(features)
+    hops = HopSource(features, audio.sample_rate)
     done = sounding = 0
     most = max(1, round(LONGEST_SECONDS / features.hop_seconds))
     while sounding < most:
@@ -52,7 +58,9 @@ def timbre_of_file(bundle: Bundle, path: Path, provider: str = "auto") -> FileTi
             sounding += 1
     timbre = model.latents["timbre"][0].astype(np.float64)
     if not sounding:
-        raise AudioFileError(f"{path} is silent: nothing in it reaches {features.silence_dbfs:g} dBFS; record at a higher level")
+        raise AudioFileError(
+            f"{path} is silent: nothing in it reaches {features.silence_dbfs:g} dBFS; record at a higher level"
+        )
     if not np.isfinite(timbre).all():
         raise AudioFileError(f"{path}: the model finds no timbre in it; try another sound")
     return FileTimbre(timbre, sounding * features.hop_seconds, sounding < most)

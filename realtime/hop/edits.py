@@ -1,9 +1,12 @@
 """From knob values to the edited latents.
 
-    timbre     z + h (held − z) + Σ w s (preset(note) − z) + Σ value · direction      h : hold;  w, s : place in the square, share of each corner
+    timbre     z + h (held − z) + Σ w s (preset(note) − z) + Σ value · direction      h : hold
+    w, s : place in the square, share of each corner
     variation  scale · (z + f (frozen − z)) + Σ value · direction
-    pitch      ρ (z + f (frozen − z) − curve(note)) + curve(note + semitones) + Σ value · direction;  under keys curve(key + semitones)
-               ρ falls from 1 to 0 within a semitone: measured on held-out sounds, more of them are then in tune (+7: 69 % instead of 33 %)
+    pitch      ρ (z + f (frozen − z) − curve(note)) + curve(note + semitones) + Σ value · direction;  under keys
+        curve(key + semitones)
+               ρ falls from 1 to 0 within a semitone: measured on held-out sounds, more of them are then in tune (+7: 69
+               % instead of 33 %)
 
 Every value is smoothed, and z itself is what is heard: at rest each edited latent is the latent, bit for bit.
 """
@@ -53,7 +56,9 @@ class Edits:
         self._scale, self._semitones = index.get("variation_scale"), index.get("pitch_semitones")
         self._corner = np.zeros((4, latents["timbre"]))
         self._weight = [1.0, 0.0, 0.0, 0.0]
-        self._edited, self._wanted, self._work = ({name: np.zeros(size) for name, size in latents.items()} for _ in range(3))
+        self._edited, self._wanted, self._work = (
+            {name: np.zeros(size) for name, size in latents.items()} for _ in range(3)
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -67,7 +72,9 @@ class Edits:
         self.keys, self.velocity, self.at_rest = False, 0.0, True
         self._fading, self._active = False, []
 
-    def follow(self, values: np.ndarray, smoothing: np.ndarray, latents: Mapping[Any, np.ndarray]) -> None:  # audio thread
+    def follow(
+        self, values: np.ndarray, smoothing: np.ndarray, latents: Mapping[Any, np.ndarray]
+    ) -> None:  # audio thread
         """values, smoothing : (targets,), the knob bank's;  latents : name → (1, dimensions), as heard"""
         turned, started = self._turned, self._turned.started
         if not (turned.follow(values, smoothing) or self._fading):
@@ -95,15 +102,22 @@ class Edits:
         if self.kept[name].share > 0.0 or value[self._axes[name]].any():
             return True
         if name == "timbre":
-            return any(weight > 0.0 and share > 0.0 for weight, share in zip(self._weight, self._turned.share, strict=True))
+            return any(
+                weight > 0.0 and share > 0.0 for weight, share in zip(self._weight, self._turned.share, strict=True)
+            )
         if name == "variation":
             return bool(value[self._scale] != 1.0)
         return self.note is not None or (self._semitones is not None and bool(value[self._semitones] != 0.0))
 
     def apply(
-        self, latents: Mapping[Any, np.ndarray], slots: np.ndarray, midi_note: float | None, out: Mapping[Any, np.ndarray]
+        self,
+        latents: Mapping[Any, np.ndarray],
+        slots: np.ndarray,
+        midi_note: float | None,
+        out: Mapping[Any, np.ndarray],
     ) -> None:  # audio thread
-        """latents : name → (1, dimensions), as heard;  slots : (SLOTS, timbre), the knob bank's;  midi_note : the last one heard, None if none was
+        """latents : name → (1, dimensions), as heard;  slots : (SLOTS, timbre), the knob bank's
+        midi_note : the last one heard, None if none was
         out : name → (2, dimensions); row 1 becomes the latents as edited
         """
         note = FIRST_NOTE if midi_note is None else midi_note
@@ -124,7 +138,9 @@ class Edits:
                 self._towards_presets(edited, slots, note if self.note is None else self.note, wanted, work)
             np.copyto(out[name][1], wanted, casting="same_kind")
 
-    def _towards_presets(self, timbre: np.ndarray, slots: np.ndarray, note: float, wanted: np.ndarray, work: np.ndarray) -> None:  # audio thread
+    def _towards_presets(
+        self, timbre: np.ndarray, slots: np.ndarray, note: float, wanted: np.ndarray, work: np.ndarray
+    ) -> None:  # audio thread
         """Adds each corner's share of the way from `timbre` to its preset."""
         turned = self._turned
         for corner, weight in enumerate(self._weight):

@@ -7,7 +7,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 HOP_HISTORY = 65536
-STAGES = ("stft", "encoder", "edits", "decoder", "filter", "resynth")  # what a hop's time is spent on; "filter" is making it and filtering
+STAGES = (
+    "stft",
+    "encoder",
+    "edits",
+    "decoder",
+    "filter",
+    "resynth",
+)  # what a hop's time is spent on; "filter" is making it and filtering
 
 # Writer of every field: the session (audio thread). Everyone else only reads.
 METERS = np.dtype(

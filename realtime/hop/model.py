@@ -92,14 +92,18 @@ class StreamingModel:
             self.provider, self.provider_note = provider, f"{provider} was asked for"
         self._encoder = _StreamingGraph(bundle, "streaming/encoder", self.provider, flush_denormals)
         self._decoder = _StreamingGraph(bundle, "streaming/decoder", self.provider, flush_denormals)
-        self._envelope, self._fine, self._rate = (self._encoder.inputs[name].reshape(-1) for name in ("envelope", "fine", "rate"))  # views
+        self._envelope, self._fine, self._rate = (
+            self._encoder.inputs[name].reshape(-1) for name in ("envelope", "fine", "rate")
+        )  # views
         self.latents = {name: self._encoder.outputs[name] for name in bundle.manifest.latents}
         self.decoder_inputs = self._decoder.inputs
         self.log_amplitude = self._decoder.outputs["log_amplitude"]
         try:
             self.warm_up()
         except Exception as error:  # ONNX Runtime has no common base for what it raises
-            raise EngineError(f"{bundle.path} does not run on {self.provider} ({_first_line(error)}); export the bundle again") from None
+            raise EngineError(
+                f"{bundle.path} does not run on {self.provider} ({_first_line(error)}); export the bundle again"
+            ) from None
 
     def encode(self, envelope: np.ndarray, fine: np.ndarray, rate: float) -> None:  # audio thread
         """Next frame's latents, into `latents`.
@@ -165,8 +169,8 @@ def open_session(path: Path, provider: str, *, flush_denormals: bool = False) ->
     """One graph on one core, or on the GPU.
 
     provider : "cpu" or "cuda"
-    flush_denormals : numbers below 1e-38 become 0 (float64: 1e-308), in whatever this thread, and every thread it starts, computes from now
-        on. ONNX Runtime listens to the first session of a process only.
+    flush_denormals : numbers below 1e-38 become 0 (float64: 1e-308), in whatever this thread, and every thread it
+        starts, computes from now on. ONNX Runtime listens to the first session of a process only.
 
     Raises
     ------
@@ -187,13 +191,18 @@ def open_session(path: Path, provider: str, *, flush_denormals: bool = False) ->
     except Exception as error:  # ONNX Runtime has no common base for what it raises
         raise EngineError(f"{path} cannot be loaded ({_first_line(error)}); export the bundle again") from None
     if session.get_providers()[0] != PROVIDERS[provider]:
-        raise EngineError("CUDA was asked for, but ONNX Runtime fell back to the CPU; check the NVIDIA driver, or use --provider cpu")
+        raise EngineError(
+            "CUDA was asked for, but ONNX Runtime fell back to the CPU; check the NVIDIA driver, or use --provider cpu"
+        )
     return session
 
 
 def _cuda_providers() -> list[str]:
     if PROVIDERS["cuda"] not in ort.get_available_providers():
-        raise EngineError("CUDA was asked for, but this ONNX Runtime has none; install neiro[gpu] in place of neiro[cpu], or use --provider cpu")
+        raise EngineError(
+            "CUDA was asked for, but this ONNX Runtime has none; install neiro[gpu] in place of neiro[cpu], or use "
+            "--provider cpu"
+        )
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # finds the CUDA libraries that pip installed
     return [PROVIDERS["cuda"], PROVIDERS["cpu"]]
@@ -212,8 +221,13 @@ def _check_ports(name: str, graph: Graph, session: ort.InferenceSession) -> None
         present = {port.name: (list(port.shape), port.type) for port in found}
         for port in sorted(expected.keys() | present.keys()):
             if expected.get(port) != present.get(port):
-                described = [f"{'none' if ports.get(port) is None else ports[port][0]}" for ports in (expected, present)]
-                raise EngineError(f"{name}: port {port} is {described[0]} in the manifest, {described[1]} in the file; export the bundle again")
+                described = [
+                    f"{'none' if ports.get(port) is None else ports[port][0]}" for ports in (expected, present)
+                ]
+                raise EngineError(
+                    f"{name}: port {port} is {described[0]} in the manifest, {described[1]} in the file; export the "
+                    "bundle again"
+                )
 
 
 def _first_line(error: Exception) -> str:

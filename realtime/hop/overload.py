@@ -1,4 +1,6 @@
-"""When there is too little time: the model is left out for a while, then tried again; what comes in rounds gets fewer of them."""
+"""When there is too little time: the model is left out for a while, then tried again; what comes in rounds gets fewer
+of them.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,15 @@ STEADY_SECONDS = 2.0  # after this long without a late hop the next pause is sho
 
 
 class Patience:
-    """Decides, hop by hop, whether the model is asked. Times are counted in hops, so that the clock decides only what is late."""
+    """Decides, hop by hop, whether the model is asked. Times are counted in hops, so that the clock decides only what
+    is late.
+    """
 
     def __init__(self, hop_seconds: float) -> None:
         self._hop_seconds = hop_seconds
-        self._first, self._longest = (math.ceil(seconds / hop_seconds) for seconds in (FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
+        self._first, self._longest = (
+            math.ceil(seconds / hop_seconds) for seconds in (FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        )
         self._steady = math.ceil(STEADY_SECONDS / hop_seconds)
         self.reset()
 

@@ -1,4 +1,6 @@
-"""What the session lets others see of the sound, and what it needs to go on after its process died: one record, perhaps in shared memory."""
+"""What the session lets others see of the sound, and what it needs to go on after its process died: one record, perhaps
+in shared memory.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,12 @@ EXTRAS = 4  # level, frames counted, note heard, whether something is held
 
 
 def memory_floats(manifest: Manifest) -> int:
-    """Everything a session remembers for longer than a window: states of both graphs, latents, what is held or frozen, the level."""
-    states = sum(math.prod(int(size) for size in port.shape) for name in STREAMING for port in manifest.graphs[name].states)
+    """Everything a session remembers for longer than a window: states of both graphs, latents, what is held or frozen,
+    the level.
+    """
+    states = sum(
+        math.prod(int(size) for size in port.shape) for name in STREAMING for port in manifest.graphs[name].states
+    )
     return states + 2 * sum(manifest.latents.values()) + EXTRAS
 
 

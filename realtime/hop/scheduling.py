@@ -1,8 +1,9 @@
-"""Scheduling of the audio process's other threads: whoever may hold the interpreter lock must not be pushed aside by ordinary programs.
+"""Scheduling of the audio process's other threads: whoever may hold the interpreter lock must not be pushed aside by
+ordinary programs.
 
-Sound servers call back on a thread with real-time priority (SCHED_FIFO under JACK). Python's lock knows no priorities: while an ordinary thread
-of the same process holds it and another program takes its core, the callback waits for that program. So the other threads follow the
-callback's, one step below.
+Sound servers call back on a thread with real-time priority (SCHED_FIFO under JACK). Python's lock knows no priorities:
+while an ordinary thread of the same process holds it and another program takes its core, the callback waits for that
+program. So the other threads follow the callback's, one step below.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class Follower:
         self._followed = 0
 
     def follow(self, thread: int) -> None:
-        """Take the real-time scheduling of that thread of this process, one priority lower, if it has any and the system allows it.
+        """Take the real-time scheduling of that thread of this process, one priority lower, if it has any and the
+        system allows it.
 
         thread : its number for the kernel (threading.get_native_id); 0 = not known yet
         """

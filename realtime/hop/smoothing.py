@@ -48,7 +48,9 @@ class Turned:
         self.started = self._faded = False
 
     def follow(self, values: np.ndarray, smoothing: np.ndarray) -> bool:  # audio thread
-        """values, smoothing : (targets,), the knob bank's; what is not a number leaves its knob where it is.  False if nothing moved."""
+        """values, smoothing : (targets,), the knob bank's; what is not a number leaves its knob where it is.  False if
+        nothing moved.
+        """
         if np.not_equal(smoothing, self._smoothing, out=self._changed).any():
             self._rate(smoothing)
         np.not_equal(values, self._seen, out=self._changed)

@@ -1,4 +1,6 @@
-"""What happens once per hop: the model hears the newest frame, the knobs edit its latents, and the answer says what to do with the sound."""
+"""What happens once per hop: the model hears the newest frame, the knobs edit its latents, and the answer says what to
+do with the sound.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from realtime.hop.model import StreamingModel
 from realtime.knobs.targets import KnobBank
 from realtime.outputs.morph import MinimumPhase, MorphGain
 
-SETTLE_SECONDS = 0.1  # after the last edit the decoder's edited state is drawn to the unedited one for so long, then is the same
+SETTLE_SECONDS = (
+    0.1  # after the last edit the decoder's edited state is drawn to the unedited one for so long, then is the same
+)
 SETTLE_RATE_SECONDS = 0.02
 REMEMBER_HOPS = 32  # how often what must outlive the process is written down
 KEYS_RMS = 0.1  # of a note played from the keys at full velocity, −20 dBFS
@@ -30,7 +34,8 @@ class Answer:
     filtered : whether `response`, (taps,), is the filter; else the dry sound passes, times `gain`
     wet, dry : linear, shares of edited and dry sound, without `gain`
     resynth : 0 … 1, share of that way out;  phase : 0 … 1, of it
-    curve : (bins,), the decoded spectrum as edited;  log_amplitude, amplitude : (bins,), of the frame it answers;  sounding : of that frame
+    curve : (bins,), the decoded spectrum as edited;  log_amplitude, amplitude : (bins,), of the frame it answers
+    sounding : of that frame
     level : linear, what the frame was divided by;  keys : notes play;  velocity : of the note held, 0 if none is
     """
 
@@ -82,7 +87,9 @@ class HopStep:
         self.taps = self._minimum_phase.taps
         self._memory = Memory(self.model, self._frame, self._pitch, self._edits)
         self._stage, self._hop_ms = meters["stage_seconds"], meters["hop_ms"]
-        self._hops_made, self._silent_hops, self._late_hops = (meters[name] for name in ("hops", "silent_hops", "late_hops"))
+        self._hops_made, self._silent_hops, self._late_hops = (
+            meters[name] for name in ("hops", "silent_hops", "late_hops")
+        )
         self._made = int(self._hops_made)
         self._timbre, self._note = published["timbre"], published["midi_note"]
         self._floor, self._amplitude = features.log_floor, np.zeros(features.bins)
@@ -179,7 +186,13 @@ class HopStep:
         answer.resynth, answer.phase = edits.resynth, edits.phase
         answer.filtered = not (settled or edits.mix == 0.0)
         if answer.filtered:
-            gain.update(self.model.log_amplitude, heard.log_amplitude, heard.amplitude, heard.sounding, self._pitch.period_samples)
+            gain.update(
+                self.model.log_amplitude,
+                heard.log_amplitude,
+                heard.amplitude,
+                heard.sounding,
+                self._pitch.period_samples,
+            )
             np.multiply(self._minimum_phase.response(gain), gain.level * edits.mix * edits.gain, out=answer.response)
             answer.response[0] += (1 - edits.mix) * edits.gain
         else:
@@ -196,7 +209,9 @@ class HopStep:
         answer.level = self._keys_level(answer.curve) if answer.keys else self._frame.level
 
     def _keys_level(self, curve: np.ndarray) -> float:  # audio thread
-        """The level at which the decoded spectrum has the loudness of a key: a Hann frame spreads a partial's power over 1.5 bins."""
+        """The level at which the decoded spectrum has the loudness of a key: a Hann frame spreads a partial's power
+        over 1.5 bins.
+        """
         amplitude = np.exp(curve, out=self._amplitude)
         amplitude -= self._floor
         np.maximum(amplitude, 0.0, out=amplitude)

@@ -46,7 +46,9 @@ def morph_targets(manifest: Manifest) -> tuple[Target, ...]:
 
 
 def targets_of(manifest: Manifest) -> tuple[Target, ...]:
-    """Everything the session can be told: the targets of `morph_targets`, in their places, then the others. At their defaults these do nothing."""
+    """Everything the session can be told: the targets of `morph_targets`, in their places, then the others. At their
+    defaults these do nothing.
+    """
     last = len(manifest.presets) + SLOTS
     corner = "as preset, at another corner of the square"
     shared = [replace(target, high=last) if target.name == "preset" else target for target in morph_targets(manifest)]
@@ -99,21 +101,30 @@ class KnobBank:
 
     values : ndarray, (targets,), float64. Writer: the control side. The session reads it once per hop.
         Pass an array to place the values in shared memory; it is filled with the defaults.
-    smoothing : ndarray, (targets,), float64, seconds, the time constant with which the session follows each value. Same writer.
-    slots : ndarray, (SLOTS, timbre), float64, timbres that were captured or loaded: presets after the bundle's own. A row of NaN is
-        empty and means "your own timbre". Same writer. A row may be read half written: it is glided to anyway.
+    smoothing : ndarray, (targets,), float64, seconds, the time constant with which the session follows each value. Same
+        writer.
+    slots : ndarray, (SLOTS, timbre), float64, timbres that were captured or loaded: presets after the bundle's own. A
+        row of NaN is empty and means "your own timbre". Same writer. A row may be read half written: it is glided to
+        anyway.
     """
 
     def __init__(
-        self, manifest: Manifest, values: np.ndarray | None = None, smoothing: np.ndarray | None = None, slots: np.ndarray | None = None
+        self,
+        manifest: Manifest,
+        values: np.ndarray | None = None,
+        smoothing: np.ndarray | None = None,
+        slots: np.ndarray | None = None,
     ) -> None:
         self.targets = targets_of(manifest)
         self.index = {target.name: i for i, target in enumerate(self.targets)}
         shapes = ((len(self.targets),), (len(self.targets),), (SLOTS, manifest.latents["timbre"]))
         self.values, self.smoothing, self.slots = (
-            np.empty(shape) if array is None else array for array, shape in zip((values, smoothing, slots), shapes, strict=True)
+            np.empty(shape) if array is None else array
+            for array, shape in zip((values, smoothing, slots), shapes, strict=True)
         )
-        for name, array, shape in zip(("values", "smoothing", "slots"), (self.values, self.smoothing, self.slots), shapes, strict=True):
+        for name, array, shape in zip(
+            ("values", "smoothing", "slots"), (self.values, self.smoothing, self.slots), shapes, strict=True
+        ):
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
         self.values[:] = [target.default for target in self.targets]

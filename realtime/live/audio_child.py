@@ -22,7 +22,9 @@ class AudioChild:
     spare : it loads everything, then waits for `go`
     """
 
-    def __init__(self, program: list[str], request: StreamRequest, descriptor: int | None, *, spare: bool = False) -> None:
+    def __init__(
+        self, program: list[str], request: StreamRequest, descriptor: int | None, *, spare: bool = False
+    ) -> None:
         self.request = request
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `forget`
         apart: dict[str, Any] = {"start_new_session": True}  # Ctrl-C is for the control process alone
@@ -31,7 +33,9 @@ class AudioChild:
         elif descriptor is not None:
             apart["pass_fds"] = (descriptor,)
         command = [*program, *([SPARE] if spare else []), request.model_dump_json()]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, **apart)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, **apart
+        )
 
     @property
     def pid(self) -> int:

@@ -1,8 +1,9 @@
-"""The audio process: the stream, the session, the model, and nothing else. The control process starts it (supervise.py).
+"""The audio process: the stream, the session, the model, and nothing else. The control process starts it
+(supervise.py).
 
-When a driver or audio server dies, PortAudio falls silent without an error and then hangs in every call, at exit too. So this process
-watches its own sound (watch.py) and leaves by os._exit; the parent starts another. It also leaves when its parent is gone: standard
-input, a pipe from the parent, then ends.
+When a driver or audio server dies, PortAudio falls silent without an error and then hangs in every call, at exit too.
+So this process watches its own sound (watch.py) and leaves by os._exit; the parent starts another. It also leaves when
+its parent is gone: standard input, a pipe from the parent, then ends.
 """
 
 from __future__ import annotations
@@ -39,20 +40,26 @@ def main() -> NoReturn:
     except Exception as error:  # told to the parent in one line; the traceback goes to the error stream it keeps
         traceback.print_exc()
         ours = type(error).__module__.startswith("realtime.")  # and so a sentence already
-        reason = str(error) if ours else f"the audio process failed ({type(error).__name__}: {' '.join(str(error).split())})"
+        reason = (
+            str(error) if ours else f"the audio process failed ({type(error).__name__}: {' '.join(str(error).split())})"
+        )
     report(block, State.FAILED, reason)
     os._exit(1)
 
 
 def _wait_for(go: threading.Event) -> None:
-    """Load what takes long, touch nothing that the playing process uses, and wait. PortAudio stays out: it would join the server."""
+    """Load what takes long, touch nothing that the playing process uses, and wait. PortAudio stays out: it would join
+    the server.
+    """
     with contextlib.suppress(Exception):  # told when it matters
         import realtime.session  # noqa: F401
     go.wait()
 
 
 def _listen_to_parent() -> tuple[threading.Event, threading.Event]:
-    """Set when the parent writes to our standard input; when it closes it or is gone. If nobody reacts to that, the process leaves."""
+    """Set when the parent writes to our standard input; when it closes it or is gone. If nobody reacts to that, the
+    process leaves.
+    """
     go, leave = threading.Event(), threading.Event()
 
     def listen() -> None:

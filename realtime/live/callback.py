@@ -1,4 +1,6 @@
-"""What the driver calls for every block: the session makes the sound, this hands it over and keeps it for a recorder. Never raises."""
+"""What the driver calls for every block: the session makes the sound, this hands it over and keeps it for a recorder.
+Never raises.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Callback:
         self.last = time.perf_counter()
         self.thread = 0
 
-    def __call__(self, block_in: np.ndarray, block_out: np.ndarray, frames: int, _time: Any, status: Any) -> None:  # audio thread
+    def __call__(
+        self, block_in: np.ndarray, block_out: np.ndarray, frames: int, _time: Any, status: Any
+    ) -> None:  # audio thread
         started = self.last = time.perf_counter()
         self.thread = self.thread or threading.get_native_id()
         self._block[...] = frames
@@ -65,7 +69,9 @@ class Callback:
             block_out[:] = wet
 
     def _keep(self, block: np.ndarray) -> None:  # audio thread
-        """To the ring, which is longer than any block; the counter last, so that a reader never runs ahead. One output fills all columns."""
+        """To the ring, which is longer than any block; the counter last, so that a reader never runs ahead. One output
+        fills all columns.
+        """
         start, n = self._kept % RING_FRAMES, len(block)
         first = min(n, RING_FRAMES - start)
         columns = slice(None) if block.shape[1] == 1 else slice(self._width)

@@ -1,4 +1,6 @@
-"""Everything that can turn the desk while playing: MIDI, OSC, typed lines, learning; and what shows it, MIDI and OSC again."""
+"""Everything that can turn the desk while playing: MIDI, OSC, typed lines, learning; and what shows it, MIDI and OSC
+again.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,22 @@ class Controllers:
         self._learner = Learner(stage.desk, stage.knob_map, stage.map_path or Path(LEARNED_MAP), screen.say)
         self._midi = MidiInput(options.midi_port, self._receive, screen.say, virtual=options.midi_virtual)
         self._midi.require()
-        self._feedback = MidiFeedback(stage.desk, stage.knob_map, options.midi_feedback, screen.say, inputs=lambda: self._midi.names)
+        self._feedback = MidiFeedback(
+            stage.desk, stage.knob_map, options.midi_feedback, screen.say, inputs=lambda: self._midi.names
+        )
         self._feedback.require()
         self._osc = self._listen(options, bundle, screen)
-        self._commands = Commands(stage.desk, stage.timbres, stage.snapshots, self._learner.start, live.stop, screen.say)
+        self._commands = Commands(
+            stage.desk, stage.timbres, stage.snapshots, self._learner.start, live.stop, screen.say
+        )
         self.keyboard = Keyboard(quiet=screen.in_place, pipe=options.learn)
-        self.parts: list[Part] = [stage.snapshots, self._midi, self._feedback, self.keyboard_part(), Pieced(poll=self._learner.poll)]
+        self.parts: list[Part] = [
+            stage.snapshots,
+            self._midi,
+            self._feedback,
+            self.keyboard_part(),
+            Pieced(poll=self._learner.poll),
+        ]
         if self._osc is not None:
             self.parts.append(Pieced(self._serve, self._osc.close))
         if options.learn:
@@ -63,7 +75,11 @@ class Controllers:
             "midi_dropped": counts.dropped,
             "midi_overflows": counts.overflows,
         }
-        return found if self._osc is None else {**found, "osc_messages": self._osc.counts.applied, "osc_refused": self._osc.counts.refused}
+        return (
+            found
+            if self._osc is None
+            else {**found, "osc_messages": self._osc.counts.applied, "osc_refused": self._osc.counts.refused}
+        )
 
     def keyboard_part(self) -> Part:
         return Pieced(self._read, self.keyboard.close)
@@ -118,5 +134,7 @@ def _listener(wanted: str, own_host: str) -> tuple[str, int]:
     except OSError:
         raise UsageError(f"--osc-out {wanted}: there is no machine named {host}") from None
     if own_host == HOST and not found.startswith("127."):
-        raise UsageError(f"--osc-out {wanted} is another machine, and --osc reaches only this one; use --osc 0.0.0.0:PORT")
+        raise UsageError(
+            f"--osc-out {wanted} is another machine, and --osc reaches only this one; use --osc 0.0.0.0:PORT"
+        )
     return found, port

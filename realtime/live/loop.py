@@ -1,4 +1,6 @@
-"""Playing live, in the control process: the audio process under supervision, and a loop that looks after everything else."""
+"""Playing live, in the control process: the audio process under supervision, and a loop that looks after everything
+else.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,13 @@ class Live:
     stop : ends the performance
     """
 
-    def __init__(self, bundle: Bundle, outputs: int, request: Callable[[SharedBlock, BlockSizes], StreamRequest], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        outputs: int,
+        request: Callable[[SharedBlock, BlockSizes], StreamRequest],
+        say: Callable[[str], None],
+    ) -> None:
         self._bundle, self._say = bundle, say
         sizes = BlockSizes.of(bundle.manifest, outputs)
         self.block = SharedBlock(sizes)
@@ -115,7 +123,9 @@ class Live:
             self._supervisor.poll()
             for part in parts:
                 self._look_after(part)
-            if self._supervisor.running and not announced and int(self.record["meters"]["frames"]):  # the first block tells the latency
+            if (
+                self._supervisor.running and not announced and int(self.record["meters"]["frames"])
+            ):  # the first block tells the latency
                 announced = True
                 end = time.monotonic() + (math.inf if seconds is None else seconds)
                 self._say(self._description())
@@ -150,6 +160,7 @@ class Live:
         channels, note = int(record["channels"]), text("provider_note")
         return (
             f"playing {text('input_device')} → {text('output_device')}: {float(record['sample_rate']):g} Hz, "
-            f"{channels} channel{'' if channels == 1 else 's'}, {int(record['meters']['latency_samples'])} samples of latency beside the device's, "
+            f"{channels} channel{'' if channels == 1 else 's'}, {int(record['meters']['latency_samples'])} samples of "
+            "latency beside the device's, "
             f"{text('provider')}{f' ({note})' if note else ''}. Ctrl-C ends."
         )

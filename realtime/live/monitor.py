@@ -42,7 +42,14 @@ class Monitor:
     show : called with the line, every `interval` seconds
     """
 
-    def __init__(self, record: np.ndarray, preset: Callable[[], str], way: Callable[[], float], show: Callable[[str], None], interval: float) -> None:
+    def __init__(
+        self,
+        record: np.ndarray,
+        preset: Callable[[], str],
+        way: Callable[[], float],
+        show: Callable[[str], None],
+        interval: float,
+    ) -> None:
         self._record, self._preset, self._way, self._show, self._interval = record, preset, way, show, interval
         self._in, self._out = _Level(), _Level()
         self._next = 0.0

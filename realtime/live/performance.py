@@ -38,7 +38,11 @@ def perform(options: Options, bundle: Bundle) -> Account:
         screen.close()
     more = controllers.counted()
     if recorded is not None:
-        more |= {"recorded_frames": recorded.frames, "lost_frames": recorded.lost, "recording": str(recorded.path) if recorded.path else None}
+        more |= {
+            "recorded_frames": recorded.frames,
+            "lost_frames": recorded.lost,
+            "recording": str(recorded.path) if recorded.path else None,
+        }
     return live.account(stage.desk, more)
 
 

@@ -1,7 +1,7 @@
 """The audio process's work: make the session, find the devices, open the stream, watch it.
 
-A process that replaces a dead one makes its session first, for the rate it is going to need again, and looks for the devices then:
-when they are there, only opening them is left to do.
+A process that replaces a dead one makes its session first, for the rate it is going to need again, and looks for the
+devices then: when they are there, only opening them is left to do.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Player:
         if BlockSizes.of(manifest, request.sizes.outputs) != request.sizes:
             raise BundleError(f"{request.bundle} has changed since the start; end Neiro and start it again")
         self._bank = KnobBank(manifest)
-        self._bank.values, self._bank.smoothing, self._bank.slots = (self._record[name] for name in ("knobs", "smoothing", "slots"))
+        self._bank.values, self._bank.smoothing, self._bank.slots = (
+            self._record[name] for name in ("knobs", "smoothing", "slots")
+        )
         self._session: Session | None = None
         self._rescan = False
         if request.generation > 1 and self._record["sample_rate"] > 0:
@@ -74,7 +76,9 @@ class Player:
         self._rescan = True
         pair = choose_pair(devices, request.device, request.input_device, request.output_device, request.host_api)
         rate = self._bundle.manifest.features.sample_rate
-        return plan_routes(*pair, request.channels, rate, input_channel=request.input_channel, sample_rate=request.sample_rate)
+        return plan_routes(
+            *pair, request.channels, rate, input_channel=request.input_channel, sample_rate=request.sample_rate
+        )
 
     def _open_any(self, routes: list[Route], leave: threading.Event) -> None:
         """Play on the first route that opens. What a driver says it can do is not always so."""
@@ -144,9 +148,13 @@ class Player:
 
     def _describe(self, route: Route, session: Session, stream: Any) -> None:
         block, record = self._block, self._record
-        record["input_latency_seconds"], record["output_latency_seconds"] = (_believable(seconds) for seconds in stream.latency)
+        record["input_latency_seconds"], record["output_latency_seconds"] = (
+            _believable(seconds) for seconds in stream.latency
+        )
         block.write_text("provider", session.provider)
-        block.write_text("provider_note", "; ".join(part for part in (session.provider_note, self._worker_note()) if part))
+        block.write_text(
+            "provider_note", "; ".join(part for part in (session.provider_note, self._worker_note()) if part)
+        )
         block.write_text("input_device", route.input.full_name)
         block.write_text("output_device", route.output.full_name)
         report(block, State.RUNNING)
@@ -171,7 +179,9 @@ def _open(route: Route, block_size: int, callback: Callback) -> Any:
         reason = " ".join(str(error).split())
         if stream is not None:
             stream.close(ignore_errors=True)
-        raise DeviceError(f"cannot open {route.devices} at {route.sample_rate:g} Hz ({reason}); choose others") from None
+        raise DeviceError(
+            f"cannot open {route.devices} at {route.sample_rate:g} Hz ({reason}); choose others"
+        ) from None
     return stream
 
 

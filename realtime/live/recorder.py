@@ -1,7 +1,9 @@
-"""Writes what is heard to a file, in the control process: a thread drains the ring that the audio callback fills and that waits for nobody.
+"""Writes what is heard to a file, in the control process: a thread drains the ring that the audio callback fills and
+that waits for nobody.
 
-When the audio process has to be started again, the recording goes on where it was: the gap is not in it. What the thread could not fetch
-before the ring came round is silence of the same length, and counted. A device that comes back at another rate is resampled to the file's.
+When the audio process has to be started again, the recording goes on where it was: the gap is not in it. What the
+thread could not fetch before the ring came round is silence of the same length, and counted. A device that comes back
+at another rate is resampled to the file's.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ SAFE_FRAMES = RING_FRAMES - 2 * CHUNK_FRAMES  # what is older may be overwritten
 
 @dataclass(frozen=True)
 class Recorded:
-    """frames, lost : of `frames`, those that are silence because the disk was too slow;  path : None if nothing was heard"""
+    """frames, lost : of `frames`, those that are silence because the disk was too slow
+    path : None if nothing was heard
+    """
 
     frames: int
     lost: int
@@ -37,7 +41,8 @@ class Recorded:
 class Recorder:
     """Records from the first sound of `block` to `close`.
 
-    path : the file; its kind goes by its extension, .wav or .flac. Until `close` it is written beside itself, as NAME.part.
+    path : the file; its kind goes by its extension, .wav or .flac. Until `close` it is written beside itself, as
+        NAME.part.
     say : told in one line if recording has to end early; the sound goes on.
 
     Raises
@@ -91,7 +96,11 @@ class Recorder:
             if rate != self._rate:
                 self._rate = rate
                 same = rate == self._file.sample_rate
-                self._resampler = None if same else soxr.ResampleStream(rate, self._file.sample_rate, self._chunk.shape[1], dtype="float32")
+                self._resampler = (
+                    None
+                    if same
+                    else soxr.ResampleStream(rate, self._file.sample_rate, self._chunk.shape[1], dtype="float32")
+                )
             while self._read < written:
                 self._fetch(min(CHUNK_FRAMES, written - self._read))
             self._file.save_header()

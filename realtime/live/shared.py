@@ -1,7 +1,7 @@
 """The shared-memory block between the control process and the audio process. Every field names its single writer.
 
-The memory has no name that could be left behind: an anonymous file whose descriptor the child inherits (on Windows a mapping that
-vanishes with its last user). It is gone when both processes are, whatever ended them.
+The memory has no name that could be left behind: an anonymous file whose descriptor the child inherits (on Windows a
+mapping that vanishes with its last user). It is gone when both processes are, whatever ended them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ class BlockSizes(BaseModel):
 
     @classmethod
     def of(cls, manifest: Manifest, outputs: int) -> BlockSizes:
-        return cls(targets=len(targets_of(manifest)), timbre=manifest.latents["timbre"], memory=memory_floats(manifest), outputs=outputs)
+        return cls(
+            targets=len(targets_of(manifest)),
+            timbre=manifest.latents["timbre"],
+            memory=memory_floats(manifest),
+            outputs=outputs,
+        )
 
 
 class StreamRequest(BaseModel):
@@ -68,7 +73,9 @@ class StreamRequest(BaseModel):
     sample_rate: float | None = None  # Hz, None = the model's where the device can
     provider: str
     latency_ms: float = DEFAULT_LATENCY_MS  # of the resynth way out
-    worker: bool | None = None  # inference beside the audio thread, one hop later; None = if the model turns out too slow
+    worker: bool | None = (
+        None  # inference beside the audio thread, one hop later; None = if the model turns out too slow
+    )
     recording: bool = False  # fill the ring
     wait_for_device: bool  # look for the device until it is there, rather than fail
 

@@ -1,7 +1,8 @@
-"""Keeps the audio process alive: starts it, hears from it through the shared block, starts it again when it died, ends it.
+"""Keeps the audio process alive: starts it, hears from it through the shared block, starts it again when it died, ends
+it.
 
-While the sound runs, a spare process waits with everything loaded: should the playing one die, only the session and the device are
-left to be opened.
+While the sound runs, a spare process waits with everything loaded: should the playing one die, only the session and the
+device are left to be opened.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Supervisor:
         self.restarts += self._ever_ran
 
     def _next_request(self) -> StreamRequest:
-        return self._request.model_copy(update={"generation": self._request.generation + 1, "wait_for_device": self._ever_ran})
+        return self._request.model_copy(
+            update={"generation": self._request.generation + 1, "wait_for_device": self._ever_ran}
+        )
 
     def _program(self) -> list[str]:
         return [sys.executable, "-m", "realtime.live.audio_process"]
@@ -100,7 +103,11 @@ class Supervisor:
         if self._spare is not None and self._spare.ended:
             self._spare.forget()
             self._spare, self._next_spare = None, now + NEXT_SPARE_SECONDS
-        if self._spare is None and self._ran_at is not None and now > max(self._ran_at + SPARE_SECONDS, self._next_spare):
+        if (
+            self._spare is None
+            and self._ran_at is not None
+            and now > max(self._ran_at + SPARE_SECONDS, self._next_spare)
+        ):
             self._spare = AudioChild(self._program(), self._next_request(), self._block.descriptor, spare=True)
 
     def _end_spare(self) -> None:

@@ -30,14 +30,18 @@ def slow_hop_seconds(bundle: Bundle, sample_rate: float, provider: str) -> float
     bank = KnobBank(bundle.manifest)
     bank.values[: len(bundle.manifest.axes)] = 0.5
     session = Session(bundle, bank, channels=1, sample_rate=sample_rate, provider=provider)
-    noise = 0.1 * np.random.default_rng(0).standard_normal((math.ceil(features.hop_seconds * sample_rate), 1)).astype(np.float32)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((math.ceil(features.hop_seconds * sample_rate), 1)).astype(
+        np.float32
+    )
     best = min(_round(session, noise, _clock(session.provider)) for _ in range(ROUNDS))
     session.close()
     return best
 
 
 def _clock(provider: str) -> Callable[[], float]:
-    """The processor's time of this thread where that is all there is to it: the audio thread goes before other programs, we do not yet."""
+    """The processor's time of this thread where that is all there is to it: the audio thread goes before other
+    programs, we do not yet.
+    """
     return time.perf_counter if provider != "cpu" or sys.platform == "win32" else time.thread_time
 
 

@@ -1,4 +1,6 @@
-"""The audio process's watch on its own sound: it leaves when the driver, the server or a device has died without a word."""
+"""The audio process's watch on its own sound: it leaves when the driver, the server or a device has died without a
+word.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from realtime.live.callback import Callback
 from realtime.live.shared import SharedBlock, State
 
 WATCH_SECONDS = 0.05
-# A living server may stall for a second or two (a busy disk, a stopped process) and go on; a dead one mostly shows at once by `active`.
+# A living server may stall for a second or two (a busy disk, a stopped process) and go on; a dead one mostly shows at
+# once by `active`.
 SILENT_CALLBACK_SECONDS = 2.5
 STOPPED_SECONDS = 0.5  # a gap in our own watch: we were stopped ourselves, or the machine slept
 CLOSE_SECONDS = 1.0
@@ -23,7 +26,8 @@ PORTS_SECONDS = 0.1  # between looks at the ports of a JACK server
 
 
 class Ends:
-    """The two devices of a route, on JACK, where PortAudio would play on in silence without them; elsewhere it asks nothing.
+    """The two devices of a route, on JACK, where PortAudio would play on in silence without them; elsewhere it asks
+    nothing.
 
     To be made before the stream is opened, so that a device that is pulled out while it opens is missed too.
     """

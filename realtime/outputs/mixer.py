@@ -1,4 +1,6 @@
-"""The resynth way out beside the morph: both at their levels, fading where knobs move, and nothing computed that is not heard."""
+"""The resynth way out beside the morph: both at their levels, fading where knobs move, and nothing computed that is not
+heard.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,16 @@ class ResynthWay:
     hurry : says when a block is about to be late
     """
 
-    def __init__(self, features: Features, channels: int, device_rate: float, latency_ms: float, fade_samples: int, most: int, hurry: Hurry) -> None:
+    def __init__(
+        self,
+        features: Features,
+        channels: int,
+        device_rate: float,
+        latency_ms: float,
+        fade_samples: int,
+        most: int,
+        hurry: Hurry,
+    ) -> None:
         self._resynth = Resynth(features, device_rate, latency_ms, most, hurry)
         self.latency_samples = self._resynth.latency_samples
         self._morph = Fader(fade_samples, most, 1.0)

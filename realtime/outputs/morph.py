@@ -1,11 +1,13 @@
-"""The morph way out (DESIGN §6): the difference of two decoded spectra becomes a minimum-phase filter for the dry signal.
+"""The morph way out (DESIGN §6): the difference of two decoded spectra becomes a minimum-phase filter for the dry
+signal.
 
     G = (E − U) + β · (env(U) − D)      E, U : decoded as edited, as heard;  D : envelope of the dry frame
 
-β grows from 0 at rest to 1 with the size of the edit, so that what the decoder missed is corrected only where it is to be replaced.
+β grows from 0 at rest to 1 with the size of the edit, so that what the decoder missed is corrected only where it is to
+be replaced.
 
-Both terms keep only quefrencies below the sound's own period: the harmonics are the sound's, the filter moves their levels and does
-not reach between them, where the decoder's blurred valleys would lift the noise of high notes.
+Both terms keep only quefrencies below the sound's own period: the harmonics are the sound's, the filter moves their
+levels and does not reach between them, where the decoder's blurred valleys would lift the noise of high notes.
 """
 
 from __future__ import annotations
@@ -22,10 +24,16 @@ DB = 20 / math.log(10)  # one neper
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1
 LOWEST_DB, HIGHEST_DB = -60.0, 24.0  # of G
 LOWEST, HIGHEST = math.exp(LOWEST_DB / DB), math.exp(HIGHEST_DB / DB)
-CORRECTION_PERIODS, CORRECTION_QUEFRENCIES = 0.5, (16, 60)  # the correction keeps quefrencies below half a period, within these
-EDIT_PERIODS, EDIT_LOWEST = 0.75, 24  # the edit those below three quarters: odd and even harmonics may part (they do at a half)
+# the correction keeps quefrencies below half a period, within these
+CORRECTION_PERIODS = 0.5
+CORRECTION_QUEFRENCIES = (16, 60)
+# the edit those below three quarters: odd and even harmonics may part (they do at a half)
+EDIT_PERIODS = 0.75
+EDIT_LOWEST = 24
 LEVEL_LIMIT_DB = 18.0
-LEVEL_SECONDS = 0.1  # longer averages lag behind decaying notes: a piano came out 1.8 dB too soft at 0.5 s, 0.6 dB at 0.1 s
+LEVEL_SECONDS = (
+    0.1  # longer averages lag behind decaying notes: a piano came out 1.8 dB too soft at 0.5 s, 0.6 dB at 0.1 s
+)
 
 
 class MorphGain:
@@ -44,7 +52,9 @@ class MorphGain:
         self._fourier = RealFourier(features.window_samples)
         self._slowest = features.hop_seconds / LEVEL_SECONDS
         self._edit, self._loudness = np.zeros(features.bins, np.float32), np.zeros(features.bins, np.float32)
-        self._curves = np.zeros((2, features.bins), np.complex64)  # E − U and U − dry frame; their imaginary part stays zero
+        self._curves = np.zeros(
+            (2, features.bins), np.complex64
+        )  # E − U and U − dry frame; their imaginary part stays zero
         self._cepstra = np.zeros((2, features.window_samples), np.float32)
         self._causal = np.zeros(features.window_samples, np.float32)  # folded; its upper half stays zero
         self._fold = causal_fold(features.window_samples)[: features.bins].astype(np.float32)
@@ -67,7 +77,12 @@ class MorphGain:
         self.beta, self.level = 0.0, 1.0
 
     def update(
-        self, decoded: np.ndarray, log_amplitude: np.ndarray, amplitude: np.ndarray, sounding: bool, period_samples: float = 0.0
+        self,
+        decoded: np.ndarray,
+        log_amplitude: np.ndarray,
+        amplitude: np.ndarray,
+        sounding: bool,
+        period_samples: float = 0.0,
     ) -> None:  # audio thread
         """Make the gain of this hop.
 
@@ -138,8 +153,8 @@ class MorphGain:
 class MinimumPhase:
     """Impulse responses of minimum phase from gain curves, by folding the cepstrum, for a device of any rate.
 
-    The curve is read at the device's frequencies and held constant above the model's Nyquist frequency, so the sound itself is
-    never resampled.
+    The curve is read at the device's frequencies and held constant above the model's Nyquist frequency, so the sound
+    itself is never resampled.
 
     taps : length of the response, half a window at the device's rate
     """

@@ -1,4 +1,6 @@
-"""The latency and endurance benchmarks on miniatures: known delays are found to the sample, a wrong report is found out, a leak is a leak."""
+"""The latency and endurance benchmarks on miniatures: known delays are found to the sample, a wrong report is found
+out, a leak is a leak.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def late(sound: np.ndarray, samples: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("delay", [0, 1, 137, 2205])
-def test_impulses_through_a_filter_of_minimum_phase_or_a_symmetric_one_are_found_to_the_sample(clicks: Marked, delay: int) -> None:
+def test_impulses_through_a_filter_of_minimum_phase_or_a_symmetric_one_are_found_to_the_sample(
+    clicks: Marked, delay: int
+) -> None:
     behind = scipy.signal.lfilter([1.0, 0.4], [1.0, -0.7], late(clicks.samples, delay))
     around = scipy.signal.fftconvolve(late(clicks.samples, delay), scipy.signal.windows.hann(65), "same")
     for out, symmetric in ((behind, False), (around, True)):
@@ -57,11 +61,16 @@ def test_impulses_through_a_filter_of_minimum_phase_or_a_symmetric_one_are_found
 
 
 @pytest.mark.parametrize("make", [bursts, plucked])
-def test_onsets_are_found_by_their_envelopes_even_with_other_phases(make: Callable[[np.random.Generator, int, int], Marked]) -> None:
+def test_onsets_are_found_by_their_envelopes_even_with_other_phases(
+    make: Callable[[np.random.Generator, int, int], Marked],
+) -> None:
     delay = 265
     sound = make(np.random.default_rng(2), RATE, 5)
     b, a = scipy.signal.butter(2, [300, 3000], "bandpass", fs=RATE)
-    for out, within in ((late(sound.samples, delay), 0.0), (late(scipy.signal.lfilter(b, a, sound.samples), delay), 90.0)):
+    for out, within in (
+        (late(sound.samples, delay), 0.0),
+        (late(scipy.signal.lfilter(b, a, sound.samples), delay), 90.0),
+    ):
         found = onset_delays(sound, out)
         assert found.lost == 0
         assert max(abs(found.lowest - delay), abs(found.highest - delay)) <= within
@@ -90,7 +99,9 @@ def test_departure_and_share_of_a_change() -> None:
 @pytest.mark.parametrize("block", [100, RANDOM])
 def test_a_session_is_as_late_as_it_says(bundle: Bundle, clicks: Marked, way: latency_inside.Way, block: int) -> None:
     rng = np.random.default_rng(3)
-    row = latency_inside.measure(bundle, way, block=block, sample_rate=RATE, latency_ms=3.0, sounds={"impulse": clicks}, rng=rng)
+    row = latency_inside.measure(
+        bundle, way, block=block, sample_rate=RATE, latency_ms=3.0, sounds={"impulse": clicks}, rng=rng
+    )
     assert row.impulse is not None
     assert row.impulse.count == 4
     assert row.holds
@@ -107,7 +118,9 @@ def test_a_knob_is_heard_within_one_hop_and_one_block(bundle: Bundle) -> None:
 
 def test_the_report_names_the_promise_that_is_not_kept(bundle: Bundle, clicks: Marked, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    row = latency_inside.measure(bundle, REST, block=64, sample_rate=RATE, latency_ms=6.0, sounds={"impulse": clicks}, rng=rng)
+    row = latency_inside.measure(
+        bundle, REST, block=64, sample_rate=RATE, latency_ms=6.0, sounds={"impulse": clicks}, rng=rng
+    )
     about = dict.fromkeys(("cpu", "processors", "seconds", "bundle", "python", "numpy", "onnxruntime", "system"), "?")
     about |= dict.fromkeys(("load_before", "load_after", "sample_rate", "hop_samples", "window_samples"), "?")
     measured = Measured(rows=[row, replace(row, block="128")], no_jack="there was none.")
@@ -131,7 +144,9 @@ def test_a_session_played_long_is_the_same_after_a_reset(bundle: Bundle) -> None
 def test_a_leak_is_told(bundle: Bundle) -> None:
     looks = list(range(0, 1000, 10))
     flat = Endless(1000, 1.0, 1.0, 128, looks, [50000] * 100, [1000] * 100, [0], 10, 0.0, [], ("a", "a", "a"), 0, {})
-    leaking = replace(flat, private_kib=[50000 + 30 * k for k in range(100)], allocated_blocks=[1000 + 10 * k for k in range(100)])
+    leaking = replace(
+        flat, private_kib=[50000 + 30 * k for k in range(100)], allocated_blocks=[1000 + 10 * k for k in range(100)]
+    )
     other = replace(flat, digests=("a", "b", "a"), failed_hops=1)
     assert [promise.kept for promise in soak_promises(None, flat)] == [True] * 5
     assert [promise.kept for promise in soak_promises(None, leaking)] == [False, False, True, True, True]
@@ -179,4 +194,6 @@ def test_interrupted_and_misused_it_says_one_sentence_and_writes_nothing(module:
 def run(module: str, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", f"benchmarks.{module}", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )

@@ -12,7 +12,12 @@ from benchmarks.papers import __main__ as papers
 from benchmarks.papers.rows import Row, rows
 from training.checkpoint import load_checkpoint
 
-SHORT = ("--data.steps_per_epoch=3", "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1", "--data.validation_sounds=12")
+SHORT = (
+    "--data.steps_per_epoch=3",
+    "--trainer.max_epochs=2",
+    "--trainer.check_val_every_n_epoch=1",
+    "--data.validation_sounds=12",
+)
 FEW = (*SHORT, "--model.model.hidden=12", "--data.batch_size=6")
 PROGRAMS = "--data.programs=[0,12,24,40,56,71,73]"
 INSTRUMENTS = "--data.instruments=[Violin,Trumpet,Flute]"
@@ -20,7 +25,12 @@ ROWS = (
     Row("s1-three-pitched", "s1", "tanaka2022-small", (*FEW, PROGRAMS)),
     Row("s1-timbre-pitch-pitched", "s1", "tanaka2022-small", (*FEW, PROGRAMS, "--model.model.factors=[timbre,pitch]")),
     Row("s1-three-phrases", "s1", "tanaka2022-small", (*FEW, PROGRAMS), phrases=True),
-    Row("s2-vanilla", "s2", "tanaka2021-small", (*FEW, PROGRAMS, "--data.held_out_instruments=[1,2]", "--model.alpha=0", "--model.beta=0")),
+    Row(
+        "s2-vanilla",
+        "s2",
+        "tanaka2021-small",
+        (*FEW, PROGRAMS, "--data.held_out_instruments=[1,2]", "--model.alpha=0", "--model.beta=0"),
+    ),
     Row("s2-metric", "s2", "tanaka2021-small", (*FEW, PROGRAMS, "--data.held_out_instruments=[1,2]")),
     Row("s3-all-labels", "s3", "luo2019-small", (*FEW, INSTRUMENTS, "--model.model.filters=8")),
 )
@@ -35,7 +45,9 @@ def miniature(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_row_of_the_papers_is_there() -> None:
-    """Tables II and III: three kinds of factors and the conditional encoder, each on both kinds of data; centred ones; S2's two; S3's two."""
+    """Tables II and III: three kinds of factors and the conditional encoder, each on both kinds of data; centred ones;
+    S2's two; S3's two.
+    """
     named = {row.name: row for row in rows()}
     for data in ("pitched", "percussive"):
         for kind in ("three", "variation-pitch", "timbre-pitch", "conditional"):
@@ -50,7 +62,8 @@ def test_miniature_report_and_what_is_finished_stays(miniature: None, soundfont:
     work, out = tmp_path / "work", tmp_path / "report"
     arguments = ["--work", str(work), "--out", str(out), "--soundfont", str(soundfont), "--jobs", "2"]
     assert papers.main(arguments) == 0
-    text, content = (out / "report.md").read_text(encoding="utf-8"), json.loads((out / "report.json").read_text(encoding="utf-8"))
+    text = (out / "report.md").read_text(encoding="utf-8")
+    content = json.loads((out / "report.json").read_text(encoding="utf-8"))
     for row in ROWS:
         assert row.name in text
     assert {line["row"]: line["steps"] for line in content["training"]} == dict.fromkeys((row.name for row in ROWS), 6)

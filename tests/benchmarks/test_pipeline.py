@@ -1,4 +1,6 @@
-"""The input pipeline: what the loader's workers make is what the task would, mixed precision leaves frames and losses alone, and its benchmark."""
+"""The input pipeline: what the loader's workers make is what the task would, mixed precision leaves frames and losses
+alone, and its benchmark.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,10 @@ def test_mixed_precision_leaves_frames_and_losses_alone(shop: Workshop) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             mixed, same = shop.task.terms(batch, training=True), shop.task.perturbed(batch)
             posteriors = shop.task.model.encode(same.envelope, same.fine, same.sounding).posteriors
-    assert all(torch.equal(getattr(frames, name), getattr(same, name)) for name in ("log_amplitude", "envelope", "fine", "sounding"))
+    assert all(
+        torch.equal(getattr(frames, name), getattr(same, name))
+        for name in ("log_amplitude", "envelope", "fine", "sounding")
+    )
     assert all(posterior.mean.dtype == posterior.variance.dtype == torch.float32 for posterior in posteriors.values())
     assert all(value.dtype == torch.float32 for value in mixed.values())
     assert not torch.equal(mixed["loss"], exact["loss"])
@@ -83,11 +88,28 @@ def test_losses_are_at_least_float32() -> None:
 
 
 def test_training_sets_what_a_gpu_may_round(tiny_data: Path, tmp_path: Path) -> None:
-    """`float32_matmul: high` lets matrix products and recurrent layers round to TF32; without it neither may. bf16-mixed trains."""
-    words = ["fit", f"--config={recipe('smoke')}", f"--data.directory={tiny_data}", "--data.steps_per_epoch=1", "--trainer.max_epochs=1"]
-    words += ["--trainer.limit_val_batches=1", "--model.preview_epochs=0", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    """`float32_matmul: high` lets matrix products and recurrent layers round to TF32; without it neither may.
+    bf16-mixed trains.
+    """
+    words = [
+        "fit",
+        f"--config={recipe('smoke')}",
+        f"--data.directory={tiny_data}",
+        "--data.steps_per_epoch=1",
+        "--trainer.max_epochs=1",
+    ]
+    words += [
+        "--trainer.limit_val_batches=1",
+        "--model.preview_epochs=0",
+        "--trainer.accelerator=cpu",
+        "--trainer.enable_progress_bar=false",
+    ]
     try:
-        more = ["--model.float32_matmul=high", "--trainer.precision=bf16-mixed", f"--trainer.default_root_dir={tmp_path / 'high'}"]
+        more = [
+            "--model.float32_matmul=high",
+            "--trainer.precision=bf16-mixed",
+            f"--trainer.default_root_dir={tmp_path / 'high'}",
+        ]
         assert main([*words, *more]) == 0
         assert torch.get_float32_matmul_precision() == "high"
         assert torch.backends.cudnn.allow_tf32
@@ -100,14 +122,20 @@ def test_training_sets_what_a_gpu_may_round(tiny_data: Path, tmp_path: Path) -> 
 
 
 def test_the_straightforward_pipeline_makes_the_same_spectra(tiny_data: Path) -> None:
-    """On real notes: log-amplitude, envelope and fine structure are those of the features, so that its time is a fair measure."""
+    """On real notes: log-amplitude, envelope and fine structure are those of the features, so that its time is a fair
+    measure.
+    """
     config = FeatureConfig(window_samples=2048, hop_samples=441, log_floor=1e-2, silence_dbfs=-70)
     store, features = SoundStore(read_dataset(tiny_data)), FeatureExtractor(config)
     for row in (0, 60, 150):
         audio = store.read(row, 0, 44100)
         wanted = features(torch.from_numpy(audio)[None])
         envelope, fine = split(audio, config)
-        for found, value in ((log_amplitude(audio, config), wanted.log_amplitude), (envelope, wanted.envelope), (fine, wanted.fine)):
+        for found, value in (
+            (log_amplitude(audio, config), wanted.log_amplitude),
+            (envelope, wanted.envelope),
+            (fine, wanted.fine),
+        ):
             np.testing.assert_allclose(found, value[0].numpy(), atol=5e-3)
         shapes = [part.shape for part in straightforward(audio, config, 3, np.random.default_rng(0))]
         assert shapes == [(100, 1025)] * 3
@@ -134,10 +162,14 @@ def test_the_benchmark_reports_every_part(tiny_data: Path, tmp_path: Path, capsy
     [found] = json.loads((tmp_path / "report.json").read_text())["recipes"].values()
     parts = found["costs"]["seconds"]
     assert all(parts[part] > 0 for part in (*LOADING, *TRAINING))
-    assert found["costs"]["flops"] > 6 * 100 * found["parameters"]  # a multiplication and an addition, three times, for each of 172 frames
+    assert (
+        found["costs"]["flops"] > 6 * 100 * found["parameters"]
+    )  # a multiplication and an addition, three times, for each of 172 frames
     assert found["loaders"].keys() == found["steps"].keys() == {"1", "2"}
     text = (tmp_path / "report.md").read_text()
-    assert all(word in text for word in ("distort (loading)", "features (training)", "straightforward", "What limits training"))
+    assert all(
+        word in text for word in ("distort (loading)", "features (training)", "straightforward", "What limits training")
+    )
     assert str(tiny_data.parent) not in text
     assert text.strip() in capsys.readouterr().out
 

@@ -1,4 +1,6 @@
-"""The streaming benchmark end to end on a miniature: measured, stopped, gone on with, written; and its verdict on known figures."""
+"""The streaming benchmark end to end on a miniature: measured, stopped, gone on with, written; and its verdict on known
+figures.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from training.models.latents import TimbreVAE
 from training.models.mixture import MixtureConfig, MixtureVAE
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
-FEATURES = FeatureConfig(sample_rate=44100, window_samples=1024, hop_samples=1024, log_floor=1e-2, cutoff_quefrency=50, silence_dbfs=-70.0)
+FEATURES = FeatureConfig(
+    sample_rate=44100, window_samples=1024, hop_samples=1024, log_floor=1e-2, cutoff_quefrency=50, silence_dbfs=-70.0
+)
 EFFORT = Effort(
     train_sounds=40,
     test_sounds=16,
@@ -39,9 +43,25 @@ EFFORT = Effort(
     memory_seconds=0.02,
     compiler=False,
 )
-SMALL = {"bins": 513, "timbre_dim": 6, "variation_dim": 5, "pitch_dim": 4, "hidden": 12, "layers": 2, "envelope_coefficients": 20}
+SMALL = {
+    "bins": 513,
+    "timbre_dim": 6,
+    "variation_dim": 5,
+    "pitch_dim": 4,
+    "hidden": 12,
+    "layers": 2,
+    "envelope_coefficients": 20,
+}
 MIXTURE = MixtureConfig(
-    bins=513, sample_rate=44100, mel_bands=24, filters=12, hidden=16, latent_dim=5, frames=11, instruments=("flute", "cello"), log_floor=1e-2
+    bins=513,
+    sample_rate=44100,
+    mel_bands=24,
+    filters=12,
+    hidden=16,
+    latent_dim=5,
+    frames=11,
+    instruments=("flute", "cello"),
+    log_floor=1e-2,
 )
 
 
@@ -50,7 +70,13 @@ def subject(folder: Path, name: str, model: TimbreVAE, data: Path, **minutes: fl
     path = folder / f"{name}.pt"
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}
     torch.save({"neiro": describe(FEATURES, model, {}), "state_dict": weights}, path)
-    return Subject(name, name.upper(), replace(load_checkpoint(path), info={"data": str(data), "segment_seconds": 0.5}), path, **minutes)
+    return Subject(
+        name,
+        name.upper(),
+        replace(load_checkpoint(path), info={"data": str(data), "segment_seconds": 0.5}),
+        path,
+        **minutes,
+    )
 
 
 def models() -> tuple[PerturbationVAE, MixtureVAE, PerturbationVAE]:
@@ -63,7 +89,9 @@ def models() -> tuple[PerturbationVAE, MixtureVAE, PerturbationVAE]:
     )
 
 
-def test_miniature_report_and_what_was_measured_stays(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_miniature_report_and_what_was_measured_stays(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both, mixture, causal = models()
     subjects = [
         subject(tmp_path, "s1", both, tiny_data, distil_minutes=0.005),
@@ -72,11 +100,17 @@ def test_miniature_report_and_what_was_measured_stays(tiny_data: Path, tmp_path:
     ]
     work, out = tmp_path / "work", tmp_path / "report"
     streaming.run(subjects, EFFORT, work, out)
-    text, content = (out / "report.md").read_text(encoding="utf-8"), json.loads((out / "report.json").read_text(encoding="utf-8"))
+    text = (out / "report.md").read_text(encoding="utf-8")
+    content = json.loads((out / "report.json").read_text(encoding="utf-8"))
     found = content["subjects"]
     for one in subjects:
         assert list(found[one.name]["speed"]["forms"]) == [way.name for way in ways(one)]
-        assert found[one.name]["backends"]["backends"].keys() >= {"ONNX Runtime, fp32", "ONNX Runtime, int8", "ONNX Runtime, int4", "TorchScript"}
+        assert found[one.name]["backends"]["backends"].keys() >= {
+            "ONNX Runtime, fp32",
+            "ONNX Runtime, int8",
+            "ONNX Runtime, int4",
+            "TorchScript",
+        }
     assert list(found["s1"]["quality"]) == [way.name for way in ways(subjects[0])]
     assert found["paper"]["quality"] == {}
     assert (out / "quality-against-cost.png").stat().st_size > 5000
@@ -103,7 +137,9 @@ def test_miniature_report_and_what_was_measured_stays(tiny_data: Path, tmp_path:
 
 def test_ways_of_each_kind_of_model(tmp_path: Path, tiny_data: Path) -> None:
     both, mixture, causal = models()
-    names = {way.name: way for way in ways(subject(tmp_path, "s1", both, tiny_data, distil_minutes=10, lookahead_minutes=3))}
+    names = {
+        way.name: way for way in ways(subject(tmp_path, "s1", both, tiny_data, distil_minutes=10, lookahead_minutes=3))
+    }
     assert names[DISTILLED].wanted == Wanted(10)
     assert names["distilled, lookahead 4"].wanted == Wanted(3, 4)
     assert names["windowed, 43 frames"].wanted == Wanted(window_frames=43)  # 1 s
@@ -117,10 +153,16 @@ def test_every_player_plays_the_same_model(tmp_path: Path) -> None:
     _, _, model = models()
     pair = streaming_graphs(system_of(model), model.eval())
     rng = np.random.default_rng(0)
-    log_amplitude, envelope, fine = (torch.from_numpy(rng.standard_normal((1, 20, 513)).astype(np.float32)) for _ in range(3))
+    log_amplitude, envelope, fine = (
+        torch.from_numpy(rng.standard_normal((1, 20, 513)).astype(np.float32)) for _ in range(3)
+    )
     spectra = Spectra(log_amplitude, envelope, fine, torch.ones(1, 20, dtype=torch.bool))
     engine = StreamingModel(written(tmp_path / "bundle", pair, model, FEATURES), "cpu")
-    players = in_onnxruntime(engine, spectra, 0.01), in_modules(pair, pair, spectra, 0.01), in_layers(model, spectra, 0.01)
+    players = (
+        in_onnxruntime(engine, spectra, 0.01),
+        in_modules(pair, pair, spectra, 0.01),
+        in_layers(model, spectra, 0.01),
+    )
     answers = [[play(hop) for hop in range(30)][-1] for play in players]
     for last in answers:
         np.testing.assert_allclose(np.asarray(last).reshape(2, 513), engine.log_amplitude, atol=1e-4)
@@ -139,7 +181,9 @@ def test_device_graphs_keep_their_states(tmp_path: Path) -> None:
             np.testing.assert_allclose(value, engine.latents[name], atol=1e-5)  # type: ignore[index]
 
 
-def test_no_gpu_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gpu_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert streaming.main(["--provider", "cuda", "--work", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -148,7 +192,10 @@ def test_no_gpu_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_verdict_on_known_figures() -> None:
-    original = {"mse": 2.0, "knn": {"instrument from timbre": 0.80, "pitch from pitch": 0.90, "pitch from timbre": 0.10}}
+    original = {
+        "mse": 2.0,
+        "knn": {"instrument from timbre": 0.80, "pitch from pitch": 0.90, "pitch from timbre": 0.10},
+    }
 
     def judged(mse: float, *knn: float) -> tuple[bool, list[str], list[str]]:
         found = verdict(original, {"mse": mse, "knn": dict(zip(original["knn"], knn, strict=True))})  # type: ignore[call-overload, arg-type]
@@ -156,7 +203,11 @@ def test_verdict_on_known_figures() -> None:
 
     assert judged(2.1, 0.78, 0.92, 0.12) == (True, [], [])
     assert judged(1.0, 0.80, 0.90, 0.10) == (True, [], [])
-    assert judged(2.0, 0.84, 0.95, 0.05) == (True, ["instrument from timbre", "pitch from pitch", "pitch from timbre"], [])
+    assert judged(2.0, 0.84, 0.95, 0.05) == (
+        True,
+        ["instrument from timbre", "pitch from pitch", "pitch from timbre"],
+        [],
+    )
     assert judged(2.11, 0.80, 0.90, 0.10) == (False, [], [])
     assert judged(2.0, 0.77, 0.93, 0.13) == (
         False,

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from export.bundle_writer import quantize_streaming, write_offline, write_streaming
 from export.causal.fold import Heard, drop, fold, single_layers
-from export.graphs.perturbation import GruStep, OfflineDecoder, OfflineEncoder, StackStep, StreamingDecoder, StreamingEncoder
+from export.graphs.perturbation import (
+    GruStep,
+    OfflineDecoder,
+    OfflineEncoder,
+    StackStep,
+    StreamingDecoder,
+    StreamingEncoder,
+)
 from export.proof.verify import ExportError, run_streaming, verify_offline, verify_streaming
 from export.quantize.quantize import parse_precision
 from export.report import reconstruction_mse
@@ -25,7 +32,9 @@ from training.models.perturbation import PerturbationConfig, PerturbationVAE
 from training.recurrent import RecurrentStack
 
 FEATURES = FeatureConfig(44100, 512, 441, 1e-2, 50, "sound")
-BIDIRECTIONAL = PerturbationConfig(bins=257, timbre_dim=12, variation_dim=6, pitch_dim=8, hidden=24, layers=3, bidirectional=True)
+BIDIRECTIONAL = PerturbationConfig(
+    bins=257, timbre_dim=12, variation_dim=6, pitch_dim=8, hidden=24, layers=3, bidirectional=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +42,10 @@ def notes(tiny_data: Path) -> dict[str, list[Spectra]]:
     """Real notes: some to train and fold on, others held out."""
     extractor = FeatureExtractor(FEATURES)
     sounds = read_dataset(tiny_data)
-    return {split: [extractor(audio) for _, audio in batches(sounds.select(split=split), 0.5)] for split in ("train", "test")}
+    return {
+        split: [extractor(audio) for _, audio in batches(sounds.select(split=split), 0.5)]
+        for split in ("train", "test")
+    }
 
 
 def trained(config: PerturbationConfig, spectra: list[Spectra], steps: int) -> PerturbationVAE:
@@ -64,12 +76,16 @@ def held_out_mse(model: PerturbationVAE, spectra: list[Spectra]) -> float:
     return float(np.mean([reconstruction_mse(model, batch) for batch in spectra]))
 
 
-def test_folding_keeps_the_reconstruction_dropping_does_not(bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]]) -> None:
+def test_folding_keeps_the_reconstruction_dropping_does_not(
+    bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]]
+) -> None:
     """On held-out notes: folded within 10 % of the bidirectional original; the forward half alone far off."""
     original = held_out_mse(bidirectional, notes["test"])
     folded = held_out_mse(fold(bidirectional, heard(notes["train"])), notes["test"])
     dropped = held_out_mse(drop(bidirectional), notes["test"])
-    assert original < 1.0 * float(np.mean([_variance(batch) for batch in notes["test"]])), "the original must have learnt something"
+    assert original < 1.0 * float(np.mean([_variance(batch) for batch in notes["test"]])), (
+        "the original must have learnt something"
+    )
     assert folded <= 1.10 * original
     assert dropped > 1.25 * original
 
@@ -79,7 +95,9 @@ def _variance(spectra: Spectra) -> float:
     return float((frames - frames.mean()).square().mean())
 
 
-def test_the_folded_model_cannot_see_the_future(bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]]) -> None:
+def test_the_folded_model_cannot_see_the_future(
+    bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]]
+) -> None:
     student = fold(bidirectional, heard(notes["train"]))
     assert not student.config.bidirectional
     batch = notes["test"][0]
@@ -140,13 +158,23 @@ def test_graphs_equal_torch_at_random_sizes(
     assert max(differences.values()) < 1e-3
 
 
-def test_offline_graphs_equal_torch_at_any_length(bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]], tmp_path: Path) -> None:
+def test_offline_graphs_equal_torch_at_any_length(
+    bidirectional: PerturbationVAE, notes: dict[str, list[Spectra]], tmp_path: Path
+) -> None:
 
     write_offline(tmp_path, OfflineEncoder(bidirectional), OfflineDecoder(bidirectional))
     for frames in (1, 7, 49):
         batch = notes["test"][0]
-        one = Spectra(batch.log_amplitude[:1, :frames], batch.envelope[:1, :frames], batch.fine[:1, :frames], batch.sounding[:1, :frames])
-        assert max(verify_offline(tmp_path, OfflineEncoder(bidirectional), OfflineDecoder(bidirectional), one).values()) < 1e-3
+        one = Spectra(
+            batch.log_amplitude[:1, :frames],
+            batch.envelope[:1, :frames],
+            batch.fine[:1, :frames],
+            batch.sounding[:1, :frames],
+        )
+        assert (
+            max(verify_offline(tmp_path, OfflineEncoder(bidirectional), OfflineDecoder(bidirectional), one).values())
+            < 1e-3
+        )
 
 
 def test_export_refuses_what_it_cannot_reproduce(notes: dict[str, list[Spectra]], tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The export command as a user runs it: bundles that play, proofs inside, refusals in one sentence, nothing half-written."""
+"""The export command as a user runs it: bundles that play, proofs inside, refusals in one sentence, nothing
+half-written.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,14 @@ def bundle_folder(smoke_checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def bidirectional_checkpoint(smoke_checkpoint: Path, path: Path) -> Path:
-    """A bidirectional model with the smoke recipe's frames, untrained: what export does with it does not depend on training."""
+    """A bidirectional model with the smoke recipe's frames, untrained: what export does with it does not depend on
+    training.
+    """
     smoke = load_checkpoint(smoke_checkpoint)
     torch.manual_seed(0)
-    model = PerturbationVAE(dataclasses.replace(smoke.model.config, bidirectional=True, layers=3, hidden=20, envelope_coefficients=0))
+    model = PerturbationVAE(
+        dataclasses.replace(smoke.model.config, bidirectional=True, layers=3, hidden=20, envelope_coefficients=0)
+    )
     save_slim(Checkpoint(smoke.features, model, {}), path)
     return path
 
@@ -94,11 +100,16 @@ def test_int8_is_small_and_near(smoke_checkpoint: Path, bundle_folder: Path, tmp
     report = export(smoke_checkpoint, tmp_path / "small.bundle", Options(parse_precision("int8"), streaming_only=True))
     small = load_bundle(tmp_path / "small.bundle")
     assert set(small.manifest.graphs) == {"streaming/encoder", "streaming/decoder"}
-    assert small.graph_path("streaming/encoder").stat().st_size < 0.5 * load_bundle(bundle_folder).graph_path("streaming/encoder").stat().st_size
+    assert (
+        small.graph_path("streaming/encoder").stat().st_size
+        < 0.5 * load_bundle(bundle_folder).graph_path("streaming/encoder").stat().st_size
+    )
     assert max(report["differences"].values()) < 0.08
 
 
-def test_export_twice_gives_the_same_graphs_and_manifest(smoke_checkpoint: Path, bundle_folder: Path, tmp_path: Path) -> None:
+def test_export_twice_gives_the_same_graphs_and_manifest(
+    smoke_checkpoint: Path, bundle_folder: Path, tmp_path: Path
+) -> None:
     export(smoke_checkpoint, tmp_path / "again.bundle", Options())
     first, second = load_bundle(bundle_folder).manifest, load_bundle(tmp_path / "again.bundle").manifest
     assert first == second
@@ -124,7 +135,9 @@ def test_one_changed_byte_is_refused(bundle_folder: Path, tmp_path: Path, file: 
         ({"graphs": {}}, "graphs lack streaming/encoder"),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(bundle_folder: Path, tmp_path: Path, change: dict[str, object], words: str) -> None:
+def test_a_manifest_that_does_not_fit_is_refused(
+    bundle_folder: Path, tmp_path: Path, change: dict[str, object], words: str
+) -> None:
     copy = tmp_path / "copy.bundle"
     subprocess.run(["cp", "-r", str(bundle_folder), str(copy)], check=True)
     content = json.loads((copy / "manifest.json").read_text())
@@ -143,7 +156,9 @@ def test_a_graph_outside_the_bundle_is_refused(bundle_folder: Path, tmp_path: Pa
 
 
 def test_a_full_disk_leaves_the_old_bundle(smoke_checkpoint: Path, tmp_path: Path) -> None:
-    """The disk fills while the graphs are written: one sentence, exit code 2, the good bundle untouched, nothing beside it."""
+    """The disk fills while the graphs are written: one sentence, exit code 2, the good bundle untouched, nothing beside
+    it.
+    """
     target = tmp_path / "good.bundle"
     assert main([str(smoke_checkpoint), "--output", str(target), "--streaming-only"]) == 0
     before = load_bundle(target).manifest
@@ -160,7 +175,9 @@ def _small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
-def test_targets_that_are_no_bundle_are_left_alone(smoke_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_targets_that_are_no_bundle_are_left_alone(
+    smoke_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/diary.txt").write_text("mine")
     assert main([str(smoke_checkpoint), "--output", str(tmp_path / "notes")]) == 2
@@ -169,7 +186,9 @@ def test_targets_that_are_no_bundle_are_left_alone(smoke_checkpoint: Path, tmp_p
 
 
 @pytest.mark.parametrize("content", [b"", b"not sound", None])
-def test_bad_calibration_is_one_sentence(smoke_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None) -> None:
+def test_bad_calibration_is_one_sentence(
+    smoke_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
     folder = tmp_path / "sounds"
     folder.mkdir()
     if content is not None:
@@ -181,8 +200,12 @@ def test_bad_calibration_is_one_sentence(smoke_checkpoint: Path, tmp_path: Path,
     assert not (tmp_path / "x.bundle").exists()
 
 
-def test_without_data_there_are_axes_but_no_presets(smoke_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A checkpoint from elsewhere, its data set not here: the shipped notes calibrate, and the user is told what is missing."""
+def test_without_data_there_are_axes_but_no_presets(
+    smoke_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint from elsewhere, its data set not here: the shipped notes calibrate, and the user is told what is
+    missing.
+    """
     checkpoint = load_checkpoint(smoke_checkpoint)
     save_slim(dataclasses.replace(checkpoint, info={}), tmp_path / "alone.pt")
     assert main([str(tmp_path / "alone.pt"), "--output", str(tmp_path / "alone.bundle"), "--streaming-only"]) == 0
@@ -208,10 +231,14 @@ def test_axes_are_ordered_uncorrelated_and_in_their_units(smoke_checkpoint: Path
     torch.manual_seed(0)
     c = model.config
     probe = Latents(torch.randn(3, c.timbre_dim), torch.randn(3, 10, c.variation_dim), torch.randn(3, 10, c.pitch_dim))
-    timbre = np.random.default_rng(0).standard_normal((400, c.timbre_dim)) @ np.random.default_rng(1).standard_normal((c.timbre_dim, c.timbre_dim))
+    timbre = np.random.default_rng(0).standard_normal((400, c.timbre_dim)) @ np.random.default_rng(1).standard_normal(
+        (c.timbre_dim, c.timbre_dim)
+    )
     axes = timbre_axes(model, probe, timbre)
     directions = np.array([axis["direction"] for axis in axes])
-    np.testing.assert_allclose(directions.T @ directions, np.cov(timbre.T), rtol=0.02, atol=0.02 * np.trace(np.cov(timbre.T)) / c.timbre_dim)
+    np.testing.assert_allclose(
+        directions.T @ directions, np.cov(timbre.T), rtol=0.02, atol=0.02 * np.trace(np.cov(timbre.T)) / c.timbre_dim
+    )
     effects = [axis["effect_db"] for axis in axes]
     assert effects == sorted(effects, reverse=True)
     assert effects[0] > effects[-1]

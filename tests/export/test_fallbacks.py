@@ -1,4 +1,6 @@
-"""Forms that stream: looking ahead, windows of the original, students that are taught; proofs at every chunking, stops and resumptions."""
+"""Forms that stream: looking ahead, windows of the original, students that are taught; proofs at every chunking, stops
+and resumptions.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,14 @@ from export.fallbacks import Wanted, heard, make_fallback
 from export.graphs.windowed import WindowedVAE
 from export.onnx import Options, export, main
 from export.proof.fidelity import hear_live, play
-from export.proof.verify import ExportError, open_session, random_chunks, run_streaming, torch_streaming, verify_streaming
+from export.proof.verify import (
+    ExportError,
+    open_session,
+    random_chunks,
+    run_streaming,
+    torch_streaming,
+    verify_streaming,
+)
 from export.systems import streaming_graphs, system_of
 from realtime.bundle import load_bundle
 from realtime.knobs.targets import KnobBank
@@ -61,7 +70,9 @@ def bidirectional(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         loss.backward()
         optimizer.step()
     path = tmp_path_factory.mktemp("bidirectional") / "both.pt"
-    knobs = measure_knobs(model.eval(), FeatureExtractor(FEATURES), sounds, read_dataset(tiny_data).select(split="validation"), 0.5)
+    knobs = measure_knobs(
+        model.eval(), FeatureExtractor(FEATURES), sounds, read_dataset(tiny_data).select(split="validation"), 0.5
+    )
     save_slim(Checkpoint(FEATURES, model, {"data": str(tiny_data), "segment_seconds": 0.5}, knobs), path)
     return path
 
@@ -80,19 +91,21 @@ def noise(model: object, frames: int, seed: int, bins: int) -> Spectra:
     return Spectra(envelope + fine, envelope, fine, torch.ones(1, frames, dtype=torch.bool))
 
 
-def small(seed: int, kind: str, hidden: int, layers: int, lookahead: int, bidirectional: bool) -> PerturbationVAE | MetricVAE:
+def small(
+    seed: int, kind: str, hidden: int, layers: int, lookahead: int, bidirectional: bool
+) -> PerturbationVAE | MetricVAE:
     torch.manual_seed(seed)
     if kind == "metric":
         config = MetricConfig(17, 3, hidden, layers, hidden, 5, 0.0, bidirectional, 1e-2, lookahead)
         return MetricVAE(config).eval()
     encoder = "conditional" if seed % 2 else "independent"
     centred = seed % 3 == 0
-    return PerturbationVAE(
-        PerturbationConfig(17, 4, 3, 2, hidden, None, max(2, layers), bidirectional, encoder, centred, 0, lookahead=lookahead)  # type: ignore[arg-type]
-    ).eval()
+    factors = (17, 4, 3, 2, hidden, None, max(2, layers), bidirectional, encoder, centred, 0)
+    return PerturbationVAE(PerturbationConfig(*factors, lookahead=lookahead)).eval()  # type: ignore[arg-type]
 
 
-# Every form, every size ----------------------------------------------------------------------------------------------------------
+# Every form, every size
+# ------------------------------------------------------------------------------
 
 
 @settings(max_examples=20, deadline=None)
@@ -105,9 +118,17 @@ def small(seed: int, kind: str, hidden: int, layers: int, lookahead: int, bidire
     window=st.integers(0, 9),
 )
 def test_graphs_equal_torch_at_random_sizes_and_chunkings(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, kind: str, hidden: int, layers: int, lookahead: int, window: int
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    kind: str,
+    hidden: int,
+    layers: int,
+    lookahead: int,
+    window: int,
 ) -> None:
-    """ONNX hop by hop, torch in chunks of random sizes and torch at once agree, whether they look ahead or stream a window of the original."""
+    """ONNX hop by hop, torch in chunks of random sizes and torch at once agree, whether they look ahead or stream a
+    window of the original.
+    """
     original = small(seed, kind, hidden, layers, 0 if window else lookahead, bool(window))
     model = WindowedVAE(original, lookahead + 2 + window, lookahead).eval() if window else original
     x, folder = noise(model, 40, seed, 17), tmp_path_factory.mktemp("graphs")
@@ -145,15 +166,21 @@ def test_a_window_longer_than_the_sound_says_what_the_original_says_of_what_was_
     model, x = WindowedVAE(original, 60).eval(), noise(None, 30, 1, 17)
     z, _ = torch_streaming(model, x, RATE)
     for frame in (0, 11, 29):
-        heard_so_far = original.encode(x.envelope[:, : frame + 1], x.fine[:, : frame + 1], x.sounding[:, : frame + 1]).latents
+        heard_so_far = original.encode(
+            x.envelope[:, : frame + 1], x.fine[:, : frame + 1], x.sounding[:, : frame + 1]
+        ).latents
         torch.testing.assert_close(z.timbre[:, frame], heard_so_far.timbre)
         torch.testing.assert_close(z.pitch[:, frame], heard_so_far.pitch[:, -1])
 
 
 @pytest.mark.parametrize("lookahead", [0, 3])
 @torch.no_grad()
-def test_folding_fits_what_streaming_will_give(bidirectional: Path, monkeypatch: pytest.MonkeyPatch, lookahead: int) -> None:
-    """The latents that each refitted map was worked out on are those that the finished model streams, frame by frame, on the same notes."""
+def test_folding_fits_what_streaming_will_give(
+    bidirectional: Path, monkeypatch: pytest.MonkeyPatch, lookahead: int
+) -> None:
+    """The latents that each refitted map was worked out on are those that the finished model streams, frame by frame,
+    on the same notes.
+    """
     checkpoint, seen = load_checkpoint(bidirectional), {}  # type: ignore[var-annotated]
     sounds = heard(checkpoint, calibration_sounds(checkpoint, None, seconds=0.5).fit)
     streamed = causal._streamed
@@ -172,12 +199,17 @@ def test_folding_fits_what_streaming_will_give(bidirectional: Path, monkeypatch:
         torch.testing.assert_close(seen[name][:, lookahead:][heard_frames], value[heard_frames], atol=1e-4, rtol=1e-4)
 
 
-# In the runtime --------------------------------------------------------------------------------------------------------------------
+# In the runtime
+# ------------------------------------------------------------------------------
 
 
 def test_the_runtime_delays_by_the_lookahead_and_says_so(bidirectional: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """At rest the output is the input, so many samples later, bit for bit, at any block size; an offline rendering is in step again."""
-    report = export(bidirectional, tmp_path / "ahead.bundle", Options(streaming_only=True, wanted=Wanted(lookahead=3), fused=True))
+    """At rest the output is the input, so many samples later, bit for bit, at any block size; an offline rendering is
+    in step again.
+    """
+    report = export(
+        bidirectional, tmp_path / "ahead.bundle", Options(streaming_only=True, wanted=Wanted(lookahead=3), fused=True)
+    )
     assert report["lookahead_hops"] == 3
     assert report["differences"]["fused audio"] < 1e-4
     bundle = load_bundle(tmp_path / "ahead.bundle")
@@ -194,7 +226,9 @@ def test_the_runtime_delays_by_the_lookahead_and_says_so(bidirectional: Path, ti
         np.testing.assert_array_equal(render(session, sound, rate), sound)
 
 
-def test_a_knob_event_keeps_its_place_in_a_delayed_rendering(bidirectional: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_knob_event_keeps_its_place_in_a_delayed_rendering(
+    bidirectional: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     """Turned at a sample of the file, it changes nothing before that sample of the file."""
     export(bidirectional, tmp_path / "ahead.bundle", Options(streaming_only=True, wanted=Wanted(lookahead=3)))
     bundle = load_bundle(tmp_path / "ahead.bundle")
@@ -218,11 +252,16 @@ def test_the_windowed_original_plays(bidirectional: Path, tiny_data: Path, tmp_p
     assert np.abs(out - sound).max() > 1e-4
 
 
-# Distilling ------------------------------------------------------------------------------------------------------------------------
+# Distilling
+# ------------------------------------------------------------------------------
 
 
-def test_a_student_comes_nearer_and_its_knobs_too(bidirectional: Path, causal_forms: dict[int, PerturbationVAE]) -> None:
-    """On sounds that nobody learnt from: reconstruction, and what is decoded with another sound's timbre, against the teacher's."""
+def test_a_student_comes_nearer_and_its_knobs_too(
+    bidirectional: Path, causal_forms: dict[int, PerturbationVAE]
+) -> None:
+    """On sounds that nobody learnt from: reconstruction, and what is decoded with another sound's timbre, against the
+    teacher's.
+    """
     checkpoint = load_checkpoint(bidirectional)
     calibration = calibration_sounds(checkpoint, None, seconds=0.5)
     fallback = make_fallback(checkpoint, calibration, Wanted(distil_minutes=0.15))
@@ -232,7 +271,9 @@ def test_a_student_comes_nearer_and_its_knobs_too(bidirectional: Path, causal_fo
     tests = read_dataset(Path(checkpoint.info["data"])).select(split="test")
     folded, distilled = (hear_live(model, FEATURES, tests, 0.5).mse for model in (causal_forms[0], fallback.model))
     assert distilled < folded
-    lessons = system_of(checkpoint.model).lessons(checkpoint.model, causal_forms[0], FEATURES, calibration.fit, calibration.held_out)
+    lessons = system_of(checkpoint.model).lessons(
+        checkpoint.model, causal_forms[0], FEATURES, calibration.fit, calibration.held_out
+    )
     spectra = heard(checkpoint, calibration.held_out)[0].whole
     z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     with torch.no_grad():
@@ -302,9 +343,21 @@ def _heeds_ctrl_c() -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_export_writes_nothing_and_resumes(bidirectional: Path, tmp_path: Path, stop: signal.Signals) -> None:
-    """Interrupted or killed while the student learns: no bundle and nothing half-written; the same command goes on and cleans up."""
+    """Interrupted or killed while the student learns: no bundle and nothing half-written; the same command goes on and
+    cleans up.
+    """
     target = tmp_path / "both.bundle"
-    command = [sys.executable, "-m", "export.onnx", str(bidirectional), "--output", str(target), "--streaming-only", "--distil-minutes", "0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "export.onnx",
+        str(bidirectional),
+        "--output",
+        str(target),
+        "--streaming-only",
+        "--distil-minutes",
+        "0.1",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_heeds_ctrl_c)
     state = tmp_path / "both.bundle.student.pt"
@@ -326,11 +379,14 @@ def test_a_stopped_export_writes_nothing_and_resumes(bidirectional: Path, tmp_pa
     report = json.loads((target / "report.json").read_text())
     assert report["fallback"].startswith("distilled, 0.1 min")
     assert list(report["fidelity"]) == ["original", "dropped", "folded", "distilled"]
-    assert {"instrument from timbre", "pitch from pitch", "MSE", "log-spectral distance, dB"} <= set(report["fidelity"]["distilled"])
+    assert {"instrument from timbre", "pitch from pitch", "MSE", "log-spectral distance, dB"} <= set(
+        report["fidelity"]["distilled"]
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["both.bundle"]
 
 
-# Refusals --------------------------------------------------------------------------------------------------------------------------
+# Refusals
+# ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -372,7 +428,9 @@ def test_checkpoints_of_another_format_are_one_sentence(
     assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
 
 
-def test_causal_models_need_no_fallback(bidirectional: Path, causal_forms: dict[int, PerturbationVAE], tmp_path: Path) -> None:
+def test_causal_models_need_no_fallback(
+    bidirectional: Path, causal_forms: dict[int, PerturbationVAE], tmp_path: Path
+) -> None:
     streams = dataclasses.replace(load_checkpoint(bidirectional), model=causal_forms[2])
     save_slim(streams, tmp_path / "causal.pt")
     checkpoint = load_checkpoint(tmp_path / "causal.pt")

@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from export.bundle_writer import write_manifest, write_streaming
-from export.fused.file import FILE, TOLERANCE, metadata_of, play_fused, play_session, proof_knobs, verify_fused, write_fused
+from export.fused.file import (
+    FILE,
+    TOLERANCE,
+    metadata_of,
+    play_fused,
+    play_session,
+    proof_knobs,
+    verify_fused,
+    write_fused,
+)
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from export.fused.step import FusedStep
 from export.graphs.metric import MetricStreamingDecoder, MetricStreamingEncoder
@@ -61,7 +70,9 @@ class Trapped(nn.Module):
     def __init__(self, decoder: Any, limit: float) -> None:
         super().__init__()
         self.decoder, self.limit = decoder, limit
-        self.input_shapes, self.output_shapes, self.state_shapes = decoder.input_shapes, decoder.output_shapes, decoder.state_shapes
+        self.input_shapes = decoder.input_shapes
+        self.output_shapes = decoder.output_shapes
+        self.state_shapes = decoder.state_shapes
 
     def forward(self, timbre: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         log_amplitude, *states = self.decoder(timbre, *others)
@@ -72,8 +83,14 @@ def knobs_of(dimensions: int, reach: float) -> dict[str, Any]:
     """Two axes that move the timbre by `reach`, a preset that knows pitch, and one that does not."""
     rng = np.random.default_rng(3)
     vectors = (reach * rng.standard_normal((5, dimensions))).tolist()
-    axes = [{"name": f"timbre[{i}]", "label": f"timbre {i}", "direction": vectors[i], "effect_db": 3.0} for i in range(2)]
-    anchors = [{"midi_note": 60.0, "timbre": vectors[2]}, {"midi_note": 66.0, "timbre": vectors[3]}, {"midi_note": 75.0, "timbre": vectors[4]}]
+    axes = [
+        {"name": f"timbre[{i}]", "label": f"timbre {i}", "direction": vectors[i], "effect_db": 3.0} for i in range(2)
+    ]
+    anchors = [
+        {"midi_note": 60.0, "timbre": vectors[2]},
+        {"midi_note": 66.0, "timbre": vectors[3]},
+        {"midi_note": 75.0, "timbre": vectors[4]},
+    ]
     gong = {"name": "gong", "family": "percussion", "anchors": [{"midi_note": None, "timbre": vectors[3]}]}
     return {"axes": axes, "presets": [{"name": "alto", "family": "reed", "anchors": anchors}, gong]}
 
@@ -103,9 +120,20 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Written:
 def metric(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """S2, of random weights; its level is a power, its hop longer than half its window."""
     torch.manual_seed(1)
-    model = MetricVAE(MetricConfig(bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2)).eval()
+    model = MetricVAE(
+        MetricConfig(
+            bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2
+        )
+    ).eval()
     features = FeatureConfig(44100, 512, 441, 1e-2, 50, "running", level="power")
-    return small(tmp_path_factory.mktemp("metric"), features, model, MetricStreamingEncoder(model), MetricStreamingDecoder(model), 40.0)
+    return small(
+        tmp_path_factory.mktemp("metric"),
+        features,
+        model,
+        MetricStreamingEncoder(model),
+        MetricStreamingDecoder(model),
+        40.0,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +147,13 @@ def mixture(tmp_path_factory: pytest.TempPathFactory) -> Written:
 def late(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """S1, of random weights, that answers three hops later."""
     torch.manual_seed(2)
-    config = PerturbationConfig(257, 6, 5, 4, hidden=16, layers=2, bidirectional=False, centred_variation=True, lookahead=3)
+    config = PerturbationConfig(
+        257, 6, 5, 4, hidden=16, layers=2, bidirectional=False, centred_variation=True, lookahead=3
+    )
     model, features = PerturbationVAE(config).eval(), FeatureConfig(44100, 512, 256, 1e-2, 50, "running")
-    return small(tmp_path_factory.mktemp("late"), features, model, StreamingEncoder(model), StreamingDecoder(model), 20.0)
+    return small(
+        tmp_path_factory.mktemp("late"), features, model, StreamingEncoder(model), StreamingDecoder(model), 20.0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +171,17 @@ def resting(written: Written, hops: int) -> np.ndarray:
     return np.tile([target.default for target in morph_targets(written.bundle.manifest)], (hops, 1)).astype(float)
 
 
-# As the session ---------------------------------------------------------------------------------------------------------
+# As the session
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["live", "metric", "mixture", "late"])
-def test_plays_what_the_session_plays(name: str, phrase: np.ndarray, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notes, silences, presets, gestures and returns to rest, of the shipped model ten seconds and more; and the gestures are heard."""
+def test_plays_what_the_session_plays(
+    name: str, phrase: np.ndarray, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notes, silences, presets, gestures and returns to rest, of the shipped model ten seconds and more; and the
+    gestures are heard.
+    """
     written = request.getfixturevalue(name)
     if name != "live":
         monkeypatch.setattr("export.fused.file.LEAST_SECONDS", 4.0)
@@ -155,7 +192,9 @@ def test_plays_what_the_session_plays(name: str, phrase: np.ndarray, request: py
     assert np.abs(heard - rest).max() > 0.02, "the proof must turn knobs that do something"
 
 
-def test_another_model_is_refused(mixture: Written, phrase: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_model_is_refused(
+    mixture: Written, phrase: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("export.fused.file.LEAST_SECONDS", 2.0)
     other = NewestDecoder(model_of(SMALL)).eval()
     with torch.no_grad():
@@ -167,9 +206,13 @@ def test_another_model_is_refused(mixture: Written, phrase: np.ndarray, tmp_path
 
 
 def test_a_failed_answer_rests_and_comes_back(metric: Written, phrase: np.ndarray, tmp_path: Path) -> None:
-    """Beyond a limit the decoder answers what is not a number; the dry sound is heard, as from the session, and then the edit again."""
+    """Beyond a limit the decoder answers what is not a number; the dry sound is heard, as from the session, and then
+    the edit again.
+    """
     known = knobs_of(8, 40.0)["axes"][0]["direction"][0]
-    written = small(tmp_path, FeatureConfig(44100, 512, 256, 1e-2, 50, "running", level="power"), *_trapped(abs(known)), reach=40.0)
+    written = small(
+        tmp_path, FeatureConfig(44100, 512, 256, 1e-2, 50, "running", level="power"), *_trapped(abs(known)), reach=40.0
+    )
     sound = np.concatenate([in_hops(written, phrase)] * 2)[:900]
     knobs = resting(written, len(sound))
     knobs[100:300, 0] = 0.5 * np.sign(known)
@@ -184,7 +227,11 @@ def test_a_failed_answer_rests_and_comes_back(metric: Written, phrase: np.ndarra
 
 def _trapped(direction: float) -> tuple[MetricVAE, nn.Module, nn.Module]:
     torch.manual_seed(1)
-    model = MetricVAE(MetricConfig(bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2)).eval()
+    model = MetricVAE(
+        MetricConfig(
+            bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2
+        )
+    ).eval()
     return model, MetricStreamingEncoder(model), Trapped(MetricStreamingDecoder(model), 1.5 * direction)
 
 
@@ -202,19 +249,30 @@ def test_what_is_not_a_number_harms_nothing(mixture: Written, phrase: np.ndarray
 
 
 values = st.floats(-3, 3, width=32) | st.sampled_from([0.0, 0.0, 3.0, -50.0])
-shares = st.floats(0, 1, width=32, allow_subnormal=False)  # the graph's numbers: what is nothing to it must be nothing to the session
+shares = st.floats(
+    0, 1, width=32, allow_subnormal=False
+)  # the graph's numbers: what is nothing to it must be nothing to the session
 
 
 @given(
     gestures=st.lists(
-        st.tuples(st.integers(1, 80), values, st.integers(0, 2), shares, shares | st.sampled_from([0.0, 1.0]), st.floats(-70, 6)),
+        st.tuples(
+            st.integers(1, 80),
+            values,
+            st.integers(0, 2),
+            shares,
+            shares | st.sampled_from([0.0, 1.0]),
+            st.floats(-70, 6),
+        ),
         min_size=1,
         max_size=8,
     ),
     start=st.integers(0, 1000),
 )
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_hand_on_the_knobs(mixture: Written, phrase: np.ndarray, gestures: list[tuple[float, ...]], start: int) -> None:
+def test_any_hand_on_the_knobs(
+    mixture: Written, phrase: np.ndarray, gestures: list[tuple[float, ...]], start: int
+) -> None:
     """Whatever is turned and when: as the session."""
     sound = np.roll(in_hops(mixture, phrase), -start, 0)
     rows = [np.tile([value, -value, *rest], (int(length), 1)) for length, value, *rest in gestures]
@@ -225,11 +283,14 @@ def test_any_hand_on_the_knobs(mixture: Written, phrase: np.ndarray, gestures: l
     assert np.abs(heard - wanted).max() <= TOLERANCE
 
 
-# At rest, and from zeros ------------------------------------------------------------------------------------------------
+# At rest, and from zeros
+# ------------------------------------------------------------------------------------------------
 
 
 def test_at_rest_the_output_is_the_input(live: Written, phrase: np.ndarray) -> None:
-    """Bit for bit, also after an edit has come and gone: its filter, its glide and the settling decoder are then over."""
+    """Bit for bit, also after an edit has come and gone: its filter, its glide and the settling decoder are then
+    over.
+    """
     sound = in_hops(live, phrase)
     knobs = resting(live, len(sound))
     knobs[200:300, 3] = 2.0
@@ -241,7 +302,9 @@ def test_at_rest_the_output_is_the_input(live: Written, phrase: np.ndarray) -> N
 
 
 def test_zeros_are_a_new_session(live: Written, phrase: np.ndarray) -> None:
-    """With the knobs already turned, as a host that restores a preset opens: the session takes them as they stand, without gliding."""
+    """With the knobs already turned, as a host that restores a preset opens: the session takes them as they stand,
+    without gliding.
+    """
     sound = in_hops(live, phrase)[60:260]
     knobs = resting(live, len(sound))
     knobs[:, 0], knobs[:, -4], knobs[:, -1] = -2.0, 40.0, -6.0
@@ -260,7 +323,8 @@ def test_a_model_that_answers_late_is_heard_late(late: Written, phrase: np.ndarr
     assert metadata_of(late.bundle.manifest)["latency_samples"] == str(3 * hop)
 
 
-# Batches ----------------------------------------------------------------------------------------------------------------
+# Batches
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["live", "metric", "mixture", "late"])
@@ -287,11 +351,14 @@ def test_four_at_once_are_four_alone(name: str, phrase: np.ndarray, request: pyt
             assert (audio[0] - together[i][one]).abs().max() < 1e-5
 
 
-# A host -----------------------------------------------------------------------------------------------------------------
+# A host
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_host_of_forty_lines(live: Written, late: Written, phrase: np.ndarray, tmp_path: Path) -> None:
-    """As a user runs it: at rest it copies, a knob is found by its name in the file and heard from its second on, a wrong one is refused."""
+    """As a user runs it: at rest it copies, a knob is found by its name in the file and heard from its second on, a
+    wrong one is refused.
+    """
     assert len(HOST.read_text(encoding="utf-8").splitlines()) <= 40
     with wave.open(str(tmp_path / "in.wav"), "wb") as file:
         file.setparams((1, 2, 44100, 0, "NONE", ""))
@@ -304,7 +371,9 @@ def test_a_host_of_forty_lines(live: Written, late: Written, phrase: np.ndarray,
         wet, early = (tmp_path / "out.wav").read_bytes(), turned - 2 * 256 * (1 + model.bundle.manifest.lookahead_hops)
         assert len(wet) == len(dry)
         assert wet[:early] == dry[:early]
-        assert np.abs(np.frombuffer(wet[turned:], "<i2").astype(float) - np.frombuffer(dry[turned:], "<i2")).max() > 1000
+        assert (
+            np.abs(np.frombuffer(wet[turned:], "<i2").astype(float) - np.frombuffer(dry[turned:], "<i2")).max() > 1000
+        )
     refused = _host(live, tmp_path, "brightnes=2")
     assert refused.returncode != 0
     assert "brightnes=2: write NAME=VALUE" in refused.stderr
@@ -316,7 +385,8 @@ def _host(model: Written, folder: Path, *turns: str) -> subprocess.CompletedProc
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
 
 
-# Transforms -------------------------------------------------------------------------------------------------------------
+# Transforms
+# -------------------------------------------------------------------------------------------------------------
 
 
 @given(half=st.integers(1, 300), given_share=st.floats(0, 1), wanted_share=st.floats(0, 1), seed=st.integers(0, 99))
@@ -332,6 +402,9 @@ def test_thin_products_are_the_transform(half: int, given_share: float, wanted_s
     found = spectrum_of(samples, given_samples)(torch.from_numpy(x).float()).numpy()
     assert np.abs(found[:, 0] + 1j * found[:, 1] - spectrum).max() < 3e-6 * scale_of
     parts = torch.from_numpy(np.stack([spectrum.real, spectrum.imag], 1)).float()
-    assert np.abs(signal_of(samples, wanted)(parts).numpy() - np.fft.irfft(spectrum, samples)[:, :wanted]).max() < 3e-6 * scale_of
+    assert (
+        np.abs(signal_of(samples, wanted)(parts).numpy() - np.fft.irfft(spectrum, samples)[:, :wanted]).max()
+        < 3e-6 * scale_of
+    )
     real = Fourier(samples, given_samples, wanted)(torch.from_numpy(x).float()).numpy()
     assert np.abs(real - np.fft.fft(x, samples).real[:, :wanted]).max() < 3e-6 * scale_of

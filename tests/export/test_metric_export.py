@@ -1,4 +1,6 @@
-"""S2 on its way to the stage: folding on real notes, graphs that equal torch, and its evaluation where the answer is known."""
+"""S2 on its way to the stage: folding on real notes, graphs that equal torch, and its evaluation where the answer is
+known.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ def notes(tiny_data: Path) -> dict[str, list[Spectra]]:
     """Real notes: some to train and fold on, others held out."""
     extractor = FeatureExtractor(FEATURES)
     sounds = read_dataset(tiny_data)
-    return {split: [extractor(audio) for _, audio in batches(sounds.select(split=split), 0.5)] for split in ("train", "test")}
+    return {
+        split: [extractor(audio) for _, audio in batches(sounds.select(split=split), 0.5)]
+        for split in ("train", "test")
+    }
 
 
 def heard(spectra: list[Spectra]) -> list[Heard]:
@@ -74,22 +79,32 @@ def bidirectional(notes: dict[str, list[Spectra]]) -> MetricVAE:
     return model.eval()
 
 
-# Causal -----------------------------------------------------------------------------------------------------------------
+# Causal
+# -----------------------------------------------------------------------------------------------------------------
 
 
-def test_folding_keeps_the_likelihood_dropping_does_not(bidirectional: MetricVAE, notes: dict[str, list[Spectra]]) -> None:
-    """On held-out notes, in nats per bin: of what dropping the backward half costs, folding gives back three quarters or more."""
+def test_folding_keeps_the_likelihood_dropping_does_not(
+    bidirectional: MetricVAE, notes: dict[str, list[Spectra]]
+) -> None:
+    """On held-out notes, in nats per bin: of what dropping the backward half costs, folding gives back three quarters
+    or more.
+    """
     original, dropped = nll(bidirectional, notes["test"]), nll(drop_metric(bidirectional), notes["test"])
     folded_model = fold_metric(bidirectional, heard(notes["train"]))
     folded = nll(folded_model, notes["test"])
     assert original < -1, "the original must have learnt something"
     assert dropped > original + 0.2
     assert folded - original < 0.25 * (dropped - original)
-    mse = [np.mean([reconstruction_mse(model, batch) for batch in notes["test"]]) for model in (folded_model, drop_metric(bidirectional))]
+    mse = [
+        np.mean([reconstruction_mse(model, batch) for batch in notes["test"]])
+        for model in (folded_model, drop_metric(bidirectional))
+    ]
     assert mse[0] < mse[1]
 
 
-def test_the_folded_model_streams_and_cannot_see_the_future(bidirectional: MetricVAE, notes: dict[str, list[Spectra]]) -> None:
+def test_the_folded_model_streams_and_cannot_see_the_future(
+    bidirectional: MetricVAE, notes: dict[str, list[Spectra]]
+) -> None:
     student = fold_metric(bidirectional, heard(notes["train"]))
     assert not student.config.bidirectional
     batch = notes["test"][0]
@@ -109,7 +124,8 @@ def test_bidirectional_stacks_do_not_stream() -> None:
         LstmStackStep(LstmStack(5, 6, 2, bidirectional=True))
 
 
-# Graphs -----------------------------------------------------------------------------------------------------------------
+# Graphs
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,16 +150,30 @@ def test_graphs_equal_torch_at_random_sizes(
     assert max(differences.values()) < 1e-3
 
 
-def test_offline_graphs_equal_torch_at_any_length(bidirectional: MetricVAE, notes: dict[str, list[Spectra]], tmp_path: Path) -> None:
+def test_offline_graphs_equal_torch_at_any_length(
+    bidirectional: MetricVAE, notes: dict[str, list[Spectra]], tmp_path: Path
+) -> None:
     write_offline(tmp_path, OfflineEncoder(bidirectional), OfflineDecoder(bidirectional))
     batch = notes["test"][0]
     for frames in (1, 7, 49):
-        one = Spectra(batch.log_amplitude[:1, :frames], batch.envelope[:1, :frames], batch.fine[:1, :frames], batch.sounding[:1, :frames])
-        assert max(verify_offline(tmp_path, OfflineEncoder(bidirectional), OfflineDecoder(bidirectional), one).values()) < 1e-3
+        one = Spectra(
+            batch.log_amplitude[:1, :frames],
+            batch.envelope[:1, :frames],
+            batch.fine[:1, :frames],
+            batch.sounding[:1, :frames],
+        )
+        assert (
+            max(verify_offline(tmp_path, OfflineEncoder(bidirectional), OfflineDecoder(bidirectional), one).values())
+            < 1e-3
+        )
 
 
-def test_int8_rows_do_not_disturb_each_other(bidirectional: MetricVAE, notes: dict[str, list[Spectra]], tmp_path: Path) -> None:
-    """The decoder's first row is the same bits whatever the second, edited row holds; and all ports of the contract are there."""
+def test_int8_rows_do_not_disturb_each_other(
+    bidirectional: MetricVAE, notes: dict[str, list[Spectra]], tmp_path: Path
+) -> None:
+    """The decoder's first row is the same bits whatever the second, edited row holds; and all ports of the contract are
+    there.
+    """
     model = fold_metric(bidirectional, heard(notes["train"]))
     graphs = write_streaming(tmp_path, MetricStreamingEncoder(model), MetricStreamingDecoder(model))
     quantize_streaming(tmp_path, graphs, parse_precision("int8"))
@@ -168,6 +198,11 @@ def test_a_checkpoint_becomes_a_bundle_that_plays(bidirectional: MetricVAE, tmp_
     heard = []
     for value in ("0", "2"):
         out = tmp_path / f"{value}.wav"
-        assert run_main(["--bundle", str(bundle), "--input", str(PHRASE), "--output", str(out), "--knob", f"timbre[0]={value}"]) == 0
+        assert (
+            run_main(
+                ["--bundle", str(bundle), "--input", str(PHRASE), "--output", str(out), "--knob", f"timbre[0]={value}"]
+            )
+            == 0
+        )
         heard.append(out.read_bytes())
     assert heard[0] != heard[1]

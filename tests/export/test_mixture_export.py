@@ -41,7 +41,9 @@ FEATURES = FeatureConfig(44100, 1024, 512, 1e-3, 60, "running", silence_dbfs=-70
 
 
 def step_through(model: MixtureVAE, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The streaming modules in torch, one frame a call, from zeros: latents (frames, D) and newest frames (frames, bins)."""
+    """The streaming modules in torch, one frame a call, from zeros: latents (frames, D) and newest frames (frames,
+    bins).
+    """
     encoder, decoder = SlidingEncoder(model).eval(), NewestDecoder(model).eval()
     states = [torch.zeros(shape) for shape in encoder.state_shapes.values()]
     values: dict[str, list[Tensor]] = {name: [] for name in encoder.output_shapes}
@@ -65,7 +67,9 @@ def step_through(model: MixtureVAE, x: Tensor) -> tuple[dict[str, Tensor], Tenso
 )
 @settings(max_examples=25, deadline=None)
 @torch.no_grad()
-def test_the_incremental_form_is_the_recomputed_window(frames: int, kernel: int, filters: int, bands: int, hidden: int, length: int) -> None:
+def test_the_incremental_form_is_the_recomputed_window(
+    frames: int, kernel: int, filters: int, bands: int, hidden: int, length: int
+) -> None:
     config = dataclasses.replace(SMALL, frames=frames, kernel=kernel, filters=filters, mel_bands=bands, hidden=hidden)
     model, x = model_of(config), spectra(1, length, seed=frames)
     found, decoded = step_through(model, x)
@@ -99,9 +103,14 @@ def test_graphs_are_the_model_and_power_stays_in_float(tmp_path: Path, precision
     differences, _ = verify_streaming(tmp_path, model, sound, 0.1, parse_precision(precision))
     assert set(differences) == {"timbre", "pitch", "log_amplitude"}
     if precision == "int8":
-        kinds = {name: [node.op_type for node in onnx.load(tmp_path / f"streaming/{name}.onnx").graph.node] for name in ("encoder", "decoder")}
+        kinds = {
+            name: [node.op_type for node in onnx.load(tmp_path / f"streaming/{name}.onnx").graph.node]
+            for name in ("encoder", "decoder")
+        }
         assert kinds["encoder"].count("MatMulNBits") == 6  # the two maps to the latents are too small to be worth it
-        assert kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 3  # those, and power to mel: ten decades do not fit 8 bits
+        assert (
+            kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 3
+        )  # those, and power to mel: ten decades do not fit 8 bits
         assert kinds["decoder"].count("MatMulNBits") == 3  # all but the map from the latents
 
 
@@ -111,7 +120,9 @@ def test_offline_graphs_are_the_model(tmp_path: Path) -> None:
     write_offline(tmp_path, OfflineEncoder(model, SMALL.frames), OfflineDecoder(model, SMALL.frames))
     nothing = torch.zeros_like(x)
     z = model.encode(x, nothing, torch.ones(1, SMALL.frames)).latents
-    answers = open_session(tmp_path / "offline/encoder.onnx").run(None, {"envelope": x.numpy(), "fine": nothing.numpy()})
+    answers = open_session(tmp_path / "offline/encoder.onnx").run(
+        None, {"envelope": x.numpy(), "fine": nothing.numpy()}
+    )
     for found, wanted in zip(answers, z.values(), strict=True):
         np.testing.assert_allclose(found, wanted.numpy(), atol=1e-4)
     inputs = {name: value.numpy() for name, value in z.items()}
@@ -119,7 +130,8 @@ def test_offline_graphs_are_the_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(decoded, model.decode(z).numpy(), atol=1e-3)
 
 
-# The student -----------------------------------------------------------------------------------------------------------------
+# The student
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +202,8 @@ def test_the_students_graphs_are_the_student(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run_streaming(tmp_path, sound, 0.1).latents["timbre"], run.latents["timbre"])
 
 
-# The command ---------------------------------------------------------------------------------------------------------------------
+# The command
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +223,12 @@ def bundle_folder(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_bundle_plays_from_the_command_line(bundle_folder: Path, tmp_path: Path) -> None:
     phrase, out = Path(__file__).parents[2] / "benchmarks/demo/phrase.flac", tmp_path / "out.wav"
-    assert run_main(["--bundle", str(bundle_folder), "--input", str(phrase), "--output", str(out), "--knob", "timbre[0]=2"]) == 0
+    assert (
+        run_main(
+            ["--bundle", str(bundle_folder), "--input", str(phrase), "--output", str(out), "--knob", "timbre[0]=2"]
+        )
+        == 0
+    )
     assert out.stat().st_size > 10_000
 
 
@@ -241,18 +259,24 @@ def test_report_compares_the_window_with_the_whole(bundle_folder: Path) -> None:
 
 def test_int8_and_student_bundles(checkpoint: Path, tmp_path: Path) -> None:
     report = export(
-        checkpoint, tmp_path / "student.bundle", Options(parse_precision("int8"), streaming_only=True, wanted=Wanted(distil_minutes=0.02))
+        checkpoint,
+        tmp_path / "student.bundle",
+        Options(parse_precision("int8"), streaming_only=True, wanted=Wanted(distil_minutes=0.02)),
     )
     manifest = load_bundle(tmp_path / "student.bundle").manifest
     assert manifest.model_kind == "mixture_vae_student"
     assert {port.name for port in manifest.graphs["streaming/encoder"].states} == {"layer0", "layer1"}
-    assert {"hop_ms_student", "hop_ms_sliding", "latent_cosine_student_to_whole", "mse_newest_student"} <= set(report["figures"])
+    assert {"hop_ms_student", "hop_ms_sliding", "latent_cosine_student_to_whole", "mse_newest_student"} <= set(
+        report["figures"]
+    )
     assert "student" in (tmp_path / "student.bundle/report.md").read_text()
     small = export(checkpoint, tmp_path / "small.bundle", Options(parse_precision("int8"), streaming_only=True))
     assert max(small["differences"].values()) < 0.08
 
 
-def test_what_this_system_cannot_have_is_refused(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_this_system_cannot_have_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for options, words in (
         (["--distil-minutes", "-1"], "--distil-minutes -1 must lie in 0"),
         (["--distil-minutes", "nan"], "--distil-minutes nan must lie in 0"),

@@ -1,4 +1,6 @@
-"""Quantised streaming graphs: what the products really multiply with, what it costs on real sound, and what is left alone."""
+"""Quantised streaming graphs: what the products really multiply with, what it costs on real sound, and what is left
+alone.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ def product_graph(path: Path, weight: np.ndarray, *, bias: np.ndarray | None = N
     if bias is not None:
         nodes.append(helper.make_node("Add", ["product", "b"], ["y"]))
         constants.append(numpy_helper.from_array(bias, "b"))
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, size]) for name, size in (("x", rows), ("y", columns)))
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, size])
+        for name, size in (("x", rows), ("y", columns))
+    )
     graph = helper.make_graph(nodes, "product", [x], [y], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
@@ -89,7 +94,13 @@ def test_unknown_precisions_are_refused(text: str, words: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows=st.integers(8, 300), extra=st.integers(0, 70), precision=st.sampled_from(("int8", "int4")), biased=st.booleans(), seed=st.integers(0, 99))
+@given(
+    rows=st.integers(8, 300),
+    extra=st.integers(0, 70),
+    precision=st.sampled_from(("int8", "int4")),
+    biased=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_products_multiply_with_the_rounded_matrix(
     rows: int, extra: int, precision: Precision, biased: bool, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -98,7 +109,9 @@ def test_products_multiply_with_the_rounded_matrix(
     bias = np.linspace(-1, 1, weight.shape[1], dtype=np.float32) if biased else None
     folder = tmp_path_factory.mktemp("product")
     done = quantize(product_graph(folder / "a.onnx", weight, bias=bias, batch=rows), folder / "b.onnx", precision)
-    read = open_session(folder / "b.onnx").run(None, {"x": np.eye(rows, dtype=np.float32)})[0] - (0 if bias is None else bias)
+    read = open_session(folder / "b.onnx").run(None, {"x": np.eye(rows, dtype=np.float32)})[0] - (
+        0 if bias is None else bias
+    )
     rounded = round_plain(weight, BITS[precision], 32)
     np.testing.assert_allclose(read, rounded.matrix(), atol=2e-6 * np.abs(weight).max())
     assert done == Quantized(1, weight.size, weight.nbytes, sum(array.nbytes for array in rounded.packed()))
@@ -153,7 +166,9 @@ def test_bias_makes_up_for_what_is_missing_on_average(tmp_path: Path) -> None:
 def test_graphs_without_products_of_their_own_stay_as_they_are(tmp_path: Path) -> None:
     torch.manual_seed(0)
     x = torch.zeros(1, 1, 40)
-    torch.onnx.export(nn.GRU(40, 64, batch_first=True), (x,), str(tmp_path / "gru.onnx"), opset_version=17, dynamo=False)
+    torch.onnx.export(
+        nn.GRU(40, 64, batch_first=True), (x,), str(tmp_path / "gru.onnx"), opset_version=17, dynamo=False
+    )
     product_graph(tmp_path / "small.onnx", np.ones((10, 10), np.float32))
     for name in ("gru", "small"):
         for precision in ("int8", "int4"):
@@ -165,7 +180,9 @@ def test_matrices_that_others_read_stay_and_shared_ones_are_rounded_once(tmp_pat
     rng = np.random.default_rng(0)
     nodes = [helper.make_node("MatMul", ["x", "both"], ["h"]), helper.make_node("MatMul", ["h", "both"], ["g"])]
     nodes += [helper.make_node("MatMul", ["g", "seen"], ["k"]), helper.make_node("Add", ["k", "seen"], ["y"])]
-    constants = [numpy_helper.from_array(rng.standard_normal((48, 48)).astype(np.float32) / 7, name) for name in ("both", "seen")]
+    constants = [
+        numpy_helper.from_array(rng.standard_normal((48, 48)).astype(np.float32) / 7, name) for name in ("both", "seen")
+    ]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [48, 48]) for name in ("x", "y"))
     graph = helper.make_graph(nodes, "shared", [x], [y], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "a.onnx")
@@ -177,20 +194,26 @@ def test_matrices_that_others_read_stay_and_shared_ones_are_rounded_once(tmp_pat
 
 @dataclass(frozen=True)
 class Shipped:
-    """The shipped model's graphs at fp32 in `folder`, what they were fed at calibration sounds, and what they give for held-out ones."""
+    """The shipped model's graphs at fp32 in `folder`, what they were fed at calibration sounds, and what they give for
+    held-out ones.
+    """
 
     folder: Path
     feeds: dict[str, list[Feed]]
     held_out: Spectra
     run: StreamingRun
 
-    def cost(self, folder: Path, precision: str, *, calibrated: bool = True) -> tuple[PrecisionCost, dict[str, Quantized]]:
+    def cost(
+        self, folder: Path, precision: str, *, calibrated: bool = True
+    ) -> tuple[PrecisionCost, dict[str, Quantized]]:
         (folder / "streaming").mkdir(parents=True)
         done = {}
         for name, word in parse_precision(precision).items():
             file = f"streaming/{name}.onnx"
             done[name] = quantize(self.folder / file, folder / file, word, self.feeds[name] if calibrated else None)
-        return precision_cost(self.run, run_streaming(folder, self.held_out, RATE), self.held_out.log_amplitude[0].numpy()), done
+        return precision_cost(
+            self.run, run_streaming(folder, self.held_out, RATE), self.held_out.log_amplitude[0].numpy()
+        ), done
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +223,10 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     write_streaming(folder, *system_of(checkpoint.model).streaming(checkpoint.model))
     sounds = calibration_sounds(checkpoint, None)
     features = FeatureExtractor(checkpoint.features)
-    fit, held_out = (features(audio.reshape(1, -1)[:, : 8 * checkpoint.features.sample_rate]) for audio in (sounds.fit, sounds.held_out))
+    fit, held_out = (
+        features(audio.reshape(1, -1)[:, : 8 * checkpoint.features.sample_rate])
+        for audio in (sounds.fit, sounds.held_out)
+    )
     return Shipped(folder, record_feeds(folder, fit, RATE, 500), held_out, run_streaming(folder, held_out, RATE))
 
 
@@ -230,7 +256,9 @@ def test_each_graph_has_its_own_precision(shipped: Shipped, tmp_path: Path) -> N
     """Latents depend on the encoder alone; at fp32 a graph is the same file."""
     cost, done = shipped.cost(tmp_path / "encoder", "encoder=int8,decoder=fp32")
     assert done["decoder"] == Quantized()
-    assert (tmp_path / "encoder/streaming/decoder.onnx").read_bytes() == (shipped.folder / "streaming/decoder.onnx").read_bytes()
+    assert (tmp_path / "encoder/streaming/decoder.onnx").read_bytes() == (
+        shipped.folder / "streaming/decoder.onnx"
+    ).read_bytes()
     assert cost.relative_rms["timbre"] > 0
     cost, _ = shipped.cost(tmp_path / "decoder", "decoder=int4")
     assert cost.relative_rms["timbre"] == cost.relative_rms["pitch"] == 0
@@ -291,6 +319,9 @@ def test_benchmarked_bundles_play_in_the_engine(tmp_path: Path) -> None:
         engine.encode(frame[0], frame[1], 0.005)
         answers[precision] = engine.latents["timbre"].copy()
     assert sizes["fp32"] > 3 * sizes["int8"] > 5 * sizes["int4"]
-    errors = {name: float(np.abs(answers[name] - answers["fp32"]).mean() / np.abs(answers["fp32"]).mean()) for name in ("int8", "int4")}
+    errors = {
+        name: float(np.abs(answers[name] - answers["fp32"]).mean() / np.abs(answers["fp32"]).mean())
+        for name in ("int8", "int4")
+    }
     assert 0 < errors["int8"] < 0.05
     assert errors["int8"] < errors["int4"] < 0.4

@@ -19,7 +19,11 @@ from training.features import FeatureConfig, FeatureExtractor
 
 RATE = 44100
 FEATURES = load_bundle(embedded_bundle()).manifest.features
-FRAMES = FeatureExtractor(FeatureConfig(window_samples=FEATURES.window_samples, hop_samples=FEATURES.hop_samples, log_floor=FEATURES.log_floor))
+FRAMES = FeatureExtractor(
+    FeatureConfig(
+        window_samples=FEATURES.window_samples, hop_samples=FEATURES.hop_samples, log_floor=FEATURES.log_floor
+    )
+)
 HOP = FEATURES.hop_samples
 SLOPPIEST_CENTS = 20.0
 
@@ -53,7 +57,9 @@ def aligned(late: np.ndarray, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def distances(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
-    """Spectral convergence and log-spectral distance in dB, of frames within 40 dB of the loudest, down to 60 dB below each one's peak."""
+    """Spectral convergence and log-spectral distance in dB, of frames within 40 dB of the loudest, down to 60 dB below
+    each one's peak.
+    """
     a, b = magnitudes(found), magnitudes(wanted)
     level = b.square().mean(1).sqrt()
     a, b = a[level > 0.01 * level.max()], b[level > 0.01 * level.max()]
@@ -66,7 +72,9 @@ def f0_hz(sound: np.ndarray) -> float:
     """By autocorrelation, corrected for the window (Boersma 1993): the first peak close to the highest one."""
     samples = len(sound)
     window = np.hanning(samples)
-    correlation, own = (np.fft.irfft(np.abs(np.fft.rfft(x, 4 * samples)) ** 2)[: samples // 2] for x in (sound * window, window))
+    correlation, own = (
+        np.fft.irfft(np.abs(np.fft.rfft(x, 4 * samples)) ** 2)[: samples // 2] for x in (sound * window, window)
+    )
     curve = correlation / own
     peaks = [lag for lag in range(RATE // 2000, RATE // 50) if curve[lag - 1] < curve[lag] >= curve[lag + 1]]
     highest = max(curve[lag] for lag in peaks)
@@ -75,7 +83,9 @@ def f0_hz(sound: np.ndarray) -> float:
     return RATE / (lag + 0.5 * (above - below) / (2 * middle - above - below))
 
 
-@pytest.mark.parametrize(("program", "key"), [(PIANO, 48), (PIANO, 72), (CLARINET, 60), (FLUTE, 79), (CELLO, 43), (CELLO, 67)])
+@pytest.mark.parametrize(
+    ("program", "key"), [(PIANO, 48), (PIANO, 72), (CLARINET, 60), (FLUTE, 79), (CELLO, 43), (CELLO, 67)]
+)
 def test_real_notes_come_back_from_their_magnitudes(program: int, key: int) -> None:
     sound = note(program, key)
     found, wanted = aligned(rebuilt(magnitudes(sound)), sound)
@@ -99,7 +109,13 @@ def test_the_delay_is_the_one_it_says() -> None:
 @pytest.mark.parametrize(("samples", "hop"), [(2048, 256), (1024, 441), (1024, 512), (512, 64), (882, 441)])
 def test_overlapped_frames_add_up_to_the_sound(samples: int, hop: int) -> None:
     features = Features(
-        sample_rate=44100, window_samples=samples, hop_samples=hop, log_floor=1e-2, cutoff_quefrency=20, level_seconds=2.0, silence_dbfs=-70.0
+        sample_rate=44100,
+        window_samples=samples,
+        hop_samples=hop,
+        log_floor=1e-2,
+        cutoff_quefrency=20,
+        level_seconds=2.0,
+        silence_dbfs=-70.0,
     )
     resynthesis = Resynthesis(features)
     length = len(resynthesis.dual)
@@ -118,7 +134,9 @@ def test_silence_is_silent_and_frames_without_a_peak_do_no_harm() -> None:
 
 @pytest.mark.parametrize(("program", "key"), [(PIANO, 60), (CLARINET, 67), (CELLO, 55)])
 def test_what_is_heard_is_what_the_shipped_model_decoded(program: int, key: int) -> None:
-    """decode(encode(x)): the rebuilt sound has the magnitudes that the decoder gave, as loud as the sound that was encoded."""
+    """decode(encode(x)): the rebuilt sound has the magnitudes that the decoder gave, as loud as the sound that was
+    encoded.
+    """
     checkpoint = load_checkpoint(Path(__file__).parents[2] / "training/checkpoints/live.pt")
     encoder, decoder = system_of(checkpoint.model).streaming(checkpoint.model)
     encode, decode = Packed(EncodeStep(FEATURES, encoder)), Packed(DecodeStep(FEATURES, decoder))
@@ -135,5 +153,7 @@ def test_what_is_heard_is_what_the_shipped_model_decoded(program: int, key: int)
     middle = slice(20, 100)
     found, wanted = magnitudes(heard)[middle], torch.stack(decoded)[middle]
     convergence = float(torch.linalg.norm(found - wanted) / torch.linalg.norm(wanted))
-    assert convergence < 0.7, "blurred spectra have partials closer than the window resolves; a hundred passes instead of one come to 0.2"
+    assert convergence < 0.7, (
+        "blurred spectra have partials closer than the window resolves; a hundred passes instead of one come to 0.2"
+    )
     assert abs(20 * math.log10(float(np.std(heard[20 * HOP : 100 * HOP]) / np.std(played[20 * HOP : 100 * HOP])))) < 2

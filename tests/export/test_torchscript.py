@@ -1,4 +1,6 @@
-"""The instrument in other hosts: files that play what the runtime plays, in the hands of a host that does what the real ones do."""
+"""The instrument in other hosts: files that play what the runtime plays, in the hands of a host that does what the real
+ones do.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +61,34 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small_checkpoint(path: Path, hop: int) -> Path:
     torch.manual_seed(1)
-    features = FeatureConfig(sample_rate=16000, window_samples=1024, hop_samples=hop, cutoff_quefrency=40, log_floor=1e-2, normalisation="running")
-    config = PerturbationConfig(features.bins, timbre_dim=4, variation_dim=3, pitch_dim=3, hidden=12, layers=2, bidirectional=False)
+    features = FeatureConfig(
+        sample_rate=16000,
+        window_samples=1024,
+        hop_samples=hop,
+        cutoff_quefrency=40,
+        log_floor=1e-2,
+        normalisation="running",
+    )
+    config = PerturbationConfig(
+        features.bins, timbre_dim=4, variation_dim=3, pitch_dim=3, hidden=12, layers=2, bidirectional=False
+    )
     directions = (3 * np.eye(4)).tolist()
-    axes = [{"name": f"timbre[{i}]", "label": f"axis {i}", "direction": directions[i], "effect_db": 4.0 - i} for i in range(4)]
+    axes = [
+        {"name": f"timbre[{i}]", "label": f"axis {i}", "direction": directions[i], "effect_db": 4.0 - i}
+        for i in range(4)
+    ]
     axes += [
-        {"name": name, "label": name, "direction": directions[i], "effect_db": effect, "descriptor": name, "correlation": correlation}
-        for i, (name, effect, correlation) in enumerate([("brightness", 1.0, 0.9), ("odd_even", 3.0, 0.5), ("attack", 2.0, -0.3)])
+        {
+            "name": name,
+            "label": name,
+            "direction": directions[i],
+            "effect_db": effect,
+            "descriptor": name,
+            "correlation": correlation,
+        }
+        for i, (name, effect, correlation) in enumerate(
+            [("brightness", 1.0, 0.9), ("odd_even", 3.0, 0.5), ("attack", 2.0, -0.3)]
+        )
     ]
     save_slim(Checkpoint(features, PerturbationVAE(config).eval(), {}, {"axes": axes, "presets": []}), path)
     return path
@@ -108,7 +131,9 @@ def test_nn_tilde_file_says_what_a_host_asks(live: Parts, nn_file: Path) -> None
     assert host.smallest_buffer() == HOP
     labelled = [axis.name for axis in live.bundle.manifest.axes if axis.descriptor]
     assert labelled
-    assert {*labelled, *(f"timbre_{i}" for i in range(8)), "preset", "preset_amount", "mix", "gain_db"} == set(host.attributes)
+    assert {*labelled, *(f"timbre_{i}" for i in range(8)), "preset", "preset_amount", "mix", "gain_db"} == set(
+        host.attributes
+    )
     assert all(name.isidentifier() for name in host.attributes)
 
 
@@ -151,13 +176,19 @@ def test_buffer_sizes_change_nothing(nn_file: Path) -> None:
         host = NnTildeHost(nn_file)
         host.set("brightness", "2")
         latents = host.play("encode", sound, list(sizes))
-        answers[sizes] = [host.play("forward", sound, list(sizes)), latents, host.play("decode", latents.transpose(1, 0, 2), list(sizes))]
+        answers[sizes] = [
+            host.play("forward", sound, list(sizes)),
+            latents,
+            host.play("decode", latents.transpose(1, 0, 2), list(sizes)),
+        ]
     for whole, chunked in zip(*answers.values(), strict=True):
         np.testing.assert_array_equal(chunked, whole)
 
 
 def test_voices_know_nothing_of_each_other(nn_file: Path) -> None:
-    """Four voices of mc.nn~ are four of nn~; a burst in one leaves the others alone. Back to one voice, all begins anew."""
+    """Four voices of mc.nn~ are four of nn~; a burst in one leaves the others alone. Back to one voice, all begins
+    anew.
+    """
     single = sound_of(0.15, key=72)[..., :8192]
     four = np.concatenate([single, sound_of(0.15, CELLO, 55)[..., :8192], 0 * single, 0.3 * single], 1)
     many, one = NnTildeHost(nn_file, batches=4), NnTildeHost(nn_file)
@@ -218,7 +249,9 @@ def test_buffers_that_cut_a_hop_are_refused_in_words(nn_file: Path) -> None:
 
 
 def test_everything_moves_with_the_module(nn_file: Path) -> None:
-    """What is not registered, or is made on a device of its own, would stay behind when the host moves the module to a GPU."""
+    """What is not registered, or is made on a device of its own, would stay behind when the host moves the module to a
+    GPU.
+    """
     model = torch.jit.load(str(nn_file)).to(torch.float64)  # as with a device: the registered tensors move, no others
     with torch.inference_mode():
         latents = model.encode(torch.zeros(2, 1, 512, dtype=torch.float64))
@@ -258,8 +291,12 @@ def test_decode_is_as_loud_as_the_level_says_and_silent_where_it_says_so(nn_file
     middle = slice(8192, 20000)
     gain_db = 20 * np.log10(np.std(decoded[middle]) / np.std(sound[0, 0, middle]))
     assert abs(gain_db) < 2
-    last_only = np.where(np.arange(latents.shape[-1]) % HOP == HOP - 1, latents, 9.0)  # what a control signal does between hops is not read
-    np.testing.assert_array_equal(NnTildeHost(nn_file).play("decode", last_only.transpose(1, 0, 2), [8192])[0, 0], decoded)
+    last_only = np.where(
+        np.arange(latents.shape[-1]) % HOP == HOP - 1, latents, 9.0
+    )  # what a control signal does between hops is not read
+    np.testing.assert_array_equal(
+        NnTildeHost(nn_file).play("decode", last_only.transpose(1, 0, 2), [8192])[0, 0], decoded
+    )
     softer = latents.copy()
     softer[:, -1] -= 20
     again = NnTildeHost(nn_file).play("decode", softer.transpose(1, 0, 2), [8192])[0, 0]
@@ -269,7 +306,9 @@ def test_decode_is_as_loud_as_the_level_says_and_silent_where_it_says_so(nn_file
 
 
 def test_plain_state_is_an_argument(live: Parts, nn_file: Path) -> None:
-    """The same state gives the same answer, the state handed in stays as it is, and all together it is what nn~ plays."""
+    """The same state gives the same answer, the state handed in stays as it is, and all together it is what nn~
+    plays.
+    """
     instrument = plain_module(live)
     sound = sound_of(0.3)[..., :8192]
     knobs, hops = instrument.knobs(1), torch.from_numpy(sound).reshape(-1, 1, HOP)
@@ -294,9 +333,18 @@ def test_plain_state_is_an_argument(live: Parts, nn_file: Path) -> None:
 def test_macros_are_the_axes_that_do_most_of_what_they_say() -> None:
     def axis(name: str, effect: float, correlation: float | None) -> Axis:
         descriptor = name if correlation else None
-        return Axis(name=name, label=name, direction=(1.0,), effect_db=effect, descriptor=descriptor, correlation=correlation)
+        return Axis(
+            name=name, label=name, direction=(1.0,), effect_db=effect, descriptor=descriptor, correlation=correlation
+        )
 
-    axes = (axis("raw[0]", 9, None), axis("timbre[0]", 1, None), axis("timbre[1]", 5, None), axis("a", 2, 0.5), axis("b", 2, -0.9), axis("c", 1, 0.1))
+    axes = (
+        axis("raw[0]", 9, None),
+        axis("timbre[0]", 1, None),
+        axis("timbre[1]", 5, None),
+        axis("a", 2, 0.5),
+        axis("b", 2, -0.9),
+        axis("c", 1, 0.1),
+    )
     assert [chosen.name for chosen in macro_axes(axes, 4)] == ["b", "a", "c", "timbre[1]"]
 
 
@@ -317,7 +365,9 @@ def test_neutones_macros_move_what_the_runtimes_knobs_move(live: Parts) -> None:
 def test_export_refuses_what_it_cannot_reproduce(live: Parts) -> None:
     short = dataclasses.replace(live, sound=live.sound[: 64 * HOP])
     knob = offered_knobs(live)[0].index
-    with pytest.raises(ExportError, match=r"forward: the exported file differs from the model by \S+ over 64 hops \(limit 1e-04\)"):
+    with pytest.raises(
+        ExportError, match=r"forward: the exported file differs from the model by \S+ over 64 hops \(limit 1e-04\)"
+    ):
         verify_play(lambda sound, values: sound * 1.01, short, [knob], "forward")
 
 
@@ -355,15 +405,24 @@ def test_plain_files_are_two_and_play_the_same(small: Path, tmp_path: Path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.plain.pt", "small.plain.pt2"]
 
 
-def test_models_that_look_ahead_say_how_late_they_answer(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bidirectional model becomes causal; what it plays is the runtime's sound, as late, and the level waits for its latents."""
+def test_models_that_look_ahead_say_how_late_they_answer(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bidirectional model becomes causal; what it plays is the runtime's sound, as late, and the level waits for its
+    latents.
+    """
     shorter(monkeypatch, 100)
     checkpoint = load_checkpoint(small)
     torch.manual_seed(2)
     config = dataclasses.replace(checkpoint.model.config, bidirectional=True, layers=2)
     both = dataclasses.replace(checkpoint, model=PerturbationVAE(config).eval())
     save_slim(both, tmp_path / "both.pt")
-    assert main([str(tmp_path / "both.pt"), "--host", "nn_tilde", "--lookahead", "2", "--output", str(tmp_path / "both.ts")]) == 0
+    assert (
+        main(
+            [str(tmp_path / "both.pt"), "--host", "nn_tilde", "--lookahead", "2", "--output", str(tmp_path / "both.ts")]
+        )
+        == 0
+    )
     host = NnTildeHost(tmp_path / "both.ts")
     sound = sound_of(0.1)
     late = host.play("forward", sound, [1024])[0, 0]
@@ -376,7 +435,10 @@ def test_models_that_look_ahead_say_how_late_they_answer(small: Path, tmp_path: 
 def test_hops_that_nn_tilde_cannot_work_with_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = small_checkpoint(tmp_path / "odd.pt", hop=441)
     assert main([str(source), "--host", "nn_tilde", "--output", str(tmp_path / "odd.ts")]) == 2
-    assert "a hop of 441 samples is not a power of two, nn~ needs one; retrain with hop_samples 256 or 512" in one_sentence(capsys.readouterr().err)
+    assert (
+        "a hop of 441 samples is not a power of two, nn~ needs one; retrain with hop_samples 256 or 512"
+        in one_sentence(capsys.readouterr().err)
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["odd.pt"]
 
 
@@ -401,10 +463,15 @@ def test_without_neutones_kit_it_says_what_to_install(
         (["{small}", "--output", "{small}/file.ts"], "cannot write"),
     ],
 )
-def test_bad_requests_get_one_sentence(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str) -> None:
+def test_bad_requests_get_one_sentence(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
     before = small.read_bytes()
     filled = [word.format(small=small, here=tmp_path) for word in arguments]
-    assert main(["--host", "nn_tilde", *filled, *([] if "--output" in filled else ["--output", str(tmp_path / "x.ts")])]) == 2
+    assert (
+        main(["--host", "nn_tilde", *filled, *([] if "--output" in filled else ["--output", str(tmp_path / "x.ts")])])
+        == 2
+    )
     assert complaint in one_sentence(capsys.readouterr().err)
     assert small.read_bytes() == before
     assert not list(tmp_path.iterdir())
@@ -416,7 +483,10 @@ def test_a_full_disk_or_a_refusal_leaves_what_was_there(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(ExportError, match=r"cannot write .*x\.ts .*free some space"), written([target], [bytes(5000)]):
+        with (
+            pytest.raises(ExportError, match=r"cannot write .*x\.ts .*free some space"),
+            written([target], [bytes(5000)]),
+        ):
             pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

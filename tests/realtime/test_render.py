@@ -36,14 +36,17 @@ def stereo(tiny_data: Path) -> np.ndarray:
     """A clarinet left, a violin right, one second."""
     dataset = read_dataset(tiny_data)
     store = SoundStore(dataset)
-    return np.stack([store.read(int(np.flatnonzero(dataset.program == program)[2]), 0, RATE) for program in (71, 40)], axis=1)
+    return np.stack(
+        [store.read(int(np.flatnonzero(dataset.program == program)[2]), 0, RATE) for program in (71, 40)], axis=1
+    )
 
 
 def make_session(bundle: Bundle, channels: int = 2, rate: int = RATE) -> Session:
     return Session(bundle, KnobBank(bundle.manifest), channels=channels, sample_rate=rate, provider="cpu")
 
 
-# Rendering --------------------------------------------------------------------------------------------------------------
+# Rendering
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("block_size", [1, 100, 512, 10**6])
@@ -55,7 +58,12 @@ def test_events_act_on_their_sample_at_any_block_size(bundle: Bundle, stereo: np
     def note_position() -> None:
         positions.append(int(session.meters["frames"]))
 
-    moves = [(0, note_position), (4321, lambda: session.knobs.set("timbre[0]", 2.0)), (4321, note_position), (9999, note_position)]
+    moves = [
+        (0, note_position),
+        (4321, lambda: session.knobs.set("timbre[0]", 2.0)),
+        (4321, note_position),
+        (9999, note_position),
+    ]
     out = render(session, sound, RATE, [*moves[::-1], (50000, note_position)], block_size)
     assert positions == [0, 4321, 9999]
     assert out.dtype == np.float32
@@ -80,19 +88,32 @@ def test_a_sound_of_another_shape_or_rate_is_refused(bundle: Bundle, stereo: np.
         render(make_session(bundle), stereo, 48000)
 
 
-# Reading ----------------------------------------------------------------------------------------------------------------
+# Reading
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "subtype", "tolerance"),
-    [("x.wav", "FLOAT", 0.0), ("x.wav", "PCM_16", 1e-4), ("x.flac", "PCM_24", 1e-6), ("x.aiff", "PCM_16", 1e-4), ("x.ogg", "VORBIS", 0.3)],
+    [
+        ("x.wav", "FLOAT", 0.0),
+        ("x.wav", "PCM_16", 1e-4),
+        ("x.flac", "PCM_24", 1e-6),
+        ("x.aiff", "PCM_16", 1e-4),
+        ("x.ogg", "VORBIS", 0.3),
+    ],
 )
 @pytest.mark.parametrize("rate", [22050, 96000])
-def test_any_format_rate_and_channel_count_is_read(stereo: np.ndarray, tmp_path: Path, name: str, subtype: str, tolerance: float, rate: int) -> None:
+def test_any_format_rate_and_channel_count_is_read(
+    stereo: np.ndarray, tmp_path: Path, name: str, subtype: str, tolerance: float, rate: int
+) -> None:
     for sound in (stereo[:, :1], stereo, np.tile(stereo, 3)):
         soundfile.write(tmp_path / name, sound, rate, subtype=subtype)
         audio = read_audio(tmp_path / name)
-        assert (audio.sample_rate, audio.samples.shape, audio.samples.dtype) == (rate, sound.shape, np.dtype(np.float32))
+        assert (audio.sample_rate, audio.samples.shape, audio.samples.dtype) == (
+            rate,
+            sound.shape,
+            np.dtype(np.float32),
+        )
         assert np.abs(audio.samples - sound).max() <= tolerance
         assert audio.warnings == ()
 
@@ -150,7 +171,8 @@ def test_what_is_no_sound_is_refused_in_one_sentence(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-# Writing ----------------------------------------------------------------------------------------------------------------
+# Writing
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_wav_is_float_and_never_clips(stereo: np.ndarray, tmp_path: Path) -> None:
@@ -159,7 +181,10 @@ def test_wav_is_float_and_never_clips(stereo: np.ndarray, tmp_path: Path) -> Non
     assert soundfile.info(tmp_path / "x.wav").subtype == "FLOAT"
 
 
-@pytest.mark.parametrize(("name", "subtype"), [("x.flac", "PCM_24"), ("x.ogg", "VORBIS"), ("x.aif", "FLOAT"), ("x.caf", "FLOAT"), ("X.WAV", "FLOAT")])
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("x.flac", "PCM_24"), ("x.ogg", "VORBIS"), ("x.aif", "FLOAT"), ("x.caf", "FLOAT"), ("X.WAV", "FLOAT")],
+)
 def test_the_extension_chooses_the_format(stereo: np.ndarray, tmp_path: Path, name: str, subtype: str) -> None:
     write_audio(tmp_path / name, stereo, RATE)
     assert soundfile.info(tmp_path / name).subtype == subtype

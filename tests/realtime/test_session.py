@@ -1,4 +1,6 @@
-"""What a musician relies on: at rest nothing changes, no block size matters, no delay, no clicks, and bad input does no harm."""
+"""What a musician relies on: at rest nothing changes, no block size matters, no delay, no clicks, and bad input does no
+harm.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def stage_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Frames as on the stage: 2048 and 256 samples."""
-    return load_bundle(make_bundle(tmp_path_factory.mktemp("session") / "stage.bundle", size=BundleSize(window_samples=2048, hop_samples=256)))
+    return load_bundle(
+        make_bundle(
+            tmp_path_factory.mktemp("session") / "stage.bundle", size=BundleSize(window_samples=2048, hop_samples=256)
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +48,32 @@ def phrase(tiny_data: Path) -> np.ndarray:
     """(samples, 2), 44.1 kHz: silence, then a cello and a trumpet note left, a flute and a piano note right."""
     dataset = read_dataset(tiny_data)
     store = SoundStore(dataset)
-    notes = {program: store.read(int(np.flatnonzero(dataset.program == program)[5]), 0, 22050) for program in (42, 56, 73, 0)}
+    notes = {
+        program: store.read(int(np.flatnonzero(dataset.program == program)[5]), 0, 22050) for program in (42, 56, 73, 0)
+    }
     gap = np.zeros(3000, np.float32)
     return 0.5 * np.stack([np.concatenate([gap, notes[a], gap, notes[b]]) for a, b in ((42, 56), (73, 0))], axis=1)
 
 
 def at_rate(phrase: np.ndarray, rate: int, channels: int) -> np.ndarray:
     sound = phrase if rate == 44100 else soxr.resample(phrase, 44100, rate).astype(np.float32)
-    return np.ascontiguousarray(sound[:, :channels] if channels <= 2 else np.concatenate([sound, -0.3 * sound[:, :1]], axis=1))
+    return np.ascontiguousarray(
+        sound[:, :channels] if channels <= 2 else np.concatenate([sound, -0.3 * sound[:, :1]], axis=1)
+    )
 
 
-def make_session(bundle: Bundle, sound: np.ndarray, knobs: dict[str, float] | None = None, rate: int = 44100) -> Session:
+def make_session(
+    bundle: Bundle, sound: np.ndarray, knobs: dict[str, float] | None = None, rate: int = 44100
+) -> Session:
     bank = KnobBank(bundle.manifest)
     for name, value in (knobs or {}).items():
         bank.set(name, value)
     return Session(bundle, bank, channels=sound.shape[1], sample_rate=rate, provider="cpu")
 
 
-def play(session: Session, sound: np.ndarray, sizes: Sequence[int] = (512,), at: dict[int, Callable[[], None]] | None = None) -> np.ndarray:
+def play(
+    session: Session, sound: np.ndarray, sizes: Sequence[int] = (512,), at: dict[int, Callable[[], None]] | None = None
+) -> np.ndarray:
     """In blocks of these sizes in turn, cut where `at` has something to do."""
     out, start, due = np.empty_like(sound), 0, dict(at or {})
     for size in itertools.cycle(sizes):
@@ -85,12 +99,15 @@ def difference_db(a: np.ndarray, b: np.ndarray) -> float:
     return 20 * np.log10(np.sqrt(np.mean((a - b) ** 2)) / np.sqrt(np.mean(b**2)) + 1e-20)
 
 
-# At rest ----------------------------------------------------------------------------------------------------------------
+# At rest
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_at_rest_the_output_is_the_input_bit_for_bit(bundle: Bundle, phrase: np.ndarray, rate: int, channels: int) -> None:
+def test_at_rest_the_output_is_the_input_bit_for_bit(
+    bundle: Bundle, phrase: np.ndarray, rate: int, channels: int
+) -> None:
     sound = at_rate(phrase, rate, channels)
     session = make_session(bundle, sound, rate=rate)
     assert np.array_equal(play(session, sound, [333, 64, 2000]), sound)
@@ -119,7 +136,8 @@ def test_gain_alone_is_a_plain_factor(bundle: Bundle, phrase: np.ndarray) -> Non
     assert np.abs(out[200:] - phrase[200:] * 10 ** (-6 / 20)).max() < 1e-7
 
 
-# Block sizes and time -----------------------------------------------------------------------------------------------------
+# Block sizes and time
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate", [44100, 48000, 22050])
@@ -130,7 +148,14 @@ def test_block_sizes_change_nothing(bundle: Bundle, phrase: np.ndarray, rate: in
     outs = []
     for sizes in ([len(sound)], odd, [64], [8192]):
         session = make_session(bundle, sound, rate=rate)
-        outs.append(play(session, sound, sizes, {rate // 5: turn(session, EDIT), rate // 3: turn(session, {"gain_db": -9.0, "preset": 2})}))
+        outs.append(
+            play(
+                session,
+                sound,
+                sizes,
+                {rate // 5: turn(session, EDIT), rate // 3: turn(session, {"gain_db": -9.0, "preset": 2})},
+            )
+        )
         assert session.meters["frames"] == len(sound)
     assert difference_db(outs[0], sound) > -20
     for out in outs[1:]:
@@ -168,7 +193,9 @@ def test_the_future_cannot_leak(bundle: Bundle, phrase: np.ndarray, rate: int) -
 @pytest.mark.parametrize("block", [1, 64, 1000])
 @pytest.mark.parametrize("rate", RATES)
 def test_reported_latency_is_measured_latency(bundle: Bundle, phrase: np.ndarray, rate: int, block: int) -> None:
-    """An impulse after a phrase, in the silence that freezes the filter: its answer begins on its own sample, and at once."""
+    """An impulse after a phrase, in the silence that freezes the filter: its answer begins on its own sample, and at
+    once.
+    """
     sound = at_rate(phrase, rate, 1)
     quiet = len(sound) + rate // 4
     with_impulse = np.concatenate([sound, np.zeros((rate // 2, 1), np.float32)])
@@ -186,7 +213,8 @@ def test_reported_latency_is_measured_latency(bundle: Bundle, phrase: np.ndarray
     assert np.abs(answer).argmax() - 100 <= 3 * rate / 22050  # minimum phase: the peak comes with the first samples
 
 
-# Knobs ------------------------------------------------------------------------------------------------------------------
+# Knobs
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_channel_gets_the_same_filter(stage_bundle: Bundle, phrase: np.ndarray) -> None:
@@ -199,7 +227,9 @@ def test_every_channel_gets_the_same_filter(stage_bundle: Bundle, phrase: np.nda
 
 @pytest.mark.parametrize("change", [{"timbre[0]": 3.0}, {"preset": 2}, {"gain_db": -30.0}, {"mix": 0.0}])
 def test_a_jumping_knob_does_not_click(stage_bundle: Bundle, phrase: np.ndarray, change: dict[str, float]) -> None:
-    """Within the sustained cello note no step from sample to sample is larger than the note's own, before or after the jump."""
+    """Within the sustained cello note no step from sample to sample is larger than the note's own, before or after the
+    jump.
+    """
     sound = phrase[3000:25050, :1]
     session = make_session(stage_bundle, sound, {"timbre[2]": -2.5})
     jump = 11000
@@ -210,8 +240,12 @@ def test_a_jumping_knob_does_not_click(stage_bundle: Bundle, phrase: np.ndarray,
     assert steps[jump : jump + 4000].max() < 1.5 * largest
 
 
-@pytest.mark.parametrize(("channel", "start"), [(0, 3000), (0, 28050), (1, 3000), (1, 28050)], ids=["cello", "trumpet", "flute", "piano"])
-def test_an_edit_changes_timbre_not_loudness(stage_bundle: Bundle, phrase: np.ndarray, channel: int, start: int) -> None:
+@pytest.mark.parametrize(
+    ("channel", "start"), [(0, 3000), (0, 28050), (1, 3000), (1, 28050)], ids=["cello", "trumpet", "flute", "piano"]
+)
+def test_an_edit_changes_timbre_not_loudness(
+    stage_bundle: Bundle, phrase: np.ndarray, channel: int, start: int
+) -> None:
     sound = np.ascontiguousarray(phrase[start : start + 22050, channel : channel + 1])
     for knobs in ({"timbre[0]": -3.0}, EDIT, {"preset": 2.0}):
         out = play(make_session(stage_bundle, sound, knobs), sound)
@@ -232,7 +266,8 @@ def test_noise_below_the_threshold_is_not_blown_up(stage_bundle: Bundle, phrase:
     assert later == pytest.approx(gain, rel=0.3)
 
 
-# Bad input --------------------------------------------------------------------------------------------------------------
+# Bad input
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
@@ -256,7 +291,9 @@ def test_a_failing_model_fades_to_dry_and_recovers(failing_bundle: Bundle, phras
     session = make_session(failing_bundle, phrase, {"timbre[2]": 2.0})
     hop = failing_bundle.manifest.features.hop_samples
     too_far, back = 10000, 20000
-    out = play(session, phrase, [256], {too_far: turn(session, {"timbre[0]": 3.0}), back: turn(session, {"timbre[0]": 0.0})})
+    out = play(
+        session, phrase, [256], {too_far: turn(session, {"timbre[0]": 3.0}), back: turn(session, {"timbre[0]": 0.0})}
+    )
     failed = int(session.meters["failed_hops"])
     assert 20 <= failed <= (back - too_far) / hop + 30
     assert np.isfinite(out).all()

@@ -40,7 +40,9 @@ def test_checkpoint_is_the_live_recipe_and_its_card_says_how_it_was_made() -> No
 
 
 def test_card_meets_the_marks() -> None:
-    """Figures measured on held-out sounds when the model was released; `python -m training.evaluate` measures them again."""
+    """Figures measured on held-out sounds when the model was released; `python -m training.evaluate` measures them
+    again.
+    """
     held_out = CARD["held_out"]
     assert held_out["authority of timbre"] >= 0.5
     assert held_out["authority of variation"] <= 0.3
@@ -51,7 +53,9 @@ def test_card_meets_the_marks() -> None:
 def test_embedded_bundle_is_the_checkpoint_exported(tmp_path: Path) -> None:
     export(CHECKPOINT, tmp_path / "again.bundle", Options(parse_precision("int8"), streaming_only=True))
     embedded, again = load_bundle(embedded_bundle()), load_bundle(tmp_path / "again.bundle")
-    assert embedded.manifest.model_copy(update={"graphs": {}, "fidelity": {}}) == again.manifest.model_copy(update={"graphs": {}, "fidelity": {}})
+    assert embedded.manifest.model_copy(update={"graphs": {}, "fidelity": {}}) == again.manifest.model_copy(
+        update={"graphs": {}, "fidelity": {}}
+    )
     assert sum(file.stat().st_size for file in embedded.path.rglob("*") if file.is_file()) <= 8e6
     sound, rate = soundfile.read(PHRASE, dtype="float32", always_2d=True)
     results = []
@@ -87,7 +91,9 @@ def test_at_rest_the_phrase_comes_back(embedded_session: Session) -> None:
 
 @pytest.mark.parametrize("knob", [f"timbre__{i}" for i in range(8)] + ["brightness", "noisiness", "attack", "odd_even"])
 def test_every_mapped_knob_is_heard(embedded_session: Session, knob: str) -> None:
-    """Turned to its end, each of the built-in map's knobs changes the spectrum of a real phrase by at least 1 dB (RMS over bands)."""
+    """Turned to its end, each of the built-in map's knobs changes the spectrum of a real phrase by at least 1 dB (RMS
+    over bands).
+    """
     sound, _ = soundfile.read(PHRASE, dtype="float32", always_2d=True)
     sound = sound[44100 : 4 * 44100]
     before, after = _bands(sound[:, 0]), _bands(play(embedded_session, sound, **{knob: 3.0})[:, 0])
@@ -99,14 +105,23 @@ def _bands(sound: np.ndarray) -> np.ndarray:
     power = np.square(np.abs(np.fft.rfft(sound)))
     frequency = np.fft.rfftfreq(len(sound), 1 / 44100)
     edges = 100 * 2 ** (np.arange(21) / 3)
-    return np.array([10 * np.log10(power[(frequency >= low) & (frequency < high)].mean() + 1e-12) for low, high in itertools.pairwise(edges)])
+    return np.array(
+        [
+            10 * np.log10(power[(frequency >= low) & (frequency < high)].mean() + 1e-12)
+            for low, high in itertools.pairwise(edges)
+        ]
+    )
 
 
 def test_brightness_up_is_brighter(embedded_session: Session) -> None:
     """The labelled knob does what its label says: the spectral centroid of held-out notes follows it, in the median."""
     notes = calibration_sounds(load_checkpoint(CHECKPOINT), None).held_out.numpy()
     moved = [
-        [_centroid_hz(play(embedded_session, note[:, None], brightness=value)[:, 0]) / _centroid_hz(note) for value in (-2.0, 2.0)] for note in notes
+        [
+            _centroid_hz(play(embedded_session, note[:, None], brightness=value)[:, 0]) / _centroid_hz(note)
+            for value in (-2.0, 2.0)
+        ]
+        for note in notes
     ]
     darker, brighter = np.median(moved, axis=0)
     assert darker < 0.95
@@ -137,7 +152,12 @@ def test_no_bundle_named_means_the_newest_here_else_the_embedded_one(tmp_path: P
 def test_the_demo_runs(tmp_path: Path) -> None:
     """What `make demo` runs, whole: not silent, equal to the phrase where the knobs rest, different where they move."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.demo", "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "benchmarks.demo", "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     before, rate = soundfile.read(PHRASE)

@@ -1,4 +1,6 @@
-"""What a stage adds: nothing stops the sound, a slow model is left out, a session goes on where another died, two ways out."""
+"""What a stage adds: nothing stops the sound, a slow model is left out, a session goes on where another died, two ways
+out.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ def difference_db(a: np.ndarray, b: np.ndarray) -> float:
     return 20 * np.log10(np.sqrt(np.mean((a - b) ** 2)) / np.sqrt(np.mean(b**2)) + 1e-20)
 
 
-# Nothing stops the sound ------------------------------------------------------------------------------------------------
+# Nothing stops the sound
+# ------------------------------------------------------------------------------------------------
 
 
 def square(frames: int) -> np.ndarray:
@@ -63,8 +66,12 @@ def square(frames: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("resynth", [0.0, 1.0])
-def test_whatever_comes_in_what_goes_out_is_finite_and_below_full_scale(bundle: Bundle, sound: np.ndarray, resynth: float) -> None:
-    """Square waves at full scale, far too loud ones, NaN, infinities, numbers too small to be normal, silence; and then the sound again."""
+def test_whatever_comes_in_what_goes_out_is_finite_and_below_full_scale(
+    bundle: Bundle, sound: np.ndarray, resynth: float
+) -> None:
+    """Square waves at full scale, far too loud ones, NaN, infinities, numbers too small to be normal, silence; and then
+    the sound again.
+    """
     small = np.full((4000, 1), 1e-41, np.float32)
     nothing = np.zeros((4000, 1), np.float32)
     broken = sound[:8000].copy()
@@ -96,7 +103,9 @@ def test_a_decoder_that_answers_nonsense_fades_to_dry_in_resynth_too(tmp_path: P
     assert max(np.abs(np.diff(part, axis=0)).max() for part in (dry, after)) < 0.9, "no click where they meet"
 
 
-def test_a_model_that_is_late_is_left_out_and_tried_again(bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_late_is_left_out_and_tried_again(
+    bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = session_of(bundle, EDIT, live=True)
     decode, asked = session._step.model.decode, []
     play(session, sound[:5000])
@@ -132,7 +141,9 @@ def test_offline_the_clock_does_not_count(bundle: Bundle, sound: np.ndarray, mon
     assert session.meters["bypassed_hops"] == 0
 
 
-def test_in_a_hurry_rebuilt_phases_get_fewer_rounds_and_that_is_counted(bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_hurry_rebuilt_phases_get_fewer_rounds_and_that_is_counted(
+    bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     knobs = {"resynth": 1.0, "phase": 0.0}
     wanted = play(session_of(bundle, knobs), sound)
     monkeypatch.setattr(patience, "BLOCK_SHARE", 1e6)
@@ -146,7 +157,8 @@ def test_in_a_hurry_rebuilt_phases_get_fewer_rounds_and_that_is_counted(bundle: 
     assert 0.8 < np.sqrt(np.mean(out**2)) / np.sqrt(np.mean(wanted**2)) < 1.25
 
 
-# Beside the audio thread ------------------------------------------------------------------------------------------------
+# Beside the audio thread
+# ------------------------------------------------------------------------------------------------
 
 
 def responses(session: Session, sound: np.ndarray) -> list[np.ndarray | None]:
@@ -178,8 +190,12 @@ def test_the_worker_gives_the_same_filters_a_hop_later(bundle: Bundle, sound: np
         assert np.array_equal(a, b)
 
 
-def test_a_worker_that_is_stuck_never_holds_the_sound_up(bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model does not answer at all until it is let go; every block comes all the same, dry after a few hops, no louder than asked for."""
+def test_a_worker_that_is_stuck_never_holds_the_sound_up(
+    bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model does not answer at all until it is let go; every block comes all the same, dry after a few hops, no
+    louder than asked for.
+    """
     session = session_of(bundle, EDIT | {"gain_db": -20.0}, worker=True, live=True)
     decode, go_on = session._step.model.decode, threading.Event()
 
@@ -211,13 +227,15 @@ def test_a_closed_session_leaves_no_thread(bundle: Bundle) -> None:
     assert threading.active_count() == before
 
 
-# Going on after a death -------------------------------------------------------------------------------------------------
+# Going on after a death
+# -------------------------------------------------------------------------------------------------
 
 
 def test_another_session_goes_on_with_timbre_level_and_what_was_held(bundle: Bundle, sound: np.ndarray) -> None:
     """As if the process died in the middle: the next one knows everything but the last window of sound."""
     half = len(sound) // 2 // (8 * HOP) * 8 * HOP + HOP  # right after the state was written down
-    published, bank = new_published(bundle.manifest), bank_of(bundle, {"timbre_hold": 1, "preset": 2, "preset_amount": 0.3})
+    published = new_published(bundle.manifest)
+    bank = bank_of(bundle, {"timbre_hold": 1, "preset": 2, "preset_amount": 0.3})
     first = Session(bundle, bank, channels=1, sample_rate=44100, provider="cpu", published=published)
     play(first, sound[:half])
     through = play(first, sound[half:])
@@ -231,7 +249,10 @@ def test_another_session_goes_on_with_timbre_level_and_what_was_held(bundle: Bun
     window = 2000
     assert difference_db(out[window:], through[window:]) < -35
     forgetful = Session(bundle, second_bank, channels=1, sample_rate=44100, provider="cpu")
-    assert difference_db(play(forgetful, sound[half:])[window:], through[window:]) > difference_db(out[window:], through[window:]) + 15
+    assert (
+        difference_db(play(forgetful, sound[half:])[window:], through[window:])
+        > difference_db(out[window:], through[window:]) + 15
+    )
 
 
 def test_nothing_or_nonsense_to_go_on_with_is_a_fresh_start(bundle: Bundle, sound: np.ndarray) -> None:
@@ -253,7 +274,8 @@ def test_what_is_heard_is_published(bundle: Bundle, sound: np.ndarray) -> None:
     assert 27 <= session.published["midi_note"] <= 108
 
 
-# Two ways out -----------------------------------------------------------------------------------------------------------
+# Two ways out
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_latency_told_is_that_of_the_way_out(bundle: Bundle, sound: np.ndarray) -> None:
@@ -297,7 +319,9 @@ def test_resynth_from_the_start_is_late_from_the_first_sample(bundle: Bundle, so
 def test_the_ways_out_do_not_depend_on_the_blocks(bundle: Bundle, sound: np.ndarray, sizes: int) -> None:
     knobs = EDIT | {"resynth": 0.5, "mix": 0.7}
     short = sound[: 3000 if sizes == 1 else 12000]
-    assert np.abs(play(session_of(bundle, knobs), short, sizes) - play(session_of(bundle, knobs), short, 512)).max() < 1e-5
+    assert (
+        np.abs(play(session_of(bundle, knobs), short, sizes) - play(session_of(bundle, knobs), short, 512)).max() < 1e-5
+    )
 
 
 def test_keys_sound_in_silence_at_their_velocity_and_stop(bundle: Bundle, sound: np.ndarray) -> None:

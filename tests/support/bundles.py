@@ -1,6 +1,8 @@
-"""Small bundles for tests: real ONNX graphs with the ports of `realtime/bundle.py`, a recurrent step and random weights.
+"""Small bundles for tests: real ONNX graphs with the ports of `realtime/bundle.py`, a recurrent step and random
+weights.
 
-The decoder paints smooth spectral envelopes around a falling slope, so that knobs move the sound as a trained model's would.
+The decoder paints smooth spectral envelopes around a falling slope, so that knobs move the sound as a trained model's
+would.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class _GraphMaker:
         return output
 
     def linear(self, x: str, name: str, inputs: int, outputs: int, scale: float = 1.0) -> str:
-        weight = self.constant(f"{name}.weight", self.random.standard_normal((inputs, outputs)) * scale / np.sqrt(inputs))
+        weight = self.constant(
+            f"{name}.weight", self.random.standard_normal((inputs, outputs)) * scale / np.sqrt(inputs)
+        )
         return self.node("MatMul", [x, weight], f"{name}.out")
 
     def recurrent(self, x: str, name: str, inputs: int, hidden: int) -> str:
@@ -63,8 +67,13 @@ class _GraphMaker:
         step = self.node("Mul", [gate, self.node("Sub", [new, state], f"{name}.difference")], f"{name}.step")
         return self.node("Add", [state, step], f"next.{name}")
 
-    def model(self, name: str, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
-        ins, outs = ([helper.make_tensor_value_info(port, TensorProto.FLOAT, shape) for port, shape in group.items()] for group in (inputs, outputs))
+    def model(
+        self, name: str, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]
+    ) -> onnx.ModelProto:
+        ins, outs = (
+            [helper.make_tensor_value_info(port, TensorProto.FLOAT, shape) for port, shape in group.items()]
+            for group in (inputs, outputs)
+        )
         graph = helper.make_graph(self.nodes, name, ins, outs, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(model)
@@ -83,8 +92,12 @@ def _encoder(size: BundleSize) -> onnx.ModelProto:
     for port, source, dimensions in (("timbre", mean, size.timbre), ("variation", h, VARIATION), ("pitch", g, PITCH)):
         maker.node("Identity", [maker.linear(source, f"{port}.head", hidden, dimensions)], port)
     states = {"envelope": (1, hidden), "fine": (1, hidden), "mean": (1, hidden), "count": (1, 1)}
-    inputs = {"envelope": (1, size.bins), "fine": (1, size.bins), "rate": (1,)} | {f"state.{k}": v for k, v in states.items()}
-    outputs = {"timbre": (1, size.timbre), "variation": (1, VARIATION), "pitch": (1, PITCH)} | {f"next.{k}": v for k, v in states.items()}
+    inputs = {"envelope": (1, size.bins), "fine": (1, size.bins), "rate": (1,)} | {
+        f"state.{k}": v for k, v in states.items()
+    }
+    outputs = {"timbre": (1, size.timbre), "variation": (1, VARIATION), "pitch": (1, PITCH)} | {
+        f"next.{k}": v for k, v in states.items()
+    }
     return maker.model("encoder", inputs, outputs)
 
 
@@ -94,15 +107,24 @@ def _decoder(size: BundleSize, failing: bool) -> onnx.ModelProto:
     width = size.timbre + VARIATION + PITCH
     h = maker.recurrent(maker.linear(z, "z.in", width, hidden, scale=1.5), "decoder", hidden, hidden)
     cosines = np.cos(np.pi * np.outer(np.arange(1, curves + 1), np.arange(size.bins)) / (size.bins - 1))
-    shape = maker.node("MatMul", [maker.linear(h, "shape", hidden, curves, scale=0.8), maker.constant("cosines", cosines)], "curve")
+    shape = maker.node(
+        "MatMul", [maker.linear(h, "shape", hidden, curves, scale=0.8), maker.constant("cosines", cosines)], "curve"
+    )
     y = maker.node("Add", [shape, maker.constant("slope", np.linspace(0.5, -4.0, size.bins)[None])], "sloped")
     if failing:
         first = maker.node("Slice", ["timbre", *_slice(maker)], "first")
         below = maker.node("Sub", [maker.constant("limit", [[FAILING_ABOVE]]), first], "below")
-        trap = maker.node("Mul", [maker.node("Sqrt", [below], "root"), maker.constant("nothing", [[0.0]])], "trap")  # √negative is NaN
+        trap = maker.node(
+            "Mul", [maker.node("Sqrt", [below], "root"), maker.constant("nothing", [[0.0]])], "trap"
+        )  # √negative is NaN
         y = maker.node("Add", [y, trap], "trapped")
     maker.node("Identity", [y], "log_amplitude")
-    inputs = {"timbre": (2, size.timbre), "variation": (2, VARIATION), "pitch": (2, PITCH), "state.decoder": (2, hidden)}
+    inputs = {
+        "timbre": (2, size.timbre),
+        "variation": (2, VARIATION),
+        "pitch": (2, PITCH),
+        "state.decoder": (2, hidden),
+    }
     return maker.model("decoder", inputs, {"log_amplitude": (2, size.bins), "next.decoder": (2, hidden)})
 
 
@@ -117,7 +139,11 @@ def _describe(file: Path, root: Path, model: onnx.ModelProto) -> dict[str, Any]:
         shapes = {port.name: [axis.dim_value for axis in port.type.tensor_type.shape.dim] for port in group}
         special = ("state.", "next.")
         if prefix:
-            return [{"name": name.removeprefix(prefix), "shape": shape} for name, shape in shapes.items() if name.startswith(prefix)]
+            return [
+                {"name": name.removeprefix(prefix), "shape": shape}
+                for name, shape in shapes.items()
+                if name.startswith(prefix)
+            ]
         return [{"name": name, "shape": shape} for name, shape in shapes.items() if not name.startswith(special)]
 
     return {
@@ -136,17 +162,26 @@ def _presets(dimensions: int) -> list[dict[str, Any]]:
     low, high = {"midi_note": 48.0, "timbre": vector(1.5, -1.0)}, {"midi_note": 72.0, "timbre": vector(-0.5, 2.0)}
     return [
         {"name": "alto", "family": "reed", "anchors": [low, high]},
-        {"name": "gong", "family": "percussion", "anchors": [{"midi_note": None, "timbre": vector(0.0, 0.0, 2.0, -2.0)}]},
+        {
+            "name": "gong",
+            "family": "percussion",
+            "anchors": [{"midi_note": None, "timbre": vector(0.0, 0.0, 2.0, -2.0)}],
+        },
     ]
 
 
 def _axes(latent: str, dimensions: int) -> list[dict[str, Any]]:
     unit = np.eye(dimensions).tolist()
-    return [{"name": f"{latent}[{i}]", "label": f"{latent} {i}", "direction": unit[i], "effect_db": 3.0} for i in range(dimensions)]
+    return [
+        {"name": f"{latent}[{i}]", "label": f"{latent} {i}", "direction": unit[i], "effect_db": 3.0}
+        for i in range(dimensions)
+    ]
 
 
 def make_bundle(path: Path, *, size: BundleSize | None = None, failing: bool = False) -> Path:
-    """Write a streaming-only bundle to the folder `path`: axes timbre[0…], then brightness; presets alto (pitched) and gong."""
+    """Write a streaming-only bundle to the folder `path`: axes timbre[0…], then brightness; presets alto (pitched) and
+    gong.
+    """
     size = size or BundleSize()
     (path / "streaming").mkdir(parents=True)
     graphs = {}
@@ -156,7 +191,16 @@ def make_bundle(path: Path, *, size: BundleSize | None = None, failing: bool = F
         graphs[f"streaming/{name}"] = _describe(file, path, model)
     axes = _axes("timbre", size.timbre)
     slanted = (np.ones(size.timbre) / np.sqrt(size.timbre)).tolist()
-    axes.append({"name": "brightness", "label": "brightness", "direction": slanted, "effect_db": 3.0, "descriptor": "centroid", "correlation": 0.5})
+    axes.append(
+        {
+            "name": "brightness",
+            "label": "brightness",
+            "direction": slanted,
+            "effect_db": 3.0,
+            "descriptor": "centroid",
+            "correlation": 0.5,
+        }
+    )
     manifest = {
         "format_version": 1,
         "producer": "tests",
@@ -177,7 +221,9 @@ def make_bundle(path: Path, *, size: BundleSize | None = None, failing: bool = F
         "presets": _presets(size.timbre),
         "variation_axes": _axes("variation", VARIATION),
         "pitch_axes": _axes("pitch", PITCH),
-        "pitch_anchors": [{"midi_note": 12.0 * i, "pitch": [0.5 * i, (-1.0) ** i], "error_cents": 10.0 * i} for i in range(3, 8)],
+        "pitch_anchors": [
+            {"midi_note": 12.0 * i, "pitch": [0.5 * i, (-1.0) ** i], "error_cents": 10.0 * i} for i in range(3, 8)
+        ],
         "fidelity": {},
     }
     (path / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")

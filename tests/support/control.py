@@ -1,4 +1,6 @@
-"""A control process in miniature, inside the test: knobs in shared memory and an audio process under supervision, no command line."""
+"""A control process in miniature, inside the test: knobs in shared memory and an audio process under supervision, no
+command line.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,22 @@ class Control:
         self.record = self.block.record
         self.bank = KnobBank(manifest, self.record["knobs"], self.record["smoothing"], self.record["slots"])
         clear_published(self.record["published"])
-        asked: dict[str, Any] = {"device": None, "input_device": "mic", "output_device": "spk", "channels": 1, "block_size": 0, "provider": "cpu"}
+        asked: dict[str, Any] = {
+            "device": None,
+            "input_device": "mic",
+            "output_device": "spk",
+            "channels": 1,
+            "block_size": 0,
+            "provider": "cpu",
+        }
         asked |= {"worker": False, **request}
-        whole = StreamRequest(memory=self.block.handle, sizes=sizes, generation=0, bundle=str(bundle), wait_for_device=False, **asked)
+        whole = StreamRequest(
+            memory=self.block.handle, sizes=sizes, generation=0, bundle=str(bundle), wait_for_device=False, **asked
+        )
         self.said: list[str] = []
-        self.supervisor = _OtherChild(self.block, whole, self.said.append, program or [sys.executable, "-m", "realtime.live.audio_process"])
+        self.supervisor = _OtherChild(
+            self.block, whole, self.said.append, program or [sys.executable, "-m", "realtime.live.audio_process"]
+        )
         self.error: Exception | None = None
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._look_after, daemon=True)

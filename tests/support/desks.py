@@ -10,7 +10,13 @@ from realtime.controls.map.knob_map import KnobMap, load_map
 from realtime.knobs.targets import KnobBank
 
 FEATURES = Features(
-    sample_rate=44100, window_samples=2048, hop_samples=256, log_floor=1e-3, cutoff_quefrency=64, level_seconds=1.0, silence_dbfs=-60.0
+    sample_rate=44100,
+    window_samples=2048,
+    hop_samples=256,
+    log_floor=1e-3,
+    cutoff_quefrency=64,
+    level_seconds=1.0,
+    silence_dbfs=-60.0,
 )
 
 
@@ -27,7 +33,10 @@ def desk_of(dimensions: int = 8, presets: int = 3) -> Desk:
         latents={"timbre": dimensions, "variation": 1, "pitch": 1},
         graphs={"streaming/encoder": graph, "streaming/decoder": graph},
         axes=tuple(axes),
-        presets=tuple(Preset(name=f"p{i}", family="f", anchors=(Anchor(midi_note=None, timbre=(0.0,) * dimensions),)) for i in range(presets)),
+        presets=tuple(
+            Preset(name=f"p{i}", family="f", anchors=(Anchor(midi_note=None, timbre=(0.0,) * dimensions),))
+            for i in range(presets)
+        ),
         pitch_anchors=(PitchAnchor(midi_note=60.0, pitch=(0.0,)),),
         fidelity={},
     )

@@ -1,4 +1,5 @@
-"""A real audio and MIDI server without hardware, for tests: JACK's dummy driver, with a microphone, a loudspeaker and a keyboard.
+"""A real audio and MIDI server without hardware, for tests: JACK's dummy driver, with a microphone, a loudspeaker and a
+keyboard.
 
 The three clients live in a process of their own (this file run as a script), so that killing the server harms no test.
 """
@@ -62,17 +63,26 @@ class JackRig:
         forget_dead_servers()
         log = (self._folder / "jackd.log").open("ab")
         command = ["jackd", "-n", SERVER, "-d", "dummy", "-r", str(RATE), "-p", str(PERIOD)]
-        self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), start_new_session=True)
+        self._server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), start_new_session=True
+        )
         log.close()
         wait_until(self._server_answers, "the JACK server")
 
     def start_clients(self, sound: np.ndarray) -> None:
-        """Connect microphone, loudspeaker and keyboard. The microphone loops `sound`, shape (samples,), float32, once `play` is called."""
+        """Connect microphone, loudspeaker and keyboard. The microphone loops `sound`, shape (samples,), float32, once
+        `play` is called.
+        """
         path = self._folder / "sound.npy"
         np.save(path, sound.astype(np.float32))
         log = (self._folder / "clients.log").open("ab")
         self._clients = subprocess.Popen(
-            [sys.executable, __file__, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
+            [sys.executable, __file__, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment(),
         )
         log.close()
         assert self._answer() == "ready\n", (self._folder / "clients.log").read_text()
@@ -90,7 +100,9 @@ class JackRig:
         self._ask("freewheel", on)
 
     def heard(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the loudspeaker got since `play`: sample times counted from the first sample of the sound, (n,); samples, (2, n)."""
+        """What the loudspeaker got since `play`: sample times counted from the first sample of the sound, (n,);
+        samples, (2, n).
+        """
         self._takes += 1
         path = self._folder / f"take{self._takes}.npz"
         self._ask("save", str(path))
@@ -111,13 +123,17 @@ class JackRig:
         self._plugged.discard(name)
 
     def plug(self, name: str) -> None:
-        """Back again. `duo`, which is not there from the start, has two channels: silence, and what the microphone sings."""
+        """Back again. `duo`, which is not there from the start, has two channels: silence, and what the microphone
+        sings.
+        """
         self._ask("plug", name)
         self._plugged.add(name)
 
     def period(self, samples: int) -> None:
         """Change the server's block size while it runs."""
-        subprocess.run(["jack_bufsize", str(samples)], env=environment(), capture_output=True, timeout=PATIENCE, check=True)
+        subprocess.run(
+            ["jack_bufsize", str(samples)], env=environment(), capture_output=True, timeout=PATIENCE, check=True
+        )
 
     @property
     def server_pid(self) -> int:

@@ -1,4 +1,6 @@
-"""The process of one controller of `midi_rig`: a JACK client with a MIDI port each way, told what to do line by line."""
+"""The process of one controller of `midi_rig`: a JACK client with a MIDI port each way, told what to do line by
+line.
+"""
 
 from __future__ import annotations
 

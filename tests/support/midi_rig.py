@@ -1,4 +1,6 @@
-"""MIDI controllers without hardware: JACK clients with a way out and a way in, each in a process of its own so that it can be unplugged."""
+"""MIDI controllers without hardware: JACK clients with a way out and a way in, each in a process of its own so that it
+can be unplugged.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ class Controller:
     def __init__(self, name: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, str(CLIENT), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+            [sys.executable, str(CLIENT), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline().strip() == "ready", f"controller {name} did not start"
@@ -38,7 +44,9 @@ class Controller:
 
     @property
     def may_be_lost(self) -> int:
-        """Messages at most that the server itself lost on the way, because it lost whole periods: a busy machine's doing."""
+        """Messages at most that the server itself lost on the way, because it lost whole periods: a busy machine's
+        doing.
+        """
         return FLOOD_PER_PERIOD * int(self._ask("lost_periods"))
 
     def connect(self, source: str, target: str) -> None:

@@ -19,7 +19,9 @@ PIANO, ORGAN, CELLO, CLARINET, FLUTE = 0, 19, 42, 71, 73  # General MIDI program
 
 
 @cache
-def notes(program: int, keys: tuple[int, ...], velocity: int = 90, seconds: float = 0.8, sample_rate: int = RATE) -> tuple[np.ndarray, ...]:
+def notes(
+    program: int, keys: tuple[int, ...], velocity: int = 90, seconds: float = 0.8, sample_rate: int = RATE
+) -> tuple[np.ndarray, ...]:
     """Rendered notes, each beginning at its onset (50 dB below its peak), released before the end."""
     soundfont = embedded_soundfont()
     assert soundfont is not None
@@ -33,7 +35,9 @@ def notes(program: int, keys: tuple[int, ...], velocity: int = 90, seconds: floa
 
 
 def scale(sounds: Sequence[np.ndarray], *, gap_seconds: float = 0.4, noise: float = 0.0) -> np.ndarray:
-    """Notes one after another with gaps before, between and after them, in the noise of a room (standard deviation `noise`)."""
+    """Notes one after another with gaps before, between and after them, in the noise of a room (standard deviation
+    `noise`).
+    """
     gap = np.zeros(round(gap_seconds * RATE))
     audio = np.concatenate([part for sound in sounds for part in (gap, sound)] + [gap])
     peak = max(float(np.abs(sound).max()) for sound in sounds)
@@ -47,7 +51,9 @@ def put(path: Path, audio: np.ndarray, sample_rate: int = RATE, subtype: str | N
 
 
 def lag_seconds(sounds: SoundSet, row: int, original: np.ndarray) -> float:
-    """How much later than its onset the data set's sound begins, by the best match with the note that was put in. (Both at one rate.)"""
+    """How much later than its onset the data set's sound begins, by the best match with the note that was put in. (Both
+    at one rate.)
+    """
     reach, stretch = round(0.05 * sounds.sample_rate), round(0.25 * sounds.sample_rate)
     found = SoundStore(sounds).read(row, 0, stretch).astype(np.float64)
     padded = np.concatenate([np.zeros(reach), original[: stretch + reach]])

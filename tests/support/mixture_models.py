@@ -41,5 +41,8 @@ def model_of(config: MixtureConfig = SMALL) -> MixtureVAE:
 def spectra(batch: int = 2, frames: int = FRAMES, seed: int = 5) -> Tensor:
     """Log-amplitudes with loud and silent places."""
     generator = torch.Generator().manual_seed(seed)
-    loud = torch.randn(batch, frames, SMALL.bins, generator=generator).exp() * torch.rand(batch, frames, 1, generator=generator).round()
+    loud = (
+        torch.randn(batch, frames, SMALL.bins, generator=generator).exp()
+        * torch.rand(batch, frames, 1, generator=generator).round()
+    )
     return torch.log(loud + SMALL.log_floor)

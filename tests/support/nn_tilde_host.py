@@ -1,4 +1,6 @@
-"""nn~ without Max: what its backend does with a file, from the facts of its source (acids-ircam/nn_tilde, version 1.6, src/backend)."""
+"""nn~ without Max: what its backend does with a file, from the facts of its source (acids-ircam/nn_tilde, version 1.6,
+src/backend).
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class NnTildeHost:
         assert samples & (samples - 1) == 0, "the host's buffers are powers of two"
         assert samples >= self.smallest_buffer()
         whole = torch.zeros(inputs, self.batches, samples)
-        whole[: len(signals)] = torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32))  # missing inlets are silent
+        whole[: len(signals)] = torch.from_numpy(
+            np.ascontiguousarray(signals, dtype=np.float32)
+        )  # missing inlets are silent
         with torch.inference_mode():
             slow = whole.reshape(inputs, self.batches, -1, in_ratio)[..., -1]  # the last value of each block counts
             answer = getattr(self.model, method)(slow.permute(1, 0, 2))
@@ -78,7 +82,12 @@ class NnTildeHost:
             FLOAT: float,
             STRING: str,
         }
-        if getattr(self.model, f"set_{attribute}")(*(convert[kind](word) for kind, word in zip(types, words, strict=True))) != 0:
+        if (
+            getattr(self.model, f"set_{attribute}")(
+                *(convert[kind](word) for kind, word in zip(types, words, strict=True))
+            )
+            != 0
+        ):
             raise HostError(f"setter for {attribute} failed: setter returned -1")
 
     def get(self, attribute: str) -> list[float]:

@@ -1,7 +1,9 @@
-"""Two audio processes side by side that note when they were called: a bare pass-through, and the real one. For comparing late callbacks.
+"""Two audio processes side by side that note when they were called: a bare pass-through, and the real one. For
+comparing late callbacks.
 
-Run as a script this file is either of them: `passthrough_client.py TIMES INPUT OUTPUT` the pass-through, `passthrough_client.py TIMES REQUEST`
-the audio process with a clock on its callback. Times go to a memory-mapped file, because both end by being killed or by os._exit.
+Run as a script this file is either of them: `passthrough_client.py TIMES INPUT OUTPUT` the pass-through,
+`passthrough_client.py TIMES REQUEST` the audio process with a clock on its callback. Times go to a memory-mapped file,
+because both end by being killed or by os._exit.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ def _pass_through(clock: _Clock, source: str, sink: str) -> None:
         clock.tick()
         block_out[:] = block_in
 
-    with sounddevice.Stream(device=(source, sink), channels=(1, 2), dtype="float32", latency="low", blocksize=0, callback=callback):
+    with sounddevice.Stream(
+        device=(source, sink), channels=(1, 2), dtype="float32", latency="low", blocksize=0, callback=callback
+    ):
         while True:
             time.sleep(1)
 

@@ -14,7 +14,9 @@ from tests.support.bundles import FAILING_ABOVE
 
 
 def make_slow(bundle: Path) -> Path:
-    """Its decoder takes some 100 ms as long as z^t[0] is beyond FAILING_ABOVE: a loop of matrix products that then has turns to make."""
+    """Its decoder takes some 100 ms as long as z^t[0] is beyond FAILING_ABOVE: a loop of matrix products that then has
+    turns to make.
+    """
     file = bundle / "streaming" / "decoder.onnx"
     model = onnx.load(str(file))
     graph, side, turns = model.graph, 256, 800
@@ -27,13 +29,20 @@ def make_slow(bundle: Path) -> Path:
         "slow_no": 0.0,
     }
     types = {"slow_first": np.int64, "slow_end": np.int64, "slow_turns": np.int64}
-    graph.initializer.extend(numpy_helper.from_array(np.array(value, types.get(name, np.float32)), name) for name, value in numbers.items())
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array(value, types.get(name, np.float32)), name) for name, value in numbers.items()
+    )
     turn, go, on = (
         helper.make_tensor_value_info(name, kind, [])
         for name, kind in (("turn", TensorProto.INT64), ("go", TensorProto.BOOL), ("on", TensorProto.BOOL))
     )
-    held, product = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [side, side]) for name in ("held", "product"))
-    work = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("MatMul", ["held", "slow_start"], ["product"])]
+    held, product = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [side, side]) for name in ("held", "product")
+    )
+    work = [
+        helper.make_node("Identity", ["go"], ["on"]),
+        helper.make_node("MatMul", ["held", "slow_start"], ["product"]),
+    ]
     body = helper.make_graph(work, "work", [turn, go, held], [on, product])
     last = next(node for node in graph.node if "log_amplitude" in node.output)
     last.output[0] = "quick_answer"

@@ -26,7 +26,9 @@ def directly(audio: np.ndarray, config: FeatureConfig) -> dict[str, np.ndarray]:
     padded = np.concatenate([np.zeros(n - hop), audio])
     frames = [padded[t * hop : t * hop + n] * window for t in range(len(audio) // hop)]
     amplitude = np.array([np.abs(np.fft.rfft(frame)) * 2 / window.sum() for frame in frames])
-    sounding = np.array([10 * np.log10(np.sum(frame**2) / np.sum(window**2) + 1e-30) >= config.silence_dbfs for frame in frames])
+    sounding = np.array(
+        [10 * np.log10(np.sum(frame**2) / np.sum(window**2) + 1e-30) >= config.silence_dbfs for frame in frames]
+    )
     level, count, levels = 0.0, 0, []
     for mean, sounds in zip(amplitude.mean(1), sounding, strict=True):
         if sounds:
@@ -72,7 +74,9 @@ def test_frames_do_not_see_the_future(tiny_data: Path) -> None:
 
 @pytest.mark.parametrize("semitones", [-7, -3, 4, 7])
 def test_pitch_shift_has_librosas_envelope(tiny_data: Path, semitones: int) -> None:
-    """Within the frequencies both keep, the two ways of shifting agree on the envelope far better than not shifting would."""
+    """Within the frequencies both keep, the two ways of shifting agree on the envelope far better than not shifting
+    would.
+    """
     audio = note(tiny_data, 105)
     features = FeatureExtractor(PAPER)
 
@@ -84,7 +88,11 @@ def test_pitch_shift_has_librosas_envelope(tiny_data: Path, semitones: int) -> N
 
     clean = features.amplitudes(torch.from_numpy(audio)[None]).amplitude
     ours = envelope(shift_pitch(clean, torch.tensor([float(semitones)], dtype=torch.float64)))
-    theirs = envelope(features.amplitudes(torch.from_numpy(librosa.effects.pitch_shift(audio, sr=44100, n_steps=semitones))[None]).amplitude)
+    theirs = envelope(
+        features.amplitudes(
+            torch.from_numpy(librosa.effects.pitch_shift(audio, sr=44100, n_steps=semitones))[None]
+        ).amplitude
+    )
     apart = np.abs(envelope(clean) - theirs).mean()
     assert np.abs(ours - theirs).mean() < 0.5 * apart
 

@@ -31,7 +31,9 @@ def test_annealing_rises_in_every_cycle_and_stays() -> None:
     assert weights[:10] == weights[10:]
     assert weights[:6] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert weights[6:10] == [1.0] * 4
-    assert [cyclical_weight(e, cycle_epochs=10, rest=0.2, ramp=0.4) for e in (0, 2, 4, 6)] == pytest.approx([0, 0, 0.5, 1.0])
+    assert [cyclical_weight(e, cycle_epochs=10, rest=0.2, ramp=0.4) for e in (0, 2, 4, 6)] == pytest.approx(
+        [0, 0, 0.5, 1.0]
+    )
 
 
 def test_masked_mean_counts_only_what_counts() -> None:

@@ -18,7 +18,14 @@ from torch import Tensor
 from training.checkpoint import load_checkpoint
 from training.data.sounds import SoundData
 from training.features import FeatureConfig, RecipeError
-from training.losses import contrastive_sums, distance_sums, exponential_nll, frame_distances, inner_distance_sums, kl_to_standard_normal
+from training.losses import (
+    contrastive_sums,
+    distance_sums,
+    exponential_nll,
+    frame_distances,
+    inner_distance_sums,
+    kl_to_standard_normal,
+)
 from training.models.latents import Latents, seeded_noise
 from training.models.metric import MetricConfig, MetricVAE
 from training.tasks.base import Batch
@@ -26,7 +33,9 @@ from training.tasks.metric import MetricTask, pair_up
 from training.train import main, recipe
 
 FEATURES = FeatureConfig(44100, 512, 512, 1e-2, 40, "sound", level="power")
-SMALL = MetricConfig(bins=257, latent_dim=5, hidden=10, encoder_layers=2, decoder_hidden=9, shared=8, bidirectional=False, log_floor=1e-2)
+SMALL = MetricConfig(
+    bins=257, latent_dim=5, hidden=10, encoder_layers=2, decoder_hidden=9, shared=8, bidirectional=False, log_floor=1e-2
+)
 VARIANTS = {
     "two layers": SMALL,
     "three layers": MetricConfig(257, 3, 6, 3, 7, 5, 0.3, False, log_floor=1e-2),
@@ -49,7 +58,8 @@ def batch(tiny_data: Path) -> Batch:
     return next(iter(data.train_dataloader()))
 
 
-# Losses -----------------------------------------------------------------------------------------------------------------
+# Losses
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_likelihood_is_equation_3() -> None:
@@ -60,8 +70,16 @@ def test_likelihood_is_equation_3() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(first=st.integers(1, 9), second=st.integers(1, 9), size=st.integers(1, 20), far=st.sampled_from([0.0, 100.0]), seed=st.integers(0, 2**31))
-def test_distances_equal_the_double_loop_in_value_and_gradient(first: int, second: int, size: int, far: float, seed: int) -> None:
+@given(
+    first=st.integers(1, 9),
+    second=st.integers(1, 9),
+    size=st.integers(1, 20),
+    far=st.sampled_from([0.0, 100.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_distances_equal_the_double_loop_in_value_and_gradient(
+    first: int, second: int, size: int, far: float, seed: int
+) -> None:
     """Of float32 latents, near the origin and far from it, where ‖a‖² + ‖b‖² − 2a·b cancels."""
     torch.manual_seed(seed)
     a, b = ((far + torch.randn(2, frames, size)).requires_grad_() for frames in (first, second))
@@ -107,11 +125,16 @@ def test_contrast_is_equation_7_and_knows_same_and_different_only() -> None:
         assert value == pytest.approx(naive_sum(a) + naive_sum(b) + (1 if equal else -1) * naive_sum(a, b), rel=1e-6)
 
 
-# Pairs ------------------------------------------------------------------------------------------------------------------
+# Pairs
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
-@given(labels=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20), seed=st.integers(0, 2**31), balanced=st.booleans())
+@given(
+    labels=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20),
+    seed=st.integers(0, 2**31),
+    balanced=st.booleans(),
+)
 def test_pairs_are_disjoint_and_repeatable(labels: list[tuple[int, int]], seed: int, balanced: bool) -> None:
     pitch, timbre = torch.tensor(labels).unbind(1)
     same = pitch[:, None] == pitch, timbre[:, None] == timbre
@@ -136,7 +159,8 @@ def test_balanced_pairs_share_what_can_be_shared() -> None:
     assert (shares[0] < 0.1).all()
 
 
-# The model --------------------------------------------------------------------------------------------------------------
+# The model
+# --------------------------------------------------------------------------------------------------------------
 
 
 def model_of(config: MetricConfig) -> MetricVAE:
@@ -154,12 +178,16 @@ def stream(model: MetricVAE, envelope: Tensor, fine: Tensor, sizes: list[int]) -
     encoder, decoder = model.encoder_state(len(envelope)), model.decoder_state(len(envelope))
     parts, decoded, start = [], [], 0
     for size in sizes:
-        z, encoder = model.stream_encode(envelope[:, start : start + size], fine[:, start : start + size], torch.tensor(0.1), encoder)
+        z, encoder = model.stream_encode(
+            envelope[:, start : start + size], fine[:, start : start + size], torch.tensor(0.1), encoder
+        )
         y, decoder = model.stream_decode(z, decoder)
         parts.append(z)
         decoded.append(y)
         start += size
-    return Latents(**{name: torch.cat([part[name] for part in parts], 1) for name in model.latent_sizes}), torch.cat(decoded, 1)
+    return Latents(**{name: torch.cat([part[name] for part in parts], 1) for name in model.latent_sizes}), torch.cat(
+        decoded, 1
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -207,7 +235,9 @@ def test_dropout_is_for_training_only() -> None:
     counts = torch.ones(2, FRAMES)
     assert torch.equal(model.encode(envelope, fine, counts).pitch.mean, model.encode(envelope, fine, counts).pitch.mean)
     model.train()
-    assert not torch.equal(model.encode(envelope, fine, counts).pitch.mean, model.encode(envelope, fine, counts).pitch.mean)
+    assert not torch.equal(
+        model.encode(envelope, fine, counts).pitch.mean, model.encode(envelope, fine, counts).pitch.mean
+    )
 
 
 def test_impossible_sizes_are_named() -> None:
@@ -217,7 +247,8 @@ def test_impossible_sizes_are_named() -> None:
         MetricConfig(dropout=1.0)
 
 
-# Training ---------------------------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -241,8 +272,14 @@ def test_total_is_equation_11_by_loops(batch: Batch, masked: bool) -> None:
     for n in range(len(audio)):
         kept = counts[n]
         bound -= float(-stats.expon.logpdf(power[n, kept].double(), scale=kappa[n, kept].double()).sum())
-        bound -= sum(float(kl_to_standard_normal(p.mean[n, kept], p.variance[n, kept]).sum()) for p in encoding.posteriors.values())
-    same = {"pitch": batch["pitch"][:, None] == batch["pitch"], "timbre": batch["instrument"][:, None] == batch["instrument"]}
+        bound -= sum(
+            float(kl_to_standard_normal(p.mean[n, kept], p.variance[n, kept]).sum())
+            for p in encoding.posteriors.values()
+        )
+    same = {
+        "pitch": batch["pitch"][:, None] == batch["pitch"],
+        "timbre": batch["instrument"][:, None] == batch["instrument"],
+    }
     contrast = dict.fromkeys(same, 0.0)
     for i, j in pair_up(same["pitch"], same["timbre"], batch["draw"], balanced=True).tolist():
         for name, table in same.items():
@@ -289,8 +326,15 @@ def arguments(data: Path, root: Path, *more: str) -> list[str]:
         "programs": "null",
     }
     model = {"hidden": 12, "decoder_hidden": 12, "shared": 10, "latent_dim": 4}
-    words = [f"--data.{key}={value}" for key, value in options.items()] + [f"--model.model.{key}={value}" for key, value in model.items()]
-    trainer = [f"--trainer.default_root_dir={root}", "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu"]
+    words = [f"--data.{key}={value}" for key, value in options.items()] + [
+        f"--model.model.{key}={value}" for key, value in model.items()
+    ]
+    trainer = [
+        f"--trainer.default_root_dir={root}",
+        "--trainer.max_epochs=2",
+        "--trainer.check_val_every_n_epoch=1",
+        "--trainer.accelerator=cpu",
+    ]
     return [
         "fit",
         f"--config={recipe('tanaka2021-small')}",
@@ -331,8 +375,16 @@ def test_wrong_data_ends_in_a_sentence(tiny_data: Path, tmp_path: Path, capsys: 
     whole = ("--data.pitches=null", "--data.held_out_instruments=null")
     cases: list[tuple[Path, tuple[str, ...], list[str]]] = [
         (tiny_data, (*whole, "--data.instruments=[Violin]"), ["all training sounds are of Violin", "two instruments"]),
-        (unlabelled(tiny_data, tmp_path / "a", "pitch", ""), whole, ["sounds have no pitch", "alpha=0.8", "data.pitches"]),
-        (unlabelled(tiny_data, tmp_path / "b", "instrument", "unlabelled"), whole, ["sounds have no instrument", "beta=0.8"]),
+        (
+            unlabelled(tiny_data, tmp_path / "a", "pitch", ""),
+            whole,
+            ["sounds have no pitch", "alpha=0.8", "data.pitches"],
+        ),
+        (
+            unlabelled(tiny_data, tmp_path / "b", "instrument", "unlabelled"),
+            whole,
+            ["sounds have no instrument", "beta=0.8"],
+        ),
         (tiny_data, ("--data.held_out_instruments=[4, 4]",), ["held_out_instruments=[4, 4]", "hold out fewer"]),
     ]
     for data, more, words in cases:
@@ -344,5 +396,11 @@ def test_wrong_data_ends_in_a_sentence(tiny_data: Path, tmp_path: Path, capsys: 
 
 def test_the_vanilla_row_needs_no_labels(tiny_data: Path, tmp_path: Path) -> None:
     data = unlabelled(tiny_data, tmp_path / "data", "pitch", "")
-    plain = ("--model.alpha=0", "--model.beta=0", "--data.pitches=null", "--data.held_out_instruments=null", "--trainer.max_epochs=1")
+    plain = (
+        "--model.alpha=0",
+        "--model.beta=0",
+        "--data.pitches=null",
+        "--data.held_out_instruments=null",
+        "--trainer.max_epochs=1",
+    )
     assert main(arguments(data, tmp_path / "run", *plain)) == 0

@@ -1,4 +1,6 @@
-"""S3: the mel scale, every loss against direct computation, the labels that count, the sliding window, training and drawing as a user runs them."""
+"""S3: the mel scale, every loss against direct computation, the labels that count, the sliding window, training and
+drawing as a user runs them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,15 @@ from training import evaluate, sample
 from training.checkpoint import load_checkpoint
 from training.data.manifest import DataError, read_dataset
 from training.data.sounds import SoundData
-from training.evaluation.mixture.measures import correlation, f_score, holm, read_notes, scores, train_classifiers, traversal
+from training.evaluation.mixture.measures import (
+    correlation,
+    f_score,
+    holm,
+    read_notes,
+    scores,
+    train_classifiers,
+    traversal,
+)
 from training.features import FeatureConfig, FeatureExtractor, RecipeError
 from training.losses import kl_between, kl_to_mixture, kl_to_uniform, log_responsibilities
 from training.models.latents import Latents, seeded_noise
@@ -33,11 +43,20 @@ from training.models.mixture import MixtureVAE
 from training.tasks.mixture import MixtureTask, begun_late, check_labels, labelled_rows
 from training.train import recipe
 
-# The mel scale ----------------------------------------------------------------------------------------------------------
+# The mel scale
+# ----------------------------------------------------------------------------------------------------------
 
 
 def scale(**changes: float) -> MelScale:
-    sizes = {"bins": 1025, "sample_rate": 22050, "log_floor": 1e-4, "bands": 128, "low_hz": 27.0, "high_hz": 11000.0, "floor_db": -80.0}
+    sizes = {
+        "bins": 1025,
+        "sample_rate": 22050,
+        "log_floor": 1e-4,
+        "bands": 128,
+        "low_hz": 27.0,
+        "high_hz": 11000.0,
+        "floor_db": -80.0,
+    }
     return MelScale(**{**sizes, "ceiling_db": 40.0, **changes})  # type: ignore[arg-type]
 
 
@@ -68,7 +87,9 @@ def test_silence_and_what_is_too_loud_are_clipped() -> None:
 
 
 def test_a_partial_stays_where_it_was() -> None:
-    """The loudest bin of a spectrum and of what comes back from mel are within a band of each other, as a level in dB shows."""
+    """The loudest bin of a spectrum and of what comes back from mel are within a band of each other, as a level in dB
+    shows.
+    """
     mel = scale()
     for bin_ in (30, 100, 400):
         partial = torch.full((1, 1025), np.log(1e-4))
@@ -78,7 +99,8 @@ def test_a_partial_stays_where_it_was() -> None:
         assert float(back.max()) * DB < 20 + 1e-3
 
 
-# The losses -----------------------------------------------------------------------------------------------------------------
+# The losses
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def gaussians(batch: int = 6, size: int = 4) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +119,9 @@ def test_responsibilities_are_bayes_rule() -> None:
     z, _, means = gaussians()
     for sigma in (0.5, 1.0):
         likelihood = torch.stack([Independent(Normal(mean, sigma), 1).log_prob(z).exp() for mean in means], 1)
-        torch.testing.assert_close(log_responsibilities(z, means, sigma**2).exp(), likelihood / likelihood.sum(1, keepdim=True))
+        torch.testing.assert_close(
+            log_responsibilities(z, means, sigma**2).exp(), likelihood / likelihood.sum(1, keepdim=True)
+        )
 
 
 def test_kl_to_the_mixture_is_the_expected_one() -> None:
@@ -105,7 +129,9 @@ def test_kl_to_the_mixture_is_the_expected_one() -> None:
     shares = log_responsibilities(mean, means, 1.0)
     found = kl_to_mixture(mean, variance, shares, means, 0.49)
     for i in range(len(mean)):
-        each = [float(kl_divergence(Normal(mean[i], variance[i].sqrt()), Normal(means[k], 0.7)).sum()) for k in range(3)]
+        each = [
+            float(kl_divergence(Normal(mean[i], variance[i].sqrt()), Normal(means[k], 0.7)).sum()) for k in range(3)
+        ]
         assert float(found[i]) == pytest.approx(sum(float(shares[i, k].exp()) * each[k] for k in range(3)))
 
 
@@ -132,19 +158,31 @@ def test_every_term_of_the_bound_is_as_computed_sound_by_sound() -> None:
     label, pitch = torch.tensor([0, -1, 2, 1]), torch.tensor([3, 0, 6, 6])
     terms = {name: float(value) for name, value in task.bound(mel, encoding, label, pitch).items()}
     rebuilt, z = model.decode_mel(encoding.latents), encoding.latents
-    assert terms["squared_error"] == pytest.approx(float(np.mean([(rebuilt[i] - mel[i]).square().sum().item() for i in range(4)])), rel=1e-5)
-    likelihood = torch.stack([Independent(Normal(mean, SMALL.timbre_sigma), 1).log_prob(z.timbre) for mean in model.timbre_means], 1)
+    assert terms["squared_error"] == pytest.approx(
+        float(np.mean([(rebuilt[i] - mel[i]).square().sum().item() for i in range(4)])), rel=1e-5
+    )
+    likelihood = torch.stack(
+        [Independent(Normal(mean, SMALL.timbre_sigma), 1).log_prob(z.timbre) for mean in model.timbre_means], 1
+    )
     shares = Categorical(logits=likelihood)
     known = [0, 2, 3]
-    assert terms["instrument_cross_entropy"] == pytest.approx(float(-shares.log_prob(label.clamp_min(0))[known].mean()), rel=1e-5)
+    assert terms["instrument_cross_entropy"] == pytest.approx(
+        float(-shares.log_prob(label.clamp_min(0))[known].mean()), rel=1e-5
+    )
     assert terms["kl_responsibilities"] == pytest.approx(float((np.log(3) - shares.entropy()).mean()), rel=1e-4)
     own = model.pitch_means[pitch]
-    pitch_kl = kl_divergence(Normal(encoding.pitch.mean, encoding.pitch.variance.sqrt()), Normal(own, SMALL.pitch_sigma)).sum(-1).mean()
+    pitch_kl = (
+        kl_divergence(Normal(encoding.pitch.mean, encoding.pitch.variance.sqrt()), Normal(own, SMALL.pitch_sigma))
+        .sum(-1)
+        .mean()
+    )
     assert terms["kl_pitch"] == pytest.approx(float(pitch_kl), rel=1e-5)
     classes = Categorical(logits=model.pitch_classifier(z.pitch))
     assert terms["pitch_cross_entropy"] == pytest.approx(float(-classes.log_prob(pitch).mean()), rel=1e-5)
     posterior = Normal(encoding.timbre.mean, encoding.timbre.variance.sqrt())
-    each = torch.stack([kl_divergence(posterior, Normal(mean, SMALL.timbre_sigma)).sum(-1) for mean in model.timbre_means], 1)
+    each = torch.stack(
+        [kl_divergence(posterior, Normal(mean, SMALL.timbre_sigma)).sum(-1) for mean in model.timbre_means], 1
+    )
     assert terms["kl_timbre"] == pytest.approx(float((shares.probs * each).sum(1).mean()), rel=1e-5)
 
 
@@ -156,7 +194,8 @@ def test_without_labels_there_is_no_cross_entropy_of_the_instrument() -> None:
     assert all(bool(torch.isfinite(value)) for value in terms.values())
 
 
-# The labels that count ----------------------------------------------------------------------------------------------------------
+# The labels that count
+# ----------------------------------------------------------------------------------------------------------
 
 
 @given(portion=st.floats(0, 1), seed=st.integers(0, 50))
@@ -240,7 +279,8 @@ def test_windows_begun_late_are_silence_and_then_the_beginning() -> None:
     assert torch.equal(begun_late(mel, 0.0, noise), mel)
 
 
-# Whole sounds and the sliding window ----------------------------------------------------------------------------------------------
+# Whole sounds and the sliding window
+# ----------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -273,7 +313,9 @@ def stream(model: MixtureVAE, x: Tensor, sizes: list[int]) -> tuple[Latents, Ten
 @given(cuts=st.lists(st.integers(1, FRAMES - 1), max_size=6, unique=True))
 @settings(max_examples=15, deadline=None)
 def test_streaming_in_chunks_is_encoding_every_window(cuts: list[int]) -> None:
-    """Frame n answers with the latents of its last 11 frames, silence before the start; the decoder with that window's last frame."""
+    """Frame n answers with the latents of its last 11 frames, silence before the start; the decoder with that window's
+    last frame.
+    """
     model, x, edges = model_of(), spectra(), [0, *sorted(cuts), FRAMES]
     z, decoded = stream(model, x, [b - a for a, b in itertools.pairwise(edges)])
     before = torch.cat([torch.full_like(x[:, :10], np.log(SMALL.log_floor)), x], 1)
@@ -301,7 +343,8 @@ def test_the_future_cannot_leak_and_a_fresh_state_forgets() -> None:
     assert torch.equal(again.timbre, before.timbre)
 
 
-# Training and drawing, as a user runs them ------------------------------------------------------------------------------------------
+# Training and drawing, as a user runs them
+# ------------------------------------------------------------------------------------------
 
 OVERRIDES = {
     "model.features.sample_rate": 44100,
@@ -326,9 +369,17 @@ OVERRIDES = {
 
 def train(data: Path, root: Path, *extra: str) -> subprocess.CompletedProcess[str]:
     options = [f"--{name}={value}" for name, value in OVERRIDES.items()]
-    arguments = [f"--config={recipe('luo2019-small')}", f"--data.directory={data}", f"--trainer.default_root_dir={root}", *options, *extra]
+    arguments = [
+        f"--config={recipe('luo2019-small')}",
+        f"--data.directory={data}",
+        f"--trainer.default_root_dir={root}",
+        *options,
+        *extra,
+    ]
     command = [sys.executable, "-m", "training.train", "fit", *arguments]
-    return subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +414,12 @@ def test_it_learns_on_real_notes_and_shows_what_it_draws(run: Path, checkpoint: 
 
 
 def test_resuming_and_label_portion_from_the_command_line(tiny_data: Path, tmp_path: Path, checkpoint: Path) -> None:
-    short = ["--data.steps_per_epoch=2", "--trainer.max_epochs=3", "--model.preview_epochs=0", "--model.label_portion=0.25"]
+    short = [
+        "--data.steps_per_epoch=2",
+        "--trainer.max_epochs=3",
+        "--model.preview_epochs=0",
+        "--model.label_portion=0.25",
+    ]
     done = train(tiny_data, tmp_path, *short, f"--ckpt_path={checkpoint}")
     assert done.returncode == 0, done.stderr
     [last] = tmp_path.glob("lightning_logs/version_*/checkpoints/last.pt")
@@ -379,7 +435,9 @@ def test_one_instrument_is_refused_in_one_sentence(tiny_data: Path, tmp_path: Pa
 
 
 def test_typical_notes_have_the_pitch_and_the_instrument_that_were_asked_for(checkpoint: Path, tiny_data: Path) -> None:
-    """After 150 steps: what classifiers trained on the real notes hear in the means of the components is well above chance (1/10 and 1/8)."""
+    """After 150 steps: what classifiers trained on the real notes hear in the means of the components is well above
+    chance (1/10 and 1/8).
+    """
     loaded = load_checkpoint(checkpoint)
     model = loaded.model
     assert isinstance(model, MixtureVAE)
@@ -397,7 +455,12 @@ def test_typical_notes_have_the_pitch_and_the_instrument_that_were_asked_for(che
 def test_a_drawn_note_is_written_and_follows_from_its_seed(checkpoint: Path, tmp_path: Path) -> None:
     files = [tmp_path / f"{i}.wav" for i in range(3)]
     for file, seed in zip(files, (1, 1, 2), strict=True):
-        assert sample.main([str(checkpoint), "--instrument", "Violin", "--pitch", "64", "--out", str(file), "--seed", str(seed)]) == 0
+        assert (
+            sample.main(
+                [str(checkpoint), "--instrument", "Violin", "--pitch", "64", "--out", str(file), "--seed", str(seed)]
+            )
+            == 0
+        )
     sounds = [soundfile.read(file)[0] for file in files]
     assert np.isfinite(sounds[0]).all()
     assert np.abs(sounds[0]).max() == pytest.approx(sample.PEAK, abs=1e-3)
@@ -413,7 +476,12 @@ def test_what_cannot_be_drawn_is_said_in_one_sentence(
     assert sample.main([str(checkpoint), "--instrument", "Kazoo", "--pitch", "60", "--out", out]) == 2
     assert sample.main([str(checkpoint), "--instrument", "Violin", "--pitch", "12", "--out", out]) == 2
     assert sample.main([str(smoke_checkpoint), "--instrument", "Violin", "--pitch", "60", "--out", out]) == 2
-    assert sample.main([str(checkpoint), "--instrument", "Violin", "--pitch", "60", "--out", str(tmp_path / "no" / "x.wav")]) == 2
+    assert (
+        sample.main(
+            [str(checkpoint), "--instrument", "Violin", "--pitch", "60", "--out", str(tmp_path / "no" / "x.wav")]
+        )
+        == 2
+    )
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 4
     assert "it knows Acoustic Grand Piano, " in lines[0]
@@ -422,7 +490,8 @@ def test_what_cannot_be_drawn_is_said_in_one_sentence(
     assert not Path(out).exists()
 
 
-# Evaluation ----------------------------------------------------------------------------------------------------------------------
+# Evaluation
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_f_score_by_hand() -> None:
@@ -457,7 +526,11 @@ def test_evaluation_writes_tables_figures_and_sounds(checkpoint: Path, tiny_data
     text, content = (out / "report.md").read_text(), json.loads((out / "report.json").read_text())
     [row] = content["results"]["mixture_vae"].values()
     assert row["f_scores"]["originals"]["instrument"]["value"] > 0.7
-    assert row["f_scores"]["drawn"]["pitch"]["low"] <= row["f_scores"]["drawn"]["pitch"]["value"] <= row["f_scores"]["drawn"]["pitch"]["high"]
+    assert (
+        row["f_scores"]["drawn"]["pitch"]["low"]
+        <= row["f_scores"]["drawn"]["pitch"]["value"]
+        <= row["f_scores"]["drawn"]["pitch"]["high"]
+    )
     assert len(row["transfer"]) == 56
     assert len(row["dimensions"]) == 16
     assert sum(row["figures"][f"authority of {name}"]["value"] for name in ("timbre", "pitch")) > 0.5

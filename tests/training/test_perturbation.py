@@ -15,7 +15,15 @@ from training.recurrent import RecurrentStack, State, cumulative_mean, running_m
 from training.tasks.perturbation import random_stretch
 
 SMALL = PerturbationConfig(
-    bins=65, timbre_dim=6, variation_dim=5, pitch_dim=4, hidden=12, layers=3, bidirectional=False, centred_variation=True, envelope_coefficients=20
+    bins=65,
+    timbre_dim=6,
+    variation_dim=5,
+    pitch_dim=4,
+    hidden=12,
+    layers=3,
+    bidirectional=False,
+    centred_variation=True,
+    envelope_coefficients=20,
 )
 VARIANTS = {
     "independent": SMALL,
@@ -35,13 +43,17 @@ def inputs(batch: int = 2) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, FRAMES, SMALL.bins), torch.randn(batch, FRAMES, SMALL.bins)
 
 
-def stream(model: PerturbationVAE, envelope: Tensor, fine: Tensor, sizes: list[int], rate: float = 0.01) -> tuple[Latents, Tensor]:
+def stream(
+    model: PerturbationVAE, envelope: Tensor, fine: Tensor, sizes: list[int], rate: float = 0.01
+) -> tuple[Latents, Tensor]:
     """Latents and decoded frames, in chunks of the given sizes."""
     encoder, decoder = model.encoder_state(len(envelope)), model.decoder_state(len(envelope))
     parts: list[Latents] = []
     decoded, start = [], 0
     for size in sizes:
-        z, encoder = model.stream_encode(envelope[:, start : start + size], fine[:, start : start + size], torch.tensor(rate), encoder)
+        z, encoder = model.stream_encode(
+            envelope[:, start : start + size], fine[:, start : start + size], torch.tensor(rate), encoder
+        )
         y, decoder = model.stream_decode(z, decoder)
         parts.append(z)
         decoded.append(y)
@@ -98,7 +110,9 @@ def test_timbre_is_averaged_over_the_frames_that_count() -> None:
     h, _ = model.stack("timbre")(envelope, model.stack("timbre").initial_state(1))
     found = model.encode(envelope, fine, counts).timbre
     torch.testing.assert_close(found.mean, model.head("timbre").mean(h[:, :30].mean(1)))
-    torch.testing.assert_close(found.variance, torch.nn.functional.softplus(model.head("timbre").variance(h[:, :30].mean(1))) + 1e-6)
+    torch.testing.assert_close(
+        found.variance, torch.nn.functional.softplus(model.head("timbre").variance(h[:, :30].mean(1))) + 1e-6
+    )
 
 
 @torch.no_grad()
@@ -124,9 +138,15 @@ def test_samples_are_reparameterised() -> None:
     counts = torch.ones(2, FRAMES)
     noise = Latents(torch.randn(2, 6), torch.randn(2, FRAMES, 5), torch.randn(2, FRAMES, 4))
     encoding = model.encode(envelope, fine, counts, noise)
-    torch.testing.assert_close(encoding.latents.timbre, encoding.timbre.mean + encoding.timbre.variance.sqrt() * noise.timbre)
-    torch.testing.assert_close(encoding.latents.pitch, encoding.pitch.mean + encoding.pitch.variance.sqrt() * noise.pitch)
-    assert torch.equal(model.encode(envelope, fine, counts).latents.timbre, model.encode(envelope, fine, counts).timbre.mean)
+    torch.testing.assert_close(
+        encoding.latents.timbre, encoding.timbre.mean + encoding.timbre.variance.sqrt() * noise.timbre
+    )
+    torch.testing.assert_close(
+        encoding.latents.pitch, encoding.pitch.mean + encoding.pitch.variance.sqrt() * noise.pitch
+    )
+    assert torch.equal(
+        model.encode(envelope, fine, counts).latents.timbre, model.encode(envelope, fine, counts).timbre.mean
+    )
 
 
 @torch.no_grad()
@@ -137,10 +157,13 @@ def test_centred_variation_has_lost_its_running_mean() -> None:
     model = model_of(VARIANTS["independent"])
     plain = PerturbationVAE(dataclasses.replace(SMALL, centred_variation=False))
     plain.load_state_dict(model.state_dict())
-    raw, centred = plain.encode(envelope, fine, counts).variation.mean, model.encode(envelope, fine, counts).variation.mean
+    raw = plain.encode(envelope, fine, counts).variation.mean
+    centred = model.encode(envelope, fine, counts).variation.mean
     for sound, first in ((0, 0), (1, 5)):
         for frame in (first, first + 1, FRAMES - 1):
-            torch.testing.assert_close(centred[sound, frame], raw[sound, frame] - raw[sound, first : frame + 1].mean(0), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                centred[sound, frame], raw[sound, frame] - raw[sound, first : frame + 1].mean(0), atol=1e-5, rtol=1e-5
+            )
 
 
 @given(rate=st.floats(0.001, 1.0), cut=st.integers(1, FRAMES - 1))
@@ -155,7 +178,9 @@ def test_running_mean_in_chunks_and_its_limit(rate: float, cut: int) -> None:
     second, _ = running_mean(x[:, cut:], state, smallest)
     torch.testing.assert_close(torch.cat([first, second], 1), whole)
     before_forgetting = min(FRAMES, int(1 / rate))
-    torch.testing.assert_close(whole[:, :before_forgetting], cumulative_mean(x, torch.ones(2, FRAMES))[:, :before_forgetting])
+    torch.testing.assert_close(
+        whole[:, :before_forgetting], cumulative_mean(x, torch.ones(2, FRAMES))[:, :before_forgetting]
+    )
 
 
 @torch.no_grad()

@@ -1,4 +1,6 @@
-"""Refining the decoder: a knob turned while playing does what it would have done from the start, and nothing but the decoder changes."""
+"""Refining the decoder: a knob turned while playing does what it would have done from the start, and nothing but the
+decoder changes.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def reluctant(config: PerturbationConfig = SMALL) -> PerturbationVAE:
 def reached(model: PerturbationVAE, frames: int) -> float:
     """Share of a new timbre's effect so many frames after it was asked for."""
     generator = torch.Generator().manual_seed(1)
-    old, new, variation, pitch = (torch.randn(8, 1, size, generator=generator).expand(-1, 200, -1) for size in (6, 6, 6, 4))
+    old, new, variation, pitch = (
+        torch.randn(8, 1, size, generator=generator).expand(-1, 200, -1) for size in (6, 6, 6, 4)
+    )
 
     def draw(timbre: torch.Tensor) -> torch.Tensor:
         return model.stream_decode(Latents(timbre, variation, pitch), model.decoder_state(8))[0]
@@ -50,17 +54,40 @@ def reached(model: PerturbationVAE, frames: int) -> float:
     return float((come * way).sum() / way.square().sum())
 
 
-def test_decoder_follows_and_the_encoders_stay_to_the_bit(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_decoder_follows_and_the_encoders_stay_to_the_bit(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, out = tmp_path / "slow.pt", tmp_path / "quick.pt"
     save_slim(Checkpoint(FEATURES, reluctant(), {"command": "as said"}), source)
-    assert refine.main([str(source), "--data", str(tiny_data), "--out", str(out), "--steps", "60", "--seed", "3", "--learning-rate", "0.02"]) == 0
+    assert (
+        refine.main(
+            [
+                str(source),
+                "--data",
+                str(tiny_data),
+                "--out",
+                str(out),
+                "--steps",
+                "60",
+                "--seed",
+                "3",
+                "--learning-rate",
+                "0.02",
+            ]
+        )
+        == 0
+    )
     assert "--keep-knobs" in capsys.readouterr().out
     before, after = (load_checkpoint(path) for path in (source, out))
     assert isinstance(before.model, PerturbationVAE)
     assert isinstance(after.model, PerturbationVAE)
     assert reached(before.model, 10) < 0.4
     assert reached(after.model, 10) > reached(before.model, 10) + 0.08
-    changed = {name for name, value in before.model.state_dict().items() if not torch.equal(value, after.model.state_dict()[name])}
+    changed = {
+        name
+        for name, value in before.model.state_dict().items()
+        if not torch.equal(value, after.model.state_dict()[name])
+    }
     assert changed
     assert all(name.startswith(("decoder_stack.", "output.")) for name in changed)
     assert after.info["command"] == "as said"
@@ -71,7 +98,14 @@ def test_decoder_follows_and_the_encoders_stay_to_the_bit(tiny_data: Path, tmp_p
 def test_kept_knobs_keep_directions_and_presets_and_are_heard_anew(tiny_data: Path, tmp_path: Path) -> None:
     source, first, out = (tmp_path / f"{name}.pt" for name in ("source", "first", "again"))
     save_slim(Checkpoint(FEATURES, reluctant(), {}), source)
-    sizes: dict[str, Any] = {"command": None, "train_sounds": 112, "test_sounds": 40, "seconds": 0.3, "seed": 0, "tuning_steps": 1}
+    sizes: dict[str, Any] = {
+        "command": None,
+        "train_sounds": 112,
+        "test_sounds": 40,
+        "seconds": 0.3,
+        "seed": 0,
+        "tuning_steps": 1,
+    }
     release.release(source, tiny_data, first, **sizes)
     old = load_checkpoint(first)
     assert old.knobs is not None
@@ -84,21 +118,34 @@ def test_kept_knobs_keep_directions_and_presets_and_are_heard_anew(tiny_data: Pa
     assert new["presets"] == old.knobs["presets"]
     for kind in ("axes", "variation_axes", "pitch_axes"):
         assert old.knobs[kind]
-        plain, again = ([{key: value for key, value in axis.items() if key != "effect_db"} for axis in knobs[kind]] for knobs in (old.knobs, new))
+        plain, again = (
+            [{key: value for key, value in axis.items() if key != "effect_db"} for axis in knobs[kind]]
+            for knobs in (old.knobs, new)
+        )
         assert plain == again
-        louder = np.array([axis["effect_db"] for axis in new[kind]]) - [2 * axis["effect_db"] for axis in old.knobs[kind]]
+        louder = np.array([axis["effect_db"] for axis in new[kind]]) - [
+            2 * axis["effect_db"] for axis in old.knobs[kind]
+        ]
         assert np.abs(louder).max() < 0.002
     cards = [json.loads(path.with_suffix(".json").read_text()) for path in (first, out)]
     assert cards[1]["held_out"]["mse"] > cards[0]["held_out"]["mse"]
     assert cards[1]["held_out"]["instrument from timbre"] == cards[0]["held_out"]["instrument from timbre"]
 
 
-def test_what_cannot_be_refined_is_told_in_one_sentence(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_refined_is_told_in_one_sentence(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     both_ways, plain = tmp_path / "both.pt", tmp_path / "plain.pt"
-    save_slim(Checkpoint(FEATURES, PerturbationVAE(dataclasses.replace(SMALL, bidirectional=True)).eval(), {}), both_ways)
+    save_slim(
+        Checkpoint(FEATURES, PerturbationVAE(dataclasses.replace(SMALL, bidirectional=True)).eval(), {}), both_ways
+    )
     save_slim(Checkpoint(dataclasses.replace(FEATURES, sample_rate=22050), PerturbationVAE(SMALL).eval(), {}), plain)
     out = tmp_path / "out.pt"
-    for checkpoint, sentence in ((both_ways, "no causal"), (tmp_path / "none.pt", "no checkpoint at"), (plain, "the model at 22050 Hz")):
+    for checkpoint, sentence in (
+        (both_ways, "no causal"),
+        (tmp_path / "none.pt", "no checkpoint at"),
+        (plain, "the model at 22050 Hz"),
+    ):
         assert refine.main([str(checkpoint), "--data", str(tiny_data), "--out", str(out)]) == 2
         told = capsys.readouterr().err.strip()
         assert sentence in told

@@ -1,4 +1,6 @@
-"""Training as a user runs it: from the command line, on real notes, killed and resumed, on two processes, with bad input."""
+"""Training as a user runs it: from the command line, on real notes, killed and resumed, on two processes, with bad
+input.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +22,38 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.train import WholeFiles, recipe
 
-FEW_STEPS = ["--data.steps_per_epoch=3", "--trainer.max_epochs=4", "--model.preview_epochs=0", "--trainer.limit_val_batches=1"]
+FEW_STEPS = [
+    "--data.steps_per_epoch=3",
+    "--trainer.max_epochs=4",
+    "--model.preview_epochs=0",
+    "--trainer.limit_val_batches=1",
+]
 FEW_STEPS += ["--trainer.log_every_n_steps=1"]
-CURVE_TOLERANCE = 1e-4  # relative, rounding; measured 5e-6 on these notes, 7e-4 on FluidR3, where sounds end and the halves of a batch differ
+# relative, rounding; measured 5e-6 on these notes, 7e-4 on FluidR3, where sounds end and the halves of a batch differ
+CURVE_TOLERANCE = 1e-4
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def command(data: Path, root: Path, *options: str, config: Path | None = None) -> list[str]:
-    arguments = ["fit", f"--config={config or recipe('smoke')}", f"--data.directory={data}", f"--trainer.default_root_dir={root}", *options]
+    arguments = [
+        "fit",
+        f"--config={config or recipe('smoke')}",
+        f"--data.directory={data}",
+        f"--trainer.default_root_dir={root}",
+        *options,
+    ]
     return [sys.executable, "-m", "training.train", *arguments]
 
 
 def train(data: Path, root: Path, *options: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(data, root, *options, config=config), env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command(data, root, *options, config=config),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def checkpoints(root: Path) -> list[Path]:
@@ -50,7 +71,9 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> 
 
 
 def test_smoke_recipe_learns(smoke_run: Path) -> None:
-    """The whole recipe, on real notes: the loss falls, pictures and sounds reach the log, the checkpoint describes itself."""
+    """The whole recipe, on real notes: the loss falls, pictures and sounds reach the log, the checkpoint describes
+    itself.
+    """
     log = EventAccumulator(str(smoke_run / "lightning_logs/version_0"))
     log.Reload()
     errors = [point.value for point in log.Scalars("val/mse")]
@@ -75,7 +98,9 @@ def one_process(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_killed_training_resumes_with_the_same_steps(tiny_data: Path, one_process: Path, tmp_path: Path) -> None:
     """kill -9 after the second checkpoint, resume: the weights end bit for bit as without the kill."""
-    process = subprocess.Popen(command(tiny_data, tmp_path, *FEW_STEPS), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(tiny_data, tmp_path, *FEW_STEPS), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 200
     while not _epoch_reached(tmp_path, 1):
         assert process.poll() is None, "training ended before its second checkpoint"
@@ -106,17 +131,25 @@ main(sys.argv[1:])
 """
 
 
-def test_training_killed_while_it_writes_resumes_from_the_checkpoint_before(tiny_data: Path, one_process: Path, tmp_path: Path) -> None:
-    """kill -9 with the third checkpoint half written: the second is there, whole, and the weights end as without the kill."""
+def test_training_killed_while_it_writes_resumes_from_the_checkpoint_before(
+    tiny_data: Path, one_process: Path, tmp_path: Path
+) -> None:
+    """kill -9 with the third checkpoint half written: the second is there, whole, and the weights end as without the
+    kill.
+    """
     arguments = command(tiny_data, tmp_path, *FEW_STEPS)[3:]
-    done = subprocess.run([sys.executable, "-c", DIES_WRITING, *arguments], env=ENVIRONMENT, capture_output=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", DIES_WRITING, *arguments], env=ENVIRONMENT, capture_output=True, timeout=300, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert _resume(tiny_data, tmp_path) == 6
     assert _same_weights(one_process, tmp_path)
 
 
 def test_a_checkpoint_is_whole_whenever_the_process_dies(smoke_checkpoint: Path, tmp_path: Path) -> None:
-    """kill -9 at random moments of a process that does nothing but save: what is there reads, and is the last that was saved."""
+    """kill -9 at random moments of a process that does nothing but save: what is there reads, and is the last that was
+    saved.
+    """
     content, path, rng = torch.load(smoke_checkpoint, weights_only=True), tmp_path / "last.pt", random.Random(5)
     for _ in range(25):
         reports, told = os.pipe()
@@ -162,7 +195,8 @@ TWO_PROCESSES = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.acc
 def test_two_processes_do_what_one_does(tiny_data: Path, one_process: Path, tmp_path: Path) -> None:
     """DDP shares out each global batch; loss curve and weights agree as far as averaging the processes' means allows.
 
-    Each process averages over the frames that sound in its own half of the batch, so the halves weigh alike whichever has more of them.
+    Each process averages over the frames that sound in its own half of the batch, so the halves weigh alike whichever
+    has more of them.
     """
     done = train(tiny_data, tmp_path, *FEW_STEPS, *TWO_PROCESSES)
     assert done.returncode == 0, done.stderr
@@ -207,7 +241,9 @@ def loss_curve(root: Path) -> list[float]:
         ("model", "learning_rate", "fast", ["learning_rate", "fast"]),
     ],
 )
-def test_unknown_or_wrong_keys_are_named(tiny_data: Path, tmp_path: Path, section: str, key: str, value: object, words: list[str]) -> None:
+def test_unknown_or_wrong_keys_are_named(
+    tiny_data: Path, tmp_path: Path, section: str, key: str, value: object, words: list[str]
+) -> None:
     content = yaml.safe_load(recipe("smoke").read_text())
     content[section][key] = value
     bad = tmp_path / "bad.yaml"

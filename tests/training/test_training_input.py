@@ -1,4 +1,6 @@
-"""Training on data sets as they come: few sounds, short ones, one instrument, no labels, no validation split, another rate."""
+"""Training on data sets as they come: few sounds, short ones, one instrument, no labels, no validation split, another
+rate.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,19 @@ def rewritten(data: Path, out: Path, change: Change, sample_rate: int = 44100) -
 
 
 def train(data: Path, root: Path, *more: str) -> int:
-    words = ["fit", f"--config={recipe('smoke')}", f"--data.directory={data}", f"--trainer.default_root_dir={root}", *more]
-    few = ["--data.steps_per_epoch=2", "--trainer.max_epochs=1", "--trainer.limit_val_batches=1", "--model.preview_epochs=0"]
+    words = [
+        "fit",
+        f"--config={recipe('smoke')}",
+        f"--data.directory={data}",
+        f"--trainer.default_root_dir={root}",
+        *more,
+    ]
+    few = [
+        "--data.steps_per_epoch=2",
+        "--trainer.max_epochs=1",
+        "--trainer.limit_val_batches=1",
+        "--model.preview_epochs=0",
+    ]
     return main([*words, *few, "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"])
 
 
@@ -60,7 +73,9 @@ def _unlabelled(number: int, row: Sound) -> Sound:
 
 
 @pytest.mark.parametrize("change", [_short, _unlabelled])
-def test_sounds_shorter_than_a_window_and_sounds_without_labels(tiny_data: Path, tmp_path: Path, change: Change) -> None:
+def test_sounds_shorter_than_a_window_and_sounds_without_labels(
+    tiny_data: Path, tmp_path: Path, change: Change
+) -> None:
     """From one sample to 955, where a window has 1024; and neither instrument nor pitch."""
     assert train(rewritten(tiny_data, tmp_path / "data", change), tmp_path) == 0
     assert_trained(tmp_path)

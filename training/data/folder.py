@@ -2,9 +2,9 @@
 
 Every format libsndfile reads, any rate, any number of channels (their mean is used).
 
-Labels: the folder of a file is its instrument, the folder above that its family (DIR itself is neither); the file name may tell the note
-('A4', 'C#3', 'Bb2', 'm60', '_60_') and the velocity ('v100', 'pp' … 'ff'). What is not told is unlabelled: instrument and family
-'unlabelled', pitch none, velocity 0. No pitch is ever guessed from the sound.
+Labels: the folder of a file is its instrument, the folder above that its family (DIR itself is neither); the file name
+may tell the note ('A4', 'C#3', 'Bb2', 'm60', '_60_') and the velocity ('v100', 'pp' … 'ff'). What is not told is
+unlabelled: instrument and family 'unlabelled', pitch none, velocity 0. No pitch is ever guessed from the sound.
 
 A file whose name tells a note is one sound. Any other file longer than --seconds is cut at its silences, and what then
 is still longer into consecutive pieces, at note onsets where there are any. Pieces of one recording share a split.
@@ -46,7 +46,9 @@ def _find(options: argparse.Namespace) -> Found:
     files = [_file(name) for name in names]
     if not files:
         listed = f"{counted(len(others), 'file')} but no audio" if others else "no files"
-        raise DataError(f"{source} holds {listed}; name a folder with recordings (WAV, FLAC, OGG, MP3, AIFF, …) with --source DIR")
+        raise DataError(
+            f"{source} holds {listed}; name a folder with recordings (WAV, FLAC, OGG, MP3, AIFF, …) with --source DIR"
+        )
     remarks = [f"{counted(len(others), 'other file')} left out: {', '.join(others[:5])}"] if others else []
     unpitched = sum(file.pitch is None for file in files)
     if unpitched:
@@ -64,7 +66,10 @@ def _file(name: str) -> FolderFile:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert or check; returns the exit code."""
-    return run_source(source_parser("training.data.folder", "Turn any folder of recordings into a data set.").parse_args(arguments), _find)
+    return run_source(
+        source_parser("training.data.folder", "Turn any folder of recordings into a data set.").parse_args(arguments),
+        _find,
+    )
 
 
 if __name__ == "__main__":

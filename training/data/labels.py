@@ -11,7 +11,16 @@ _NOTE = re.compile(r"([A-G])([#♯s♭b]?)(-?\d)")
 _NOTES = re.compile(r"(?:[A-G][#♯s♭b]?\d){2,}")  # a range, as in C3Bb3
 _NUMBER = re.compile(r"(?:m|midi)(\d{1,3})", re.IGNORECASE)
 _VELOCITY = re.compile(r"(?:v|vel|velocity)(\d{1,3})", re.IGNORECASE)
-DYNAMICS = {"ppp": 16, "pp": 33, "p": 49, "mp": 64, "mf": 80, "f": 96, "ff": 112, "fff": 126}  # MIDI velocities, as notation programs play them
+DYNAMICS = {
+    "ppp": 16,
+    "pp": 33,
+    "p": 49,
+    "mp": 64,
+    "mf": 80,
+    "f": 96,
+    "ff": 112,
+    "fff": 126,
+}  # MIDI velocities, as notation programs play them
 
 
 def note_number(name: str) -> int | None:
@@ -37,8 +46,8 @@ def counted(number: int, word: str) -> str:
 def pitch_in(stem: str) -> float | None:
     """The MIDI note a file name (without its ending) tells, None where it tells none or several.
 
-    A note name with a capital letter ('A4', 'C#3', 'Bb2', 'As3'), else 'm60' or 'midi60', else a number of two or three digits within
-    A0 … C8 (21 … 108) that stands between other words ('violin_60_f').
+    A note name with a capital letter ('A4', 'C#3', 'Bb2', 'As3'), else 'm60' or 'midi60', else a number of two or three
+    digits within A0 … C8 (21 … 108) that stands between other words ('violin_60_f').
     """
     words = _words(stem)
     if any(_NOTES.fullmatch(word) for word in words):
@@ -53,7 +62,9 @@ def pitch_in(stem: str) -> float | None:
 
 
 def velocity_in(stem: str) -> int:
-    """The MIDI velocity a file name tells: 'v100', else dynamics from 'ppp' to 'fff' in small letters; 0 where it tells none or several."""
+    """The MIDI velocity a file name tells: 'v100', else dynamics from 'ppp' to 'fff' in small letters; 0 where it tells
+    none or several.
+    """
     words = _words(stem)
     numbers = {int(match[1]) for word in words if (match := _VELOCITY.fullmatch(word)) and 1 <= int(match[1]) <= 127}
     found = numbers or {DYNAMICS[word] for word in words if word in DYNAMICS}

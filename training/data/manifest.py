@@ -1,9 +1,11 @@
-"""The data set on disk, whatever its source: one row per sound, audio as raw samples, any sound readable without touching the others.
+"""The data set on disk, whatever its source: one row per sound, audio as raw samples, any sound readable without
+touching the others.
 
     manifest.csv    a row per sound, columns `COLUMNS`
     dataset.json    format_version, sample_rate, sounds (their number), and what the source says about itself
     *.i16           little-endian int16 samples, mono, many sounds per file, each peak-normalised to `PEAK_DBFS`
-    *.pitch.f32     beside a .i16 whose sounds change their pitch: little-endian float32, `PITCH_STEP_SAMPLES` samples each (`SoundStore.pitch_track`)
+    *.pitch.f32     beside a .i16 whose sounds change their pitch: little-endian float32, `PITCH_STEP_SAMPLES` samples
+    each (`SoundStore.pitch_track`)
 
 Files are replaced in one step, dataset.json last: where it is, the data set is complete.
 """
@@ -90,13 +92,15 @@ class SoundSet:
         """The sounds that meet every condition given; may be empty.
 
         pitches : lowest and highest MIDI note, both kept; unpitched sounds are not
-        held_out_instruments : instead of the manifest's split by sound, split by instrument: so many instruments for validation and so
-            many for test, drawn at random by a fixed seed from those that meet the other conditions; the others are for training
+        held_out_instruments : instead of the manifest's split by sound, split by instrument: so many instruments for
+            validation and so many for test, drawn at random by a fixed seed from those that meet the other conditions;
+            the others are for training
 
         Raises
         ------
         DataError
-            If a split, family, instrument or program does not occur in this set's labels, or no instrument is left to train on.
+            If a split, family, instrument or program does not occur in this set's labels, or no instrument is left to
+            train on.
         """
         if split is not None and split not in SPLITS:
             raise DataError(f"there is no split {split!r}; choose from {', '.join(SPLITS)}")
@@ -114,7 +118,10 @@ class SoundSet:
     def _split_by_instrument(self, validation: int, test: int) -> SoundSet:
         names = np.unique(self.instrument)
         if min(validation, test) < 0 or validation + test >= len(names):
-            raise DataError(f"held_out_instruments=[{validation}, {test}] leaves none of {len(names)} instruments to train on; hold out fewer")
+            raise DataError(
+                f"held_out_instruments=[{validation}, {test}] leaves none of {len(names)} instruments to train on; "
+                "hold out fewer"
+            )
         dealt = np.random.default_rng(0).permutation(names)
         split = np.full(len(self), SPLITS[0], dtype="<U10")
         split[np.isin(self.instrument, dealt[:validation])] = SPLITS[1]
@@ -160,7 +167,17 @@ def read_rows(path: Path) -> list[Sound]:
 def _parse(line: list[str]) -> Sound:
     name, file, offset, length, instrument, family, program, pitch, velocity, gain_db, split = line
     sound = Sound(
-        name, file, int(offset), int(length), instrument, family, int(program), float(pitch) if pitch else None, int(velocity), float(gain_db), split
+        name,
+        file,
+        int(offset),
+        int(length),
+        instrument,
+        family,
+        int(program),
+        float(pitch) if pitch else None,
+        int(velocity),
+        float(gain_db),
+        split,
     )
     if sound.offset < 0 or sound.length < 1:
         raise ValueError(f"offset {offset} and length {length} are not a stretch of samples")
@@ -174,7 +191,8 @@ def _parse(line: list[str]) -> Sound:
 def write_manifest(directory: Path, sounds: Sequence[Sound], *, sample_rate: int, about: Mapping[str, Any]) -> None:
     """Write manifest.csv, then dataset.json, each in one step; with dataset.json the data set is complete.
 
-    about : what the source records of itself, JSON values; keys `format_version`, `sample_rate` and `sounds` are set here.
+    about : what the source records of itself, JSON values; keys `format_version`, `sample_rate` and `sounds` are set
+        here.
     """
     replace_file(directory / "manifest.csv", rows_as_csv(sounds).encode())
     content = {**about, "format_version": FORMAT_VERSION, "sample_rate": sample_rate, "sounds": len(sounds)}
@@ -204,7 +222,10 @@ def read_dataset(directory: Path | str) -> SoundSet:
     about = _read_about(directory)
     rows = read_rows(directory / "manifest.csv")
     if not rows or len(rows) != about["sounds"]:
-        raise DataError(f"{directory}/manifest.csv has {len(rows)} sounds, dataset.json counts {about['sounds']}; {REMAKE} {directory}")
+        raise DataError(
+            f"{directory}/manifest.csv has {len(rows)} sounds, dataset.json counts {about['sounds']}; {REMAKE} "
+            f"{directory}"
+        )
     _check_files(directory, rows)
     columns = {name: np.array([getattr(row, name) for row in rows]) for name in COLUMNS if name != "pitch"}
     pitch = np.array([np.nan if row.pitch is None else row.pitch for row in rows])
@@ -222,10 +243,14 @@ def _read_about(directory: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not readable JSON ({' '.join(str(error).split())}); {REMAKE} {directory}") from None
     version = about.get("format_version") if isinstance(about, dict) else None
     if version != FORMAT_VERSION:
-        raise DataError(f"{path} has format_version {version!r}, this program reads {FORMAT_VERSION}; {REMAKE} {directory}")
+        raise DataError(
+            f"{path} has format_version {version!r}, this program reads {FORMAT_VERSION}; {REMAKE} {directory}"
+        )
     for key in ("sample_rate", "sounds"):
         if type(about.get(key)) is not int or about[key] < 1:
-            raise DataError(f"{path}: {key} is {about.get(key)!r}, expected a whole number above 0; {REMAKE} {directory}")
+            raise DataError(
+                f"{path}: {key} is {about.get(key)!r}, expected a whole number above 0; {REMAKE} {directory}"
+            )
     return about
 
 

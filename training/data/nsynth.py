@@ -1,7 +1,8 @@
 """NSynth as a data set: python -m training.data.nsynth --source DIR --out DIR
 
-DIR holds nsynth-train, nsynth-valid and nsynth-test, or some of them, or is one of them: a folder with examples.json and audio/NOTE.wav.
-With more than one of them, they are the splits; otherwise the split is dealt. (In NSynth's own splits no instrument of train is in the others.)
+DIR holds nsynth-train, nsynth-valid and nsynth-test, or some of them, or is one of them: a folder with examples.json
+and audio/NOTE.wav. With more than one of them, they are the splits; otherwise the split is dealt. (In NSynth's own
+splits no instrument of train is in the others.)
 """
 
 from __future__ import annotations
@@ -33,23 +34,33 @@ def _find(options: argparse.Namespace) -> Found:
     folders = [source / name for name in FOLDERS if (source / name / "examples.json").is_file()]
     folders = folders or ([source] if (source / "examples.json").is_file() else [])
     if not folders:
-        raise DataError(f"{source} holds neither examples.json nor nsynth-train, nsynth-valid, nsynth-test; name NSynth's folder with --source DIR")
+        raise DataError(
+            f"{source} holds neither examples.json nor nsynth-train, nsynth-valid, nsynth-test; name NSynth's folder "
+            "with --source DIR"
+        )
     examples, remarks = [], []
     for folder in folders:
         found = _read(folder, source, FOLDERS[folder.name] if len(folders) > 1 else "")
         examples += found
         extra = {path.name for path in (folder / "audio").glob("*.wav")} - {Path(file.path).name for file, _ in found}
         if extra:
-            remarks.append(f"{counted(len(extra), 'WAV file')} of {folder.name} left out, not in its examples.json: {', '.join(sorted(extra)[:5])}")
+            remarks.append(
+                f"{counted(len(extra), 'WAV file')} of {folder.name} left out, not in its examples.json: "
+                f"{', '.join(sorted(extra)[:5])}"
+            )
     twice = [name for name, count in Counter(Path(file.path).name for file, _ in examples).items() if count > 1]
     if twice:
         remarks.append(f"{counted(len(twice), 'note')} in more than one split: {', '.join(twice[:5])}")
     if len(folders) == 2:
-        remarks.append(f"of {', '.join(FOLDERS)} only {folders[0].name} and {folders[1].name} are there, so one split is empty")
+        remarks.append(
+            f"of {', '.join(FOLDERS)} only {folders[0].name} and {folders[1].name} are there, so one split is empty"
+        )
     chosen = _limited(_of_families(source, examples, options.families), options.limit)
     sample_rate = options.sample_rate or next((rate for _, rate in chosen if rate), 16000)
     choices = {"families": options.families, "limit": options.limit}
-    return Found("nsynth", source, tuple(file for file, _ in chosen), sample_rate, tuple(remarks), choices, files_per_job=256)
+    return Found(
+        "nsynth", source, tuple(file for file, _ in chosen), sample_rate, tuple(remarks), choices, files_per_job=256
+    )
 
 
 def _read(folder: Path, source: Path, split: str) -> list[Example]:
@@ -67,7 +78,9 @@ def _read(folder: Path, source: Path, split: str) -> list[Example]:
         relative = (folder / "audio" / f"{name}.wav").relative_to(source).as_posix()
         labels = note["instrument_str"], note["instrument_family_str"], float(note["pitch"]), note["velocity"]
         rate = note.get("sample_rate")
-        examples.append((SourceFile(relative, *labels, split), rate if isinstance(rate, int) and 8000 <= rate <= 96000 else 0))
+        examples.append(
+            (SourceFile(relative, *labels, split), rate if isinstance(rate, int) and 8000 <= rate <= 96000 else 0)
+        )
     return examples
 
 
@@ -104,10 +117,23 @@ def _limited(examples: list[Example], limit: int | None) -> list[Example]:
 
 
 def _parser() -> Parser:
-    parser = source_parser("training.data.nsynth", "Turn NSynth (its JSON and WAV layout) into a data set.", sample_rate=None)
+    parser = source_parser(
+        "training.data.nsynth", "Turn NSynth (its JSON and WAV layout) into a data set.", sample_rate=None
+    )
     add = parser.add_argument
-    add("--families", type=word_list, default=(), metavar="LIST", help="only these, for example bass,brass; default: all")
-    add("--limit", type=number(1, 10**6, int), metavar="N", help="at most so many notes per instrument, evenly chosen; default: all")
+    add(
+        "--families",
+        type=word_list,
+        default=(),
+        metavar="LIST",
+        help="only these, for example bass,brass; default: all",
+    )
+    add(
+        "--limit",
+        type=number(1, 10**6, int),
+        metavar="N",
+        help="at most so many notes per instrument, evenly chosen; default: all",
+    )
     return parser
 
 

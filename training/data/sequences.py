@@ -1,6 +1,7 @@
 """Render phrases with a moving pitch from a SoundFont: python -m training.data.sequences --soundfont FILE --out DIR
 
-The same labels, splits and files as training.data.soundfont, and beside every audio-PPP.i16 the pitch that is heard, audio-PPP.pitch.f32.
+The same labels, splits and files as training.data.soundfont, and beside every audio-PPP.i16 the pitch that is heard,
+audio-PPP.pitch.f32.
 """
 
 from __future__ import annotations
@@ -21,17 +22,39 @@ _LAST_PITCHED = max(program.number for program in PROGRAMS if program.pitched)
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m training.data.sequences",
-        description="Render random phrases (glides, legato, vibrato, rests) and their pitch. A run that was stopped continues where it was.",
+        description=(
+            "Render random phrases (glides, legato, vibrato, rests) and their pitch. A run that was stopped continues "
+            "where it was."
+        ),
         conflict_handler="resolve",  # two of the options of every data set mean something else here
     )
     add, programs = parser.add_argument, number_list(0, _LAST_PITCHED)
-    add("--soundfont", type=Path, metavar="FILE", help="default: FluidR3 GM if installed, else the small one inside pretty_midi")
+    add(
+        "--soundfont",
+        type=Path,
+        metavar="FILE",
+        help="default: FluidR3 GM if installed, else the small one inside pretty_midi",
+    )
     add("--out", type=Path, metavar="DIR", required=True, help="folder of the data set")
-    add("--programs", type=programs, default="0-111", metavar="LIST", help="General MIDI programs, from 0; default: %(default)s")
+    add(
+        "--programs",
+        type=programs,
+        default="0-111",
+        metavar="LIST",
+        help="General MIDI programs, from 0; default: %(default)s",
+    )
     add("--phrases", type=number(1, 99999, int), default=40, metavar="N", help="per program; default: %(default)s")
     add_set_options(parser)
-    add("--seconds", type=number(0.5, 60), default=4.0, metavar="S", help="length of every phrase; default: %(default)s")
-    add("--seed", type=number(0, 2**32 - 1, int), default=0, metavar="N", help="of the phrases and the split; default: %(default)s")
+    add(
+        "--seconds", type=number(0.5, 60), default=4.0, metavar="S", help="length of every phrase; default: %(default)s"
+    )
+    add(
+        "--seed",
+        type=number(0, 2**32 - 1, int),
+        default=0,
+        metavar="N",
+        help="of the phrases and the split; default: %(default)s",
+    )
     return parser
 
 

@@ -1,7 +1,8 @@
 """Render a SoundFont to a data set: python -m training.data.soundfont --soundfont FILE --out DIR
 
-One job per General MIDI program, plus one for the percussion bank (program 128). A job writes audio-PPP.i16, then rows-PPP.csv, each in one
-step. Each job begins with a fresh synthesizer, so the data set depends on the request alone, not on the number of processes or on interruptions.
+One job per General MIDI program, plus one for the percussion bank (program 128). A job writes audio-PPP.i16, then
+rows-PPP.csv, each in one step. Each job begins with a fresh synthesizer, so the data set depends on the request alone,
+not on the number of processes or on interruptions.
 """
 
 from __future__ import annotations
@@ -23,10 +24,27 @@ def _parser() -> argparse.ArgumentParser:
         description="Render a SoundFont to a data set of single notes. A run that was stopped continues where it was.",
     )
     add = parser.add_argument
-    add("--soundfont", type=Path, metavar="FILE", help="default: FluidR3 GM if installed, else the small one inside pretty_midi")
+    add(
+        "--soundfont",
+        type=Path,
+        metavar="FILE",
+        help="default: FluidR3 GM if installed, else the small one inside pretty_midi",
+    )
     add("--out", type=Path, metavar="DIR", required=True, help="folder of the data set")
-    add("--programs", type=number_list(0, 127), default="0-111", metavar="LIST", help="General MIDI programs, from 0; default: %(default)s")
-    add("--velocities", type=number_list(1, 127), default="45,80,115", metavar="LIST", help="MIDI velocities; default: %(default)s")
+    add(
+        "--programs",
+        type=number_list(0, 127),
+        default="0-111",
+        metavar="LIST",
+        help="General MIDI programs, from 0; default: %(default)s",
+    )
+    add(
+        "--velocities",
+        type=number_list(1, 127),
+        default="45,80,115",
+        metavar="LIST",
+        help="MIDI velocities; default: %(default)s",
+    )
     notes = f"{LOWEST_NOTE}-{HIGHEST_NOTE}"
     add(
         "--notes",
@@ -35,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help="those within each instrument's range; default: %(default)s",
     )
-    add("--percussion", action=argparse.BooleanOptionalAction, default=True, help="render the percussion bank, all its keys; default: yes")
+    add(
+        "--percussion",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="render the percussion bank, all its keys; default: yes",
+    )
     add_set_options(parser)
     return parser
 

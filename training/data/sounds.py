@@ -31,18 +31,22 @@ class Crop:
     shift_semitones: int
     perturb: bool
     distort: bool = True  # make the distorted twin, if anything is perturbed
-    noise_values: int = 0  # standard normal numbers that the model draws for an example; made here, so that the training process need not
+    # standard normal numbers that the model draws for an example; made here, so that the training process need not
+    noise_values: int = 0
 
 
 class SoundDataset(Dataset[Item]):
     """audio, distorted : (samples,), float32;  semitones : ();  draw : (), the seed of this item's noise;  row : ();
     noise : (noise_values,), float32, where there is any;
-    instrument : (), index into `instruments`, -1 where unlabelled;  pitch : (), MIDI note rounded, -1 where there is none.
+    instrument : (), index into `instruments`, -1 where unlabelled
+    pitch : (), MIDI note rounded, -1 where there is none.
 
     Rows from `len(sounds)` on are those of `phrases`, if there are any; they are cut anywhere.
     """
 
-    def __init__(self, sounds: SoundSet, crop: Crop, instruments: Sequence[str], phrases: SoundSet | None = None) -> None:
+    def __init__(
+        self, sounds: SoundSet, crop: Crop, instruments: Sequence[str], phrases: SoundSet | None = None
+    ) -> None:
         self.crop, self.sample_rate = crop, sounds.sample_rate
         self.parts = [sounds] if phrases is None else [sounds, phrases]
         self.stores = [SoundStore(part) for part in self.parts]
@@ -81,7 +85,8 @@ class SoundDataset(Dataset[Item]):
 class DrawSampler(Sampler[list[Draw]]):
     """Batches of draws. Epoch e is a function of (seed, e), so a resumed run continues as if it had not stopped.
 
-    With several processes each takes its share of every global batch. `phrases` (their number, share of the draws) follow the sounds.
+    With several processes each takes its share of every global batch. `phrases` (their number, share of the draws)
+    follow the sounds.
     """
 
     def __init__(
@@ -133,8 +138,10 @@ class SoundData(lightning.LightningDataModule):
     start_fraction : share of examples that begin at the onset; the others begin anywhere
     shift_semitones : range of the random pitch shift, ± (Tanaka 2022: 7)
     distort : make the distorted twins; systems that do not read them train faster without
-    families, instruments, programs, pitches, held_out_instruments : which sounds, as `SoundSet.select` takes them; None keeps all
-    sequences : a data set of phrases (`training.data.sequences`), of which `sequence_share` of the examples are cut: glides, legato, rests
+    families, instruments, programs, pitches, held_out_instruments : which sounds, as `SoundSet.select` takes them; None
+    keeps all
+    sequences : a data set of phrases (`training.data.sequences`), of which `sequence_share` of the examples are cut:
+        glides, legato, rests
     validation_sounds : at most so many, spread evenly over the validation split
     workers : loading processes; 0 loads in the training process
     """
@@ -160,8 +167,14 @@ class SoundData(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.directory, self.batch_size, self.segment_seconds, self.steps_per_epoch = directory, batch_size, segment_seconds, steps_per_epoch
-        self.start_fraction, self.shift_semitones, self.distort, self.validation_sounds = start_fraction, shift_semitones, distort, validation_sounds
+        self.directory = directory
+        self.batch_size = batch_size
+        self.segment_seconds = segment_seconds
+        self.steps_per_epoch = steps_per_epoch
+        self.start_fraction = start_fraction
+        self.shift_semitones = shift_semitones
+        self.distort = distort
+        self.validation_sounds = validation_sounds
         self.sequences, self.sequence_share = sequences, sequence_share
         self.selection = {
             "families": families,
@@ -178,7 +191,10 @@ class SoundData(lightning.LightningDataModule):
         sounds = every.take(every.split == split)
         if not len(sounds):
             chosen = {key: value for key, value in self.selection.items() if value is not None}
-            raise DataError(f"{self.directory} has no {split} sounds with {chosen or 'any label'}; choose other families, or render more sounds")
+            raise DataError(
+                f"{self.directory} has no {split} sounds with {chosen or 'any label'}; choose other families, or "
+                "render more sounds"
+            )
         return sounds
 
     @cached_property
@@ -196,18 +212,24 @@ class SoundData(lightning.LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         if self.batch_size % world:
-            raise DataError(f"batch_size={self.batch_size} does not divide over {world} processes; make it a multiple of {world}")
+            raise DataError(
+                f"batch_size={self.batch_size} does not divide over {world} processes; make it a multiple of {world}"
+            )
         sounds = self.sounds("train")
         batches = self.steps_per_epoch or max(1, len(sounds) // self.batch_size)
         phrases = self.phrases()
         extra = (len(phrases), self.sequence_share) if phrases is not None else (0, 0.0)
         sampler = DrawSampler(len(sounds), self.batch_size, batches, self.seed, rank, world, extra)
-        return self._loader(SoundDataset(sounds, self._crop(sounds, perturb=True), self.instruments, phrases), sampler, self.workers)
+        return self._loader(
+            SoundDataset(sounds, self._crop(sounds, perturb=True), self.instruments, phrases), sampler, self.workers
+        )
 
     def val_dataloader(self) -> DataLoader[Item]:
         sounds = self.sounds("validation")
         keep = np.unique(np.linspace(0, len(sounds) - 1, min(self.validation_sounds, len(sounds))).astype(int))
-        sounds = sounds.take(np.random.default_rng(0).permutation(keep))  # neighbours in the set share an instrument, in a batch they need not
+        sounds = sounds.take(
+            np.random.default_rng(0).permutation(keep)
+        )  # neighbours in the set share an instrument, in a batch they need not
         sampler = DrawSampler(len(sounds), self.batch_size, None, None)
         return self._loader(SoundDataset(sounds, self._crop(sounds, perturb=False), self.instruments), sampler, 0)
 
@@ -221,15 +243,20 @@ class SoundData(lightning.LightningDataModule):
         chosen = phrases.take((phrases.split == "train") & np.isin(phrases.instrument, self.instruments))
         if phrases.sample_rate != self.every_sound.sample_rate or not len(chosen):
             raise DataError(
-                f"{self.sequences} has {len(chosen)} training phrases of these instruments at {phrases.sample_rate} Hz, the sounds are at "
+                f"{self.sequences} has {len(chosen)} training phrases of these instruments at {phrases.sample_rate} "
+                "Hz, the sounds are at "
                 f"{self.every_sound.sample_rate} Hz; render phrases of the same instruments at the same rate"
             )
         return chosen
 
     def _crop(self, sounds: SoundSet, *, perturb: bool) -> Crop:
         samples = round(self.segment_seconds * sounds.sample_rate)
-        values: Callable[[int], int] | None = getattr(self.trainer.lightning_module, "noise_values", None) if self.trainer and perturb else None
-        return Crop(samples, self.start_fraction, self.shift_semitones, perturb, self.distort, values(samples) if values else 0)
+        values: Callable[[int], int] | None = (
+            getattr(self.trainer.lightning_module, "noise_values", None) if self.trainer and perturb else None
+        )
+        return Crop(
+            samples, self.start_fraction, self.shift_semitones, perturb, self.distort, values(samples) if values else 0
+        )
 
     def _loader(self, dataset: SoundDataset, sampler: DrawSampler, workers: int) -> DataLoader[Item]:
         return DataLoader(

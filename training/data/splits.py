@@ -10,16 +10,20 @@ from training.data.manifest import SPLITS
 
 
 def draw_splits(instrument: str, count: int, *, shares: Sequence[float], seed: int) -> list[str]:
-    """Splits for so many things of one instrument: at random, as evenly in the given shares of `SPLITS` as their number allows."""
+    """Splits for so many things of one instrument: at random, as evenly in the given shares of `SPLITS` as their number
+    allows.
+    """
     rng = np.random.default_rng([seed, *instrument.encode()])
     positions = (rng.permutation(count) + rng.random()) / count
     return [SPLITS[int(index)] for index in np.searchsorted(np.cumsum(shares)[:-1], positions, side="right")]
 
 
 def deal(instruments: Sequence[str], groups: Sequence[str], *, shares: Sequence[float], seed: int) -> list[str]:
-    """The split of each sound. Within an instrument, groups go to the splits at random in the given shares; a group is never divided.
+    """The split of each sound. Within an instrument, groups go to the splits at random in the given shares; a group is
+    never divided.
 
-    A split that would stay empty over the whole set takes the smallest group of the one with the most, if that can spare one; train always does.
+    A split that would stay empty over the whole set takes the smallest group of the one with the most, if that can
+    spare one; train always does.
 
     Parameters
     ----------

@@ -18,7 +18,9 @@ def pitch_file(file: Path) -> Path:
 
 
 class SoundStore:
-    """Random access to the audio of a SoundSet. Files are mapped on first use, in each process; a pickled store carries no maps."""
+    """Random access to the audio of a SoundSet. Files are mapped on first use, in each process; a pickled store carries
+    no maps.
+    """
 
     def __init__(self, sound_set: SoundSet) -> None:
         self.sound_set = sound_set
@@ -73,7 +75,10 @@ class SoundStore:
             raise DataError(f"{path} cannot be read ({error.strerror or error}); {REMAKE} {sounds.directory}") from None
         if len(track) < count:
             size = path.stat().st_size
-            raise DataError(f"{path} has {size} bytes, sound {sounds.sound[row]} needs {4 * (first + count)}; {REMAKE} {sounds.directory}")
+            raise DataError(
+                f"{path} has {size} bytes, sound {sounds.sound[row]} needs {4 * (first + count)}; {REMAKE} "
+                f"{sounds.directory}"
+            )
         return track
 
     def _map(self, file: str) -> np.memmap:
@@ -81,5 +86,7 @@ class SoundStore:
             try:
                 self._maps[file] = np.memmap(self.sound_set.directory / file, dtype="<i2", mode="r")
             except (OSError, ValueError) as error:
-                raise DataError(f"{self.sound_set.directory / file} cannot be read ({error}); {REMAKE} {self.sound_set.directory}") from None
+                raise DataError(
+                    f"{self.sound_set.directory / file} cannot be read ({error}); {REMAKE} {self.sound_set.directory}"
+                ) from None
         return self._maps[file]

@@ -1,1 +1,3 @@
-"""Each system's evaluation as in its paper: tables with bootstrap intervals, figures, and the paper's claims checked on our figures."""
+"""Each system's evaluation as in its paper: tables with bootstrap intervals, figures, and the paper's claims checked on
+our figures.
+"""

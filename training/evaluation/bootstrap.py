@@ -9,14 +9,17 @@ import numpy as np
 CONFIDENCE = 0.95
 
 
-def interval(values: np.ndarray, statistic: Callable[[np.ndarray], float] | None = None, *, seed: int, rounds: int = 1000) -> tuple[float, float]:
+def interval(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float] | None = None, *, seed: int, rounds: int = 1000
+) -> tuple[float, float]:
     """95 % percentile interval of a figure over rows drawn again with replacement.
 
     Parameters
     ----------
     values : np.ndarray, (rows, ...), what was measured per row; only its length counts where a statistic is given
     statistic : called with an array of row indices, (rows,), gives the figure; None for the mean of `values`
-    seed : of the drawing; the same seed and number of rows draw the same rows, so figures of the same sounds can be compared
+    seed : of the drawing; the same seed and number of rows draw the same rows, so figures of the same sounds can be
+        compared
     rounds : how often it is drawn
 
     Returns

@@ -10,7 +10,8 @@ import numpy as np
 from training.evaluation.bootstrap import interval
 
 HOLDS, FAILS = "holds", "does not hold"
-OVERLAP, ZERO_INSIDE = "cannot be told apart (intervals overlap)", "cannot be told apart (interval of the difference includes 0)"
+OVERLAP = "cannot be told apart (intervals overlap)"
+ZERO_INSIDE = "cannot be told apart (interval of the difference includes 0)"
 UNMEASURED = "not measured"
 
 
@@ -71,7 +72,8 @@ def mean_of(values: np.ndarray, counts: np.ndarray, units: np.ndarray) -> Figure
 def compare(lower: Figure, higher: Figure, seed: int) -> str:
     """Whether `lower` is below `higher`: "holds", "does not hold", or why that cannot be said.
 
-    Figures of the same units are compared unit by unit (what makes a sound hard, makes it hard for both); others by their intervals.
+    Figures of the same units are compared unit by unit (what makes a sound hard, makes it hard for both); others by
+    their intervals.
     """
     if not (math.isfinite(lower.value) and math.isfinite(higher.value)):
         return UNMEASURED

@@ -1,4 +1,6 @@
-"""Latents frame by frame, with the pitch that is heard in each frame: of notes that keep it, and of phrases that move it."""
+"""Latents frame by frame, with the pitch that is heard in each frame: of notes that keep it, and of phrases that move
+it.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ MOVING_SEMITONES = 0.5  # … the pitch covers more than that
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """latents : name → (rows, D), of the latents that have a value per frame;  pitch : (rows,), MIDI note;  moving : (rows,), near a transition
-    sound : (rows,), which sound of the set each frame is of."""
+    """latents : name → (rows, D), of the latents that have a value per frame;  pitch : (rows,), MIDI note
+    moving : (rows,), near a transition
+    sound : (rows,), which sound of the set each frame is of.
+    """
 
     latents: dict[str, np.ndarray]
     pitch: np.ndarray
@@ -29,7 +33,9 @@ class Frames:
 
 
 @torch.no_grad()
-def gather(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, per_sound: int, seed: int) -> Frames:
+def gather(
+    model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, per_sound: int, seed: int
+) -> Frames:
     """Up to `per_sound` frames of every sound, drawn at random from those that sound and have a pitch.
 
     Raises
@@ -64,7 +70,9 @@ def track_of(store: SoundStore, row: int) -> np.ndarray:
         return track
     sounds = store.sound_set
     if np.isnan(sounds.pitch[row]):
-        raise DataError(f"{sounds.directory} has no pitch tracks; make phrases with: python -m training.data.sequences --out DIR")
+        raise DataError(
+            f"{sounds.directory} has no pitch tracks; make phrases with: python -m training.data.sequences --out DIR"
+        )
     return np.full(-(-int(sounds.length[row]) // PITCH_STEP_SAMPLES), sounds.pitch[row])
 
 

@@ -1,4 +1,6 @@
-"""What is measured of one checkpoint, whatever its system: reconstruction, k-NN in each latent space, authority of each latent."""
+"""What is measured of one checkpoint, whatever its system: reconstruction, k-NN in each latent space, authority of each
+latent.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ LABELS = ("instrument", "pitch")
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """figures : "mse", "instrument from timbre", …, "authority of pitch";  missing : why some of them are not there, a sentence each."""
+    """figures : "mse", "instrument from timbre", …, "authority of pitch"
+    missing : why some of them are not there, a sentence each.
+    """
 
     figures: dict[str, Figure]
     missing: dict[str, str]
@@ -54,7 +58,10 @@ def read_matching(data: Path, checkpoint: Checkpoint) -> SoundSet:
     """
     everything = read_dataset(data)
     if everything.sample_rate != checkpoint.features.sample_rate:
-        raise DataError(f"{data} is at {everything.sample_rate} Hz, the model at {checkpoint.features.sample_rate} Hz; render it at that rate")
+        raise DataError(
+            f"{data} is at {everything.sample_rate} Hz, the model at {checkpoint.features.sample_rate} Hz; render it "
+            "at that rate"
+        )
     return everything
 
 
@@ -63,7 +70,9 @@ def subset(sounds: SoundSet, count: int, rng: np.random.Generator) -> SoundSet:
     return sounds if len(sounds) <= count else sounds.take(np.sort(rng.permutation(len(sounds))[:count]))
 
 
-def measure(checkpoint: Checkpoint, data: Path, *, split: str, train_sounds: int, test_sounds: int, seconds: float, seed: int) -> Measurement:
+def measure(
+    checkpoint: Checkpoint, data: Path, *, split: str, train_sounds: int, test_sounds: int, seconds: float, seed: int
+) -> Measurement:
     """Measure a checkpoint on the sounds it was trained for (families and programs come with it), split by split.
 
     Raises
@@ -74,12 +83,16 @@ def measure(checkpoint: Checkpoint, data: Path, *, split: str, train_sounds: int
     everything = read_matching(data, checkpoint)
     shortest = checkpoint.features.hop_samples / checkpoint.features.sample_rate
     if seconds < shortest:
-        raise DataError(f"{seconds:g} s of every sound is less than the model's hop of {shortest:.3g} s; measure at least that much")
+        raise DataError(
+            f"{seconds:g} s of every sound is less than the model's hop of {shortest:.3g} s; measure at least that much"
+        )
     rng = np.random.default_rng(seed)
     train = subset(everything.select(split="train", **checkpoint.selection), train_sounds, rng)
     test = subset(everything.select(split=split, **checkpoint.selection), test_sounds, rng)
     if not len(train) or not len(test):
-        raise DataError(f"{data} has {len(train)} training and {len(test)} {split} sounds for this model; it needs some of both")
+        raise DataError(
+            f"{data} has {len(train)} training and {len(test)} {split} sounds for this model; it needs some of both"
+        )
     features = FeatureExtractor(checkpoint.features).to(device_of(checkpoint.model))
     train_table, test_table = (encode_all(checkpoint.model, features, sounds, seconds) for sounds in (train, test))
     return tabulate(checkpoint, features, (train, test), (train_table, test_table), seconds, seed)
@@ -97,14 +110,22 @@ def tabulate(
     (train, test), (train_table, test_table) = sounds, tables
     figures = {"mse": Figure(test_table.squared_error * test_table.frames, test_table.frames, test.sound)}
     missing: dict[str, str] = {}
-    remarks = [] if (test_table.frames > 0).all() else [f"{int((test_table.frames == 0).sum())} test sounds are silent and do not count."]
+    remarks = (
+        []
+        if (test_table.frames > 0).all()
+        else [f"{int((test_table.frames == 0).sum())} test sounds are silent and do not count."]
+    )
     for label in LABELS:
         found = {f"{label} from {name}": knn(label, name, sounds, tables) for name in checkpoint.model.latent_sizes}
         figures |= {name: probe.figure for name, probe in found.items()}
         missing |= {name: probe.missing for name, probe in found.items() if probe.missing}
         remarks += sorted({probe.remark for probe in found.values() if probe.remark})
     shares = authority_figures(checkpoint, features, test, seconds, seed)
-    missing |= {name: "no two test sounds that sound together could be swapped." for name, share in shares.items() if np.isnan(share.value)}
+    missing |= {
+        name: "no two test sounds that sound together could be swapped."
+        for name, share in shares.items()
+        if np.isnan(share.value)
+    }
     return Measurement(figures | shares, missing, remarks, train, test, train_table, test_table)
 
 
@@ -129,7 +150,11 @@ def knn(label: str, latent: str, sounds: tuple[SoundSet, SoundSet], tables: tupl
         return Knn(nothing(), reason)
     correct = np.zeros(len(b))
     correct[asked] = knn_correct(a[learnt], train_labels[learnt], b[asked], test_labels[asked])
-    remark = f"{absent} of {int(asked.sum())} test sounds have an {label} that no training sound has, and count as missed." if absent else ""
+    remark = (
+        f"{absent} of {int(asked.sum())} test sounds have an {label} that no training sound has, and count as missed."
+        if absent
+        else ""
+    )
     return Knn(mean_of(correct, asked, sounds[1].sound), remark=remark.replace("an pitch", "a pitch"))
 
 
@@ -141,14 +166,24 @@ def labels(label: str, sounds: SoundSet) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(np.where(known, sounds.pitch, -1)).astype(int), known
 
 
-def authority_figures(checkpoint: Checkpoint, features: FeatureExtractor, sounds: SoundSet, seconds: float, seed: int) -> dict[str, Figure]:
+def authority_figures(
+    checkpoint: Checkpoint, features: FeatureExtractor, sounds: SoundSet, seconds: float, seed: int
+) -> dict[str, Figure]:
     """Authority of each latent, over pairs of sounds."""
     changes = swap_changes(checkpoint.model, features, sounds, seconds, seed)
-    pairs = sounds.sound[np.random.default_rng(seed).permutation(len(sounds))][: len(changes["all"])]  # each with the one before it
-    return {f"authority of {name}": Figure(changes[name], changes["all"], pairs) for name in checkpoint.model.latent_sizes}
+    pairs = sounds.sound[np.random.default_rng(seed).permutation(len(sounds))][
+        : len(changes["all"])
+    ]  # each with the one before it
+    return {
+        f"authority of {name}": Figure(changes[name], changes["all"], pairs) for name in checkpoint.model.latent_sizes
+    }
 
 
 def about(measured: Measurement, split: str, seconds: float, seed: int) -> dict[str, Any]:
     """How much was measured."""
-    counts = {"instruments": len(np.unique(measured.train.instrument)), "train_sounds": len(measured.train), f"{split}_sounds": len(measured.test)}
+    counts = {
+        "instruments": len(np.unique(measured.train.instrument)),
+        "train_sounds": len(measured.train),
+        f"{split}_sounds": len(measured.test),
+    }
     return {**counts, "seconds": seconds, "seed": seed}

@@ -21,15 +21,21 @@ BATCH_SAMPLES = 2_800_000
 
 @dataclass(frozen=True)
 class LatentTable:
-    """What encoding many sounds gives. `latents` : name → (sounds, D), posterior means, averaged over the frames that count."""
+    """What encoding many sounds gives. `latents` : name → (sounds, D), posterior means, averaged over the frames that
+    count.
+    """
 
     latents: dict[str, np.ndarray]
-    squared_error: np.ndarray  # (sounds,), of the reconstruction, log-amplitude, per bin, averaged over the frames that count
+    squared_error: (
+        np.ndarray
+    )  # (sounds,), of the reconstruction, log-amplitude, per bin, averaged over the frames that count
     frames: np.ndarray  # (sounds,), how many those are
 
 
 def batches(sounds: SoundSet, seconds: float) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Rows and their sound (batch, samples) from the onset, zero-padded to `seconds`; as many at a time as use the processor well."""
+    """Rows and their sound (batch, samples) from the onset, zero-padded to `seconds`; as many at a time as use the
+    processor well.
+    """
     store, samples = SoundStore(sounds), round(seconds * sounds.sample_rate)
     size = int(np.clip(BATCH_SAMPLES // max(1, samples), 8, 128))
     for start in range(0, len(sounds), size):
@@ -86,8 +92,11 @@ def knn_correct(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, t
 
 
 @torch.no_grad()
-def swap_changes(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, seed: int = 0) -> dict[str, np.ndarray]:
-    """Per pair of sounds, (pairs,), the squared change of the decoded log-spectrum when one latent, or "all", are the other sound's.
+def swap_changes(
+    model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Per pair of sounds, (pairs,), the squared change of the decoded log-spectrum when one latent, or "all", are the
+    other sound's.
 
     Sounds are paired at random within batches; only frames that sound in both partners are compared, and summed over.
     """

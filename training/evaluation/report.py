@@ -60,18 +60,30 @@ def write_report(folder: Path, text: str, content: dict[str, Any]) -> None:
     """report.md and report.json, each in one step."""
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / "report.md", text.encode())
-    replace_file(folder / "report.json", (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    replace_file(
+        folder / "report.json", (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    )
 
 
 def environment() -> dict[str, Any]:
     """Machine and versions."""
-    machine = {"machine": platform.machine(), "system": platform.system(), "processors": os.cpu_count(), "python": platform.python_version()}
+    machine = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+    }
     return machine | {package: version(package) for package in PACKAGES}
 
 
 def command_line(program: str, arguments: Sequence[str]) -> str:
     """The command as it was given, folders left out."""
-    return " ".join([program, *(Path(word).name if "/" in word and not word.startswith("-") else _named(word) for word in arguments)])
+    return " ".join(
+        [
+            program,
+            *(Path(word).name if "/" in word and not word.startswith("-") else _named(word) for word in arguments),
+        ]
+    )
 
 
 def _named(word: str) -> str:
@@ -80,7 +92,9 @@ def _named(word: str) -> str:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """What tells the paths apart: 'three' and 'two' for 'runs/three/best.pt' and 'runs/two/best.pt'; the file's name where one is alone."""
+    """What tells the paths apart: 'three' and 'two' for 'runs/three/best.pt' and 'runs/two/best.pt'; the file's name
+    where one is alone.
+    """
     if len(paths) == 1:
         return [paths[0].stem]
     whole = [path.resolve().with_suffix("").parts for path in paths]

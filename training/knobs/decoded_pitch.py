@@ -18,16 +18,21 @@ ROWS_AT_ONCE = 128
 
 
 def window_shape(lags: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """The Hann window's own autocorrelation, 1 at lag 0, with what a transform of one window's length folds back onto it.  lags : samples"""
+    """The Hann window's own autocorrelation, 1 at lag 0, with what a transform of one window's length folds back onto
+    it.  lags : samples
+    """
     away = lags / config.window_samples
-    return np.asarray(sum((1 - x) * (2 + np.cos(2 * np.pi * x)) / 3 + np.sin(2 * np.pi * x) / (2 * np.pi) for x in (away, 1 - away)))
+    return np.asarray(
+        sum((1 - x) * (2 + np.cos(2 * np.pi * x)) / 3 + np.sin(2 * np.pi * x) / (2 * np.pi) for x in (away, 1 - away))
+    )
 
 
 def pitch_of(amplitude: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """MIDI notes of magnitude spectra, (spectra,); NaN where no pitch is found. Periods of more than half a window are not looked for.
+    """MIDI notes of magnitude spectra, (spectra,); NaN where no pitch is found. Periods of more than half a window are
+    not looked for.
 
-    Autocorrelation from the power spectrum, corrected for the window's own (Boersma 1993), the first of the highest peaks
-    (McLeod and Wyvill 2005).
+    Autocorrelation from the power spectrum, corrected for the window's own (Boersma 1993), the first of the highest
+    peaks (McLeod and Wyvill 2005).
 
     amplitude : (spectra, bins), linear
     """
@@ -59,7 +64,8 @@ def _period(curve: np.ndarray, shortest: int) -> float:
 
 @torch.no_grad()
 def decoded_notes(model: TimbreVAE, features: FeatureExtractor, latents: dict[str, np.ndarray]) -> np.ndarray:
-    """MIDI notes of what the decoder gives for constant latents once it is steady, (sounds,); NaN where no pitch is found.
+    """MIDI notes of what the decoder gives for constant latents once it is steady, (sounds,); NaN where no pitch is
+    found.
 
     latents : name → (sounds, D), one row per sound to be decoded
     """
@@ -73,7 +79,9 @@ def decoded_notes(model: TimbreVAE, features: FeatureExtractor, latents: dict[st
 
 
 def steady_amplitude(model: TimbreVAE, features: FeatureExtractor, rows: dict[str, Tensor], frames: int) -> Tensor:
-    """What the decoder draws of latents, (sounds, D), held for so many frames: amplitudes, (sounds, bins), mean of the last quarter."""
+    """What the decoder draws of latents, (sounds, D), held for so many frames: amplitudes, (sounds, bins), mean of the
+    last quarter.
+    """
     fixed = one_per_sound(model)
     held = {name: value if name in fixed else value[:, None].expand(-1, frames, -1) for name, value in rows.items()}
     decoded = model.decode(Latents(**held))

@@ -42,7 +42,11 @@ def odd_even(sounds: Amplitudes, config: FeatureConfig, pitch: np.ndarray) -> Te
     bin_hz = config.sample_rate / config.window_samples
     for i in np.flatnonzero(np.isfinite(pitch)):
         f0 = 440 * 2 ** ((pitch[i] - 69) / 12)
-        levels = [_harmonic_power(spectrum[i], k * f0 / bin_hz) for k in range(2, HARMONICS + 2) if k * f0 < 0.45 * config.sample_rate]
+        levels = [
+            _harmonic_power(spectrum[i], k * f0 / bin_hz)
+            for k in range(2, HARMONICS + 2)
+            if k * f0 < 0.45 * config.sample_rate
+        ]
         if len(levels) >= 4 and f0 > 4 * bin_hz:  # below, neighbouring harmonics share a main lobe
             result[i] = 10 * np.log10((sum(levels[1::2]) + 1e-12) / (sum(levels[0::2]) + 1e-12))
     return torch.from_numpy(result).float()

@@ -1,4 +1,6 @@
-"""Directions of a latent as they are heard: what a step does to the decoded spectrum, and which ways real sounds differ most audibly."""
+"""Directions of a latent as they are heard: what a step does to the decoded spectrum, and which ways real sounds differ
+most audibly.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Heard:
 
 
 @torch.no_grad()
-def effects_db(model: TimbreVAE, probe: Latents, directions: Iterable[np.ndarray], latent: str = "timbre") -> list[float]:
+def effects_db(
+    model: TimbreVAE, probe: Latents, directions: Iterable[np.ndarray], latent: str = "timbre"
+) -> list[float]:
     """For each direction of that latent: RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
     plain = model.decode(probe)
     moved = (probe.with_(**{latent: probe[latent] + torch.from_numpy(direction).float()}) for direction in directions)
@@ -32,13 +36,21 @@ def effects_db(model: TimbreVAE, probe: Latents, directions: Iterable[np.ndarray
 
 @torch.no_grad()
 def heard_most(
-    model: TimbreVAE, probe: Latents, latent: str, values: np.ndarray, *, most: int | None = None, apart_from: np.ndarray | None = None
+    model: TimbreVAE,
+    probe: Latents,
+    latent: str,
+    values: np.ndarray,
+    *,
+    most: int | None = None,
+    apart_from: np.ndarray | None = None,
 ) -> list[Heard]:
-    """The ways real values of a latent differ, the one heard most first; one unit is a standard deviation over the real values.
+    """The ways real values of a latent differ, the one heard most first; one unit is a standard deviation over the real
+    values.
 
-    A latent's own basis is arbitrary (its prior looks the same from every side) and neighbouring dimensions share what they say,
-    so a knob per dimension does little. These are uncorrelated over real sounds, like principal directions, but ordered and
-    separated by what they do to the decoded spectrum: the eigenvectors of its change under a whitened basis.
+    A latent's own basis is arbitrary (its prior looks the same from every side) and neighbouring dimensions share what
+    they say, so a knob per dimension does little. These are uncorrelated over real sounds, like principal directions,
+    but ordered and separated by what they do to the decoded spectrum: the eigenvectors of its change under a whitened
+    basis.
 
     values : (sounds or frames, D), of real sounds
     most : how many are wanted; None: all
@@ -59,7 +71,9 @@ def heard_most(
 
 
 def _mean_change(model: TimbreVAE, probe: Latents, latent: str, direction: np.ndarray) -> np.ndarray:
-    """Change of each probe sound's decoded spectrum from half a step down to half a step up, averaged over time.  (sounds · bins,)"""
+    """Change of each probe sound's decoded spectrum from half a step down to half a step up, averaged over time.
+    (sounds · bins,)
+    """
     step = torch.from_numpy(direction / 2).float()
     up, down = (model.decode(probe.with_(**{latent: probe[latent] + sign * step})).mean(1) for sign in (1, -1))
     return (up - down).double().flatten().numpy()

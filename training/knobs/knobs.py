@@ -1,4 +1,5 @@
-"""Knobs for a trained model, measured on its data set: directions of every latent, labelled ones, presets, the curve of pitch.
+"""Knobs for a trained model, measured on its data set: directions of every latent, labelled ones, presets, the curve of
+pitch.
 
 They travel in the checkpoint, so that exporting needs no data.
 """
@@ -30,7 +31,9 @@ FRAME_SOUNDS = 240  # whose frames of z^v are looked at
 
 @dataclass(frozen=True)
 class _Survey:
-    """latents : name → (sounds, D), means over time;  heard : (sounds,), which sound at all;  descriptors : name → (sounds,), NaN where undefined."""
+    """latents : name → (sounds, D), means over time;  heard : (sounds,), which sound at all
+    descriptors : name → (sounds,), NaN where undefined.
+    """
 
     latents: dict[str, np.ndarray]
     heard: np.ndarray
@@ -58,15 +61,23 @@ def measure_knobs(
     """Axes, presets and the curve of pitch as plain values; keys and fields as in a bundle's manifest.
 
     table : latents of the training sounds where they are known already
-    tuning_steps : how long the curve of pitch is tuned (`training.knobs.tuning`); 0 leaves it as averages of real sounds
+    tuning_steps : how long the curve of pitch is tuned (`training.knobs.tuning`); 0 leaves it as averages of real
+        sounds
     """
     survey, check = _survey(model, features, train, seconds, table), _survey(model, features, held_out, seconds)
     probe = _probe_latents(model, features, held_out, seconds)
-    axes = [*timbre_axes(model, probe, survey.timbre), *_labelled_axes(model, probe, survey, train, check, held_out), *raw_axes(model, probe)]
+    axes = [
+        *timbre_axes(model, probe, survey.timbre),
+        *_labelled_axes(model, probe, survey, train, check, held_out),
+        *raw_axes(model, probe),
+    ]
     presets = presets_of(survey.timbre, train)
     variation = variation_frames(model, features, train, seconds)
     learnt, check_notes = survey.notes(train), check.notes(held_out)
-    pitched = [_axis(f"pitch[{k}]", label, heard) | about for k, (label, heard, about) in enumerate(pitch_axes(model, probe, learnt, check_notes))]
+    pitched = [
+        _axis(f"pitch[{k}]", label, heard) | about
+        for k, (label, heard, about) in enumerate(pitch_axes(model, probe, learnt, check_notes))
+    ]
     rest = None if variation is None else variation.mean(0)
     return {
         "axes": axes,
@@ -87,8 +98,8 @@ def measure_again(
     table: LatentTable,
     tuning_steps: int = 0,
 ) -> dict[str, Any]:
-    """The same knobs for a model of which only the decoder has changed: directions, labels, order and presets stay to the letter, how much a
-    step is heard and the curve of pitch are measured anew.
+    """The same knobs for a model of which only the decoder has changed: directions, labels, order and presets stay to
+    the letter, how much a step is heard and the curve of pitch are measured anew.
 
     knobs : as `measure_knobs` gave them;  table : latents of the training sounds
     """
@@ -96,16 +107,24 @@ def measure_again(
     again = {}
     for kind, latent in (("axes", "timbre"), ("variation_axes", "variation"), ("pitch_axes", "pitch")):
         effects = effects_db(model, probe, [np.array(axis["direction"]) for axis in knobs[kind]], latent)
-        again[kind] = [{**axis, "effect_db": round(effect, 3)} for axis, effect in zip(knobs[kind], effects, strict=True)]
+        again[kind] = [
+            {**axis, "effect_db": round(effect, 3)} for axis, effect in zip(knobs[kind], effects, strict=True)
+        ]
     variation = variation_frames(model, features, train, seconds)
     rest = None if variation is None else variation.mean(0)
     known = np.isfinite(train.pitch) & (table.frames > 0)
     learnt = Notes(table.latents["pitch"][known], train.pitch[known])
-    return {**knobs, **again, "pitch_anchors": pitch_anchors(model, features, learnt, knobs["presets"], rest, tuning_steps)}
+    return {
+        **knobs,
+        **again,
+        "pitch_anchors": pitch_anchors(model, features, learnt, knobs["presets"], rest, tuning_steps),
+    }
 
 
 @torch.no_grad()
-def variation_frames(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> np.ndarray | None:
+def variation_frames(
+    model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float
+) -> np.ndarray | None:
     """z^v of the sounding frames of some sounds, spread over the set, (frames, D); None for a model without."""
     if "variation" not in model.latent_sizes:
         return None
@@ -139,11 +158,16 @@ def variation_axes(model: TimbreVAE, probe: Latents, variation: np.ndarray) -> l
 def raw_axes(model: TimbreVAE, probe: Latents) -> list[dict[str, Any]]:
     """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
     basis = np.eye(model.latent_sizes["timbre"])
-    return [_axis(f"raw[{i}]", f"latent dimension {i}", Heard(basis[i], effect)) for i, effect in enumerate(effects_db(model, probe, basis))]
+    return [
+        _axis(f"raw[{i}]", f"latent dimension {i}", Heard(basis[i], effect))
+        for i, effect in enumerate(effects_db(model, probe, basis))
+    ]
 
 
 @torch.no_grad()
-def _survey(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, known: LatentTable | None = None) -> _Survey:
+def _survey(
+    model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, known: LatentTable | None = None
+) -> _Survey:
     latents: dict[str, list[np.ndarray]] = {name: [] for name in model.latent_sizes}
     heard: list[np.ndarray] = []
     found: dict[str, list[Tensor]] = {name: [] for name in DESCRIPTORS}
@@ -170,7 +194,9 @@ def _probe_latents(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSe
     return model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
 
 
-def _labelled_axes(model: TimbreVAE, probe: Latents, survey: _Survey, train: SoundSet, check: _Survey, held_out: SoundSet) -> list[dict[str, Any]]:
+def _labelled_axes(
+    model: TimbreVAE, probe: Latents, survey: _Survey, train: SoundSet, check: _Survey, held_out: SoundSet
+) -> list[dict[str, Any]]:
     """Directions that go with a descriptor, pitch accounted for, and how well they predict it on held-out sounds."""
     axes = []
     mean, covariance = survey.timbre.mean(0), np.cov(survey.timbre.T)
@@ -186,7 +212,9 @@ def _labelled_axes(model: TimbreVAE, probe: Latents, survey: _Survey, train: Sou
         spread = np.sqrt(weight @ covariance @ weight)
         if spread <= 0:
             continue
-        direction = covariance @ weight / spread  # the change of z^t that goes with one standard deviation of the prediction
+        direction = (
+            covariance @ weight / spread
+        )  # the change of z^t that goes with one standard deviation of the prediction
         predicted = (check.timbre[usable_check] - mean) @ weight
         seen = check.descriptors[name][usable_check] - trend(_pitch(held_out)[usable_check])
         correlation = float(np.corrcoef(predicted, seen)[0, 1])
@@ -202,4 +230,9 @@ def _pitch(sounds: SoundSet) -> np.ndarray:
 
 
 def _axis(name: str, label: str, heard: Heard) -> dict[str, Any]:
-    return {"name": name, "label": label, "direction": rounded(heard.direction), "effect_db": round(float(heard.effect_db), 3)}
+    return {
+        "name": name,
+        "label": label,
+        "direction": rounded(heard.direction),
+        "effect_db": round(float(heard.effect_db), 3),
+    }

@@ -1,6 +1,8 @@
-"""Knobs for pitch: the directions of z^p that go with it, and the curve that z^p follows from note to note, with what the decoder makes of it.
+"""Knobs for pitch: the directions of z^p that go with it, and the curve that z^p follows from note to note, with what
+the decoder makes of it.
 
-Along the curve a sound is transposed (z^p + curve(note + δ) − curve(note)) and played from a keyboard (z^p = curve(note)).
+Along the curve a sound is transposed (z^p + curve(note + δ) − curve(note)) and played from a keyboard (z^p =
+curve(note)).
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ PRESETS_ASKED = 8  # how many instruments each note is tried with
 WITHIN_CENTS = 50.0
 
 
-def pitch_axes(model: TimbreVAE, probe: Latents, learnt: Notes, check: Notes) -> list[tuple[str, Heard, dict[str, Any]]]:
-    """Label, direction and further fields: first the direction that goes with pitch, then the one heard most of those that do not.
+def pitch_axes(
+    model: TimbreVAE, probe: Latents, learnt: Notes, check: Notes
+) -> list[tuple[str, Heard, dict[str, Any]]]:
+    """Label, direction and further fields: first the direction that goes with pitch, then the one heard most of those
+    that do not.
 
-    A unit is one standard deviation: of the predicted note for the first, over real sounds for the second. Empty if pitch is not known.
+    A unit is one standard deviation: of the predicted note for the first, over real sounds for the second. Empty if
+    pitch is not known.
     """
     if len(np.unique(learnt.midi_note)) < 3:
         return []
@@ -65,16 +71,31 @@ def pitch_anchors(
     timbres = [timbres_at(presets, float(note)) for note in curve.notes]
     asked = [some[_spread(len(some))] for some in timbres]
     if tuning_steps and len(curve.notes) and all(map(len, timbres)):
-        others = [np.delete(some, _spread(len(some)), 0) for some in timbres]  # tuned with these, measured with the ones asked
-        curve = _tuned_where_it_helps(model, features, curve, [a if len(a) else b for a, b in zip(others, timbres, strict=True)], rest, tuning_steps)
+        others = [
+            np.delete(some, _spread(len(some)), 0) for some in timbres
+        ]  # tuned with these, measured with the ones asked
+        curve = _tuned_where_it_helps(
+            model,
+            features,
+            curve,
+            [a if len(a) else b for a, b in zip(others, timbres, strict=True)],
+            rest,
+            tuning_steps,
+        )
     errors = error_cents(model, features, curve, asked, rest)
     return [
-        {"midi_note": float(note), "pitch": rounded(z), "error_cents": error} for note, z, error in zip(curve.notes, curve.pitch, errors, strict=True)
+        {"midi_note": float(note), "pitch": rounded(z), "error_cents": error}
+        for note, z, error in zip(curve.notes, curve.pitch, errors, strict=True)
     ]
 
 
 def _tuned_where_it_helps(
-    model: TimbreVAE, features: FeatureExtractor, curve: Curve, timbres: Sequence[np.ndarray], rest: np.ndarray | None, steps: int
+    model: TimbreVAE,
+    features: FeatureExtractor,
+    curve: Curve,
+    timbres: Sequence[np.ndarray],
+    rest: np.ndarray | None,
+    steps: int,
 ) -> Curve:
     """Notes that are out of tune even so keep the average of real sounds: it is what they sound like, if not where."""
     better = tuned(model, features, curve, timbres, rest, steps)
@@ -110,7 +131,11 @@ def error_cents(
 
 def _spread(instruments: int) -> np.ndarray:
     """Indices of a few, spread over all."""
-    return np.unique(np.rint(np.linspace(0, instruments - 1, PRESETS_ASKED)).astype(int)) if instruments else np.zeros(0, int)
+    return (
+        np.unique(np.rint(np.linspace(0, instruments - 1, PRESETS_ASKED)).astype(int))
+        if instruments
+        else np.zeros(0, int)
+    )
 
 
 def playable(anchors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def presets_of(timbre: np.ndarray, sounds: SoundSet) -> list[dict[str, Any]]:
             ]
         else:
             anchors = [(None, timbre[rows].mean(0))]
-        listed = [{"midi_note": note if note is None else round(float(note), 2), "timbre": rounded(z)} for note, z in anchors]
+        listed = [
+            {"midi_note": note if note is None else round(float(note), 2), "timbre": rounded(z)} for note, z in anchors
+        ]
         presets.append({"name": str(sounds.instrument[index]), "family": str(sounds.family[index]), "anchors": listed})
     return presets
 
@@ -38,7 +40,12 @@ def timbres_at(presets: Sequence[Mapping[str, Any]], note: float) -> np.ndarray:
     for preset in presets:
         places = [anchor["midi_note"] for anchor in preset["anchors"]]
         if None not in places and places[0] - REACH_SEMITONES <= note <= places[-1] + REACH_SEMITONES:
-            found.append([np.interp(note, places, column) for column in np.transpose([anchor["timbre"] for anchor in preset["anchors"]])])
+            found.append(
+                [
+                    np.interp(note, places, column)
+                    for column in np.transpose([anchor["timbre"] for anchor in preset["anchors"]])
+                ]
+            )
     return np.array(found)
 
 

@@ -1,8 +1,10 @@
-"""Tunes the curve of pitch: z^p near the averages of real sounds, chosen so that the decoder plays the note in most timbres.
+"""Tunes the curve of pitch: z^p near the averages of real sounds, chosen so that the decoder plays the note in most
+timbres.
 
-An average over instruments lies where few real sounds do, and the decoder draws its harmonics faintly or those of the octave. What is
-asked of each note's z^p instead: the autocorrelation of the decoded spectrum shall have its first high peak at the note's period. How far
-it may go for that is measured by how far real sounds of one note lie from their average.
+An average over instruments lies where few real sounds do, and the decoder draws its harmonics faintly or those of the
+octave. What is asked of each note's z^p instead: the autocorrelation of the decoded spectrum shall have its first high
+peak at the note's period. How far it may go for that is measured by how far real sounds of one note lie from their
+average.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from training.models.latents import TimbreVAE
 LOWEST_NOTE = 21.0
 GRID_SEMITONES = 0.25
 TEMPERATURE = 0.03  # of autocorrelation
-SHORTER, LONGER = 0.2, -0.08  # handicaps: a shorter period is taken for the note when nearly as high, a longer one, its multiple, only when higher
+# handicaps: a shorter period is taken for the note when nearly as high, a longer one, its multiple, only when higher
+SHORTER = 0.2
+LONGER = -0.08
 OTHER_NOTE = 1.0  # semitones from which they hold
 NEARNESS = 0.1  # weight of the distance from the averages, in variances of real sounds
 LEARNING_RATE = 0.1
@@ -31,7 +35,14 @@ FRAMES = 20
 REGULARISATION = 1e-3
 
 
-def tuned(model: TimbreVAE, features: FeatureExtractor, curve: Curve, timbres: Sequence[np.ndarray], rest: np.ndarray | None, steps: int) -> Curve:
+def tuned(
+    model: TimbreVAE,
+    features: FeatureExtractor,
+    curve: Curve,
+    timbres: Sequence[np.ndarray],
+    rest: np.ndarray | None,
+    steps: int,
+) -> Curve:
     """The curve after so many steps from the averages.
 
     timbres : for each note the z^t of the instruments that play it, (instruments, D)
@@ -53,14 +64,18 @@ def tuned(model: TimbreVAE, features: FeatureExtractor, curve: Curve, timbres: S
         away = z - average
         far = ((away @ nearness) * away).sum(1).mean()
         loss = comb.mistuning(steady_amplitude(model, features, rows, FRAMES)) + NEARNESS * far
-        (z.grad,) = torch.autograd.grad(loss, [z])  # not backward(): the model's own gradients are nobody's business here
+        (z.grad,) = torch.autograd.grad(
+            loss, [z]
+        )  # not backward(): the model's own gradients are nobody's business here
         adam.step()
         slower.step()
     return dataclasses.replace(curve, pitch=z.detach().double().numpy())
 
 
 class _Comb:
-    """Autocorrelation of decoded spectra at the periods of a grid of notes, and how clearly it tells the notes wanted."""
+    """Autocorrelation of decoded spectra at the periods of a grid of notes, and how clearly it tells the notes
+    wanted.
+    """
 
     def __init__(self, notes: np.ndarray, config: FeatureConfig) -> None:
         grid = np.arange(LOWEST_NOTE, HIGHEST_NOTE + GRID_SEMITONES / 2, GRID_SEMITONES)

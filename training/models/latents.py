@@ -17,7 +17,8 @@ LATENTS = ("timbre", "variation", "pitch")
 class Posterior:
     """A diagonal Gaussian: (batch, D) for a latent with one value per sound, (batch, frames, D) for one per frame.
 
-    At least float32, whatever precision autocast ran the layers before it in: divergences and draws are too fine for less.
+    At least float32, whatever precision autocast ran the layers before it in: divergences and draws are too fine for
+    less.
     """
 
     mean: Tensor
@@ -35,9 +36,13 @@ class Posterior:
 
 
 class Latents(dict[str, Tensor]):
-    """Values by name, of the latents a model has: (batch, D) where there is one per sound, (batch, frames, D) where one per frame."""
+    """Values by name, of the latents a model has: (batch, D) where there is one per sound, (batch, frames, D) where one
+    per frame.
+    """
 
-    def __init__(self, timbre: Tensor | None = None, variation: Tensor | None = None, pitch: Tensor | None = None) -> None:
+    def __init__(
+        self, timbre: Tensor | None = None, variation: Tensor | None = None, pitch: Tensor | None = None
+    ) -> None:
         values = zip(LATENTS, (timbre, variation, pitch), strict=True)
         super().__init__({name: value for name, value in values if value is not None})
 
@@ -61,7 +66,12 @@ class Latents(dict[str, Tensor]):
         """One vector per sound, (batch, D): per-frame values averaged over the frames that count, (batch, frames)."""
         weight = counts[..., None].to(next(iter(self.values())).dtype)
         total = weight.sum(1).clamp_min(1)
-        return Latents(**{name: value if value.dim() == 2 else (value * weight[:, : value.shape[1]]).sum(1) / total for name, value in self.items()})
+        return Latents(
+            **{
+                name: value if value.dim() == 2 else (value * weight[:, : value.shape[1]]).sum(1) / total
+                for name, value in self.items()
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -87,10 +97,11 @@ class Encoding:
 class TimbreVAE(Protocol):
     """What evaluation, knobs, plots and export ask of every system.
 
-    Inputs are the spectra of `training.features`: envelope + fine is the log-amplitude. Whole sounds go through `encode` and `decode`;
-    causal models also stream, any number of frames a call, with a state of fixed shape made by `encoder_state` and `decoder_state`;
-    what `stream_encode` gives at frame t is about frame t − `lookahead`.
-    `latent_sizes` lists the latents in the order of `LATENTS`. `decode` may give fewer frames than went in (a model of fixed length).
+    Inputs are the spectra of `training.features`: envelope + fine is the log-amplitude. Whole sounds go through
+    `encode` and `decode`; causal models also stream, any number of frames a call, with a state of fixed shape made by
+    `encoder_state` and `decoder_state`; what `stream_encode` gives at frame t is about frame t − `lookahead`.
+    `latent_sizes` lists the latents in the order of `LATENTS`. `decode` may give fewer frames than went in (a model of
+    fixed length).
     """
 
     KIND: ClassVar[str]
@@ -133,11 +144,15 @@ def shaped_noise(model: TimbreVAE, rows: Tensor, frames: int) -> Latents:
     """Noise of a batch, (batch, `noise_values`), as one tensor per latent."""
     shapes = model.noise_shapes(frames)
     parts = rows.split([int(torch.Size(shape).numel()) for shape in shapes.values()], dim=1)
-    return Latents(**{name: part.reshape(len(rows), *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)})
+    return Latents(
+        **{name: part.reshape(len(rows), *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    )
 
 
 def seeded_noise(model: TimbreVAE, draws: list[int], frames: int, device: torch.device) -> Latents:
-    """Standard normal noise that follows from each sound's own draw: the same whatever the batch, the process or the resumption."""
+    """Standard normal noise that follows from each sound's own draw: the same whatever the batch, the process or the
+    resumption.
+    """
     values = noise_values(model, frames)
     return shaped_noise(model, torch.stack([drawn_noise(draw, values) for draw in draws]).to(device), frames)
 

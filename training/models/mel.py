@@ -16,11 +16,13 @@ LEAST_POWER = 1e-16  # the square root's slope ends here
 class MelScale(nn.Module):
     """Forward: log-amplitude → power → mean power of each mel band, in dB → clipped and scaled to −1 … +1.
 
-    The bands are librosa's triangles, each scaled to sum to one, so that a band reads the mean power of its bins, in dB over the average
-    amplitude that the features bring every sound to. A level below `floor_db` reads −1, above `ceiling_db` +1.
+    The bands are librosa's triangles, each scaled to sum to one, so that a band reads the mean power of its bins, in dB
+    over the average amplitude that the features bring every sound to. A level below `floor_db` reads −1, above
+    `ceiling_db` +1.
 
-    Back: every bin takes the level between those of the neighbouring band centres, linear in Hz, those outside the outermost centre's.
-    The shape within a band is lost; the level is not, so the result is on the scale of the log-amplitude it came from.
+    Back: every bin takes the level between those of the neighbouring band centres, linear in Hz, those outside the
+    outermost centre's. The shape within a band is lost; the level is not, so the result is on the scale of the
+    log-amplitude it came from.
 
     Both products are written as `linear`, which the export's quantiser leaves in float32: power spans ten decades.
     """
@@ -29,7 +31,16 @@ class MelScale(nn.Module):
     spread: Tensor
 
     def __init__(
-        self, *, bins: int, sample_rate: int, log_floor: float, bands: int, low_hz: float, high_hz: float, floor_db: float, ceiling_db: float
+        self,
+        *,
+        bins: int,
+        sample_rate: int,
+        log_floor: float,
+        bands: int,
+        low_hz: float,
+        high_hz: float,
+        floor_db: float,
+        ceiling_db: float,
     ) -> None:
         super().__init__()
         bank = librosa.filters.mel(sr=sample_rate, n_fft=2 * (bins - 1), n_mels=bands, fmin=low_hz, fmax=high_hz)

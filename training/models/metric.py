@@ -45,17 +45,25 @@ class MetricConfig:
 
 
 class LstmStack(nn.Module):
-    """LSTM layers, each followed by leaky ReLU and dropout. Causal ones stream; see `training.recurrent.RecurrentStack`."""
+    """LSTM layers, each followed by leaky ReLU and dropout. Causal ones stream; see
+    `training.recurrent.RecurrentStack`.
+    """
 
-    def __init__(self, input_size: int, hidden: int, layers: int, *, dropout: float = 0.0, bidirectional: bool = False) -> None:
+    def __init__(
+        self, input_size: int, hidden: int, layers: int, *, dropout: float = 0.0, bidirectional: bool = False
+    ) -> None:
         super().__init__()
         self.hidden, self.directions = hidden, 2 if bidirectional else 1
         self.width = hidden * self.directions
         sizes = [input_size, *[self.width] * (layers - 1)]
-        self.layers = nn.ModuleList([nn.LSTM(size, hidden, batch_first=True, bidirectional=bidirectional) for size in sizes])
+        self.layers = nn.ModuleList(
+            [nn.LSTM(size, hidden, batch_first=True, bidirectional=bidirectional) for size in sizes]
+        )
         self.activation, self.dropout = nn.LeakyReLU(), nn.Dropout(dropout)
         for name, parameter in self.named_parameters():
-            if "weight" in name:  # as `RecurrentStack`: PyTorch's default starts so small that learning the harmonics takes twice as long
+            if (
+                "weight" in name
+            ):  # as `RecurrentStack`: PyTorch's default starts so small that learning the harmonics takes twice as long
                 for gate in parameter.detach().chunk(4):
                     (nn.init.orthogonal_ if "_hh_" in name else nn.init.xavier_uniform_)(gate)
 
@@ -96,7 +104,9 @@ class MetricVAE(nn.Module):
         return head
 
     def observed(self, log_amplitude: Tensor) -> Tensor:
-        """The level-normalised power spectrogram X that `log_amplitude` tells of: what the encoder reads and the decoder gives the mean of."""
+        """The level-normalised power spectrogram X that `log_amplitude` tells of: what the encoder reads and the
+        decoder gives the mean of.
+        """
         return (torch.exp(log_amplitude) - self.config.log_floor).clamp_min(0).square()
 
     def features_of(self, h: Tensor) -> Tensor:
@@ -104,7 +114,9 @@ class MetricVAE(nn.Module):
         return nn.functional.leaky_relu(self.shared(h))
 
     def power_of(self, raw: Tensor) -> Tensor:
-        """κ, from what the last layer gives; never further below one than the features resolve, so that x / κ stays finite."""
+        """κ, from what the last layer gives; never further below one than the features resolve, so that x / κ stays
+        finite.
+        """
         return nn.functional.softplus(raw) + self.config.log_floor**2
 
     def log_amplitude_of(self, power: Tensor) -> Tensor:
@@ -147,10 +159,14 @@ class MetricVAE(nn.Module):
 
     def encoder_state(self, batch: int) -> State:
         state = self.encoder.initial_state(batch)
-        return state | ({"past": self.output.weight.new_zeros(batch, self.lookahead, self.encoder.width)} if self.lookahead else {})
+        return state | (
+            {"past": self.output.weight.new_zeros(batch, self.lookahead, self.encoder.width)} if self.lookahead else {}
+        )
 
     def _followed(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the heads read of power spectra (batch, frames, bins), about `lookahead` frames earlier, and the next state."""
+        """What the heads read of power spectra (batch, frames, bins), about `lookahead` frames earlier, and the next
+        state.
+        """
         h, following = self.encoder(x, state)
         if self.lookahead:
             h, following["past"] = beside_past(h, state["past"])

@@ -1,7 +1,7 @@
 """S3, the Gaussian-mixture VAE (Luo 2019): timbre and pitch of a note of one second, one latent of each per sound.
 
-The prior of z^t is a mixture of one Gaussian per instrument, that of z^p one per pitch, with learned means. What the paper leaves out
-(layer sizes, batch norm, fixed variances, the pitch classifier) is as in the authors' published code.
+The prior of z^t is a mixture of one Gaussian per instrument, that of z^p one per pitch, with learned means. What the
+paper leaves out (layer sizes, batch norm, fixed variances, the pitch classifier) is as in the authors' published code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ WINDOWS_AT_ONCE = 64  # of the streaming recomputation, to bound its memory
 
 @dataclass(frozen=True)
 class MixtureConfig:
-    """Sizes and scales. The defaults are the paper's; `bins`, `sample_rate` and `log_floor` follow from the features."""
+    """Sizes and scales. The defaults are the paper's; `bins`, `sample_rate` and `log_floor` follow from the
+    features.
+    """
 
     bins: int = 1025
     sample_rate: int = 22050  # Hz
@@ -44,7 +46,9 @@ class MixtureConfig:
     pitch_sigma: float = math.exp(-2)
     means_gain: float = 1.0  # times Xavier's, how far apart the means of both priors start
     floor_db: float = -100.0  # becomes −1
-    ceiling_db: float = 60.0  # becomes +1; dB over the average amplitude of the sound, which a single partial exceeds by that much
+    ceiling_db: float = (
+        60.0  # becomes +1; dB over the average amplitude of the sound, which a single partial exceeds by that much
+    )
 
     def __post_init__(self) -> None:
         sizes = ("mel_bands", "filters", "hidden", "latent_dim", "kernel", "pitches")
@@ -52,17 +56,26 @@ class MixtureConfig:
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}={getattr(self, name)} must be at least 1")
         if self.frames <= 2 * (self.kernel - 1):
-            raise RecipeError(f"frames={self.frames} must exceed {2 * (self.kernel - 1)}, what two convolutions of kernel={self.kernel} use up")
+            raise RecipeError(
+                f"frames={self.frames} must exceed {2 * (self.kernel - 1)}, what two convolutions of "
+                f"kernel={self.kernel} use up"
+            )
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
-            raise RecipeError(f"low_hz={self.low_hz:g}, high_hz={self.high_hz:g} must rise within 0 … {self.sample_rate / 2:g} Hz (half the rate)")
+            raise RecipeError(
+                f"low_hz={self.low_hz:g}, high_hz={self.high_hz:g} must rise within 0 … {self.sample_rate / 2:g} Hz "
+                "(half the rate)"
+            )
         if not self.floor_db < self.ceiling_db:
             raise RecipeError(f"floor_db={self.floor_db:g} must lie below ceiling_db={self.ceiling_db:g}")
         if min(self.timbre_sigma, self.pitch_sigma, self.means_gain) <= 0:
             raise RecipeError(
-                f"timbre_sigma={self.timbre_sigma:g}, pitch_sigma={self.pitch_sigma:g} and means_gain={self.means_gain:g} must be above 0"
+                f"timbre_sigma={self.timbre_sigma:g}, pitch_sigma={self.pitch_sigma:g} and "
+                f"means_gain={self.means_gain:g} must be above 0"
             )
         if not 0 <= self.lowest_pitch <= 127 or self.lowest_pitch + self.pitches > 128:
-            raise RecipeError(f"lowest_pitch={self.lowest_pitch} and pitches={self.pitches} must lie within MIDI notes 0 … 127")
+            raise RecipeError(
+                f"lowest_pitch={self.lowest_pitch} and pitches={self.pitches} must lie within MIDI notes 0 … 127"
+            )
         object.__setattr__(self, "instruments", tuple(str(name) for name in self.instruments))
 
     @property
@@ -85,7 +98,9 @@ class ChunkEncoder(nn.Module):
             nn.BatchNorm1d(c.filters),
             nn.ReLU(),
         )
-        self.hidden = nn.Sequential(nn.Linear(c.filters * c.inner_frames, c.hidden), nn.BatchNorm1d(c.hidden), nn.ReLU())
+        self.hidden = nn.Sequential(
+            nn.Linear(c.filters * c.inner_frames, c.hidden), nn.BatchNorm1d(c.hidden), nn.ReLU()
+        )
         self.mean = nn.Linear(c.hidden, c.latent_dim)
         self.log_variance = nn.Linear(c.hidden, c.latent_dim)
 
@@ -130,7 +145,10 @@ class MixtureVAE(nn.Module):
     def __init__(self, config: MixtureConfig) -> None:
         super().__init__()
         if len(config.instruments) < 2:
-            raise RecipeError(f"instruments={list(config.instruments)} must name at least 2: the timbre prior has a component for each")
+            raise RecipeError(
+                f"instruments={list(config.instruments)} must name at least 2: the timbre prior has a component for "
+                "each"
+            )
         self.config = c = config
         self.latent_sizes = {"timbre": c.latent_dim, "pitch": c.latent_dim}
         self.scale = MelScale(
@@ -145,14 +163,17 @@ class MixtureVAE(nn.Module):
         )
         self.timbre_encoder, self.pitch_encoder = ChunkEncoder(c), ChunkEncoder(c)
         self.decoder = ChunkDecoder(c)
-        self.timbre_means = nn.Parameter(nn.init.xavier_uniform_(torch.empty(len(c.instruments), c.latent_dim), c.means_gain))
+        self.timbre_means = nn.Parameter(
+            nn.init.xavier_uniform_(torch.empty(len(c.instruments), c.latent_dim), c.means_gain)
+        )
         self.pitch_means = nn.Parameter(nn.init.xavier_uniform_(torch.empty(c.pitches, c.latent_dim), c.means_gain))
         self.pitch_classifier = nn.Linear(c.latent_dim, c.pitches)
 
     # Whole sounds ---------------------------------------------------------------------------------------------------
 
     def encode(self, envelope: Tensor, fine: Tensor, counts: Tensor, noise: Latents | None = None) -> Encoding:
-        """Posteriors of sounds from their first `frames` frames, silence after the end. All of them count, as in the paper.
+        """Posteriors of sounds from their first `frames` frames, silence after the end. All of them count, as in the
+        paper.
 
         envelope, fine : (batch, frames, bins);  counts : (batch, frames), not used
         noise : standard normal draws; None takes the means
@@ -160,14 +181,18 @@ class MixtureVAE(nn.Module):
         return self.encode_mel(self.mel(envelope + fine), noise)
 
     def mel(self, log_amplitude: Tensor) -> Tensor:
-        """The scaled mel spectrogram that the model reads and rebuilds: (batch, frames, bins) to (batch, `config.frames`, bands)."""
+        """The scaled mel spectrogram that the model reads and rebuilds: (batch, frames, bins) to (batch,
+        `config.frames`, bands).
+        """
         frames = self.config.frames
         mel = self.scale(log_amplitude[:, :frames])
         return nn.functional.pad(mel, (0, 0, 0, frames - mel.shape[1]), value=-1.0)
 
     def encode_mel(self, mel: Tensor, noise: Latents | None = None) -> Encoding:
         posteriors = {"timbre": self.timbre_encoder(mel), "pitch": self.pitch_encoder(mel)}
-        values = Latents(**{name: posterior.sample(noise[name] if noise else None) for name, posterior in posteriors.items()})
+        values = Latents(
+            **{name: posterior.sample(noise[name] if noise else None) for name, posterior in posteriors.items()}
+        )
         return Encoding(posteriors, values)
 
     def decode(self, latents: Latents) -> Tensor:
@@ -184,14 +209,19 @@ class MixtureVAE(nn.Module):
     # The mixtures -----------------------------------------------------------------------------------------------------
 
     def instrument_log_probability(self, timbre: Tensor) -> Tensor:
-        """log p(instrument | z^t) under the mixture with equal weights.  timbre : (batch, D);  returns (batch, instruments)."""
+        """log p(instrument | z^t) under the mixture with equal weights.  timbre : (batch, D);  returns (batch,
+        instruments).
+        """
         return log_responsibilities(timbre, self.timbre_means, self.config.timbre_sigma**2)
 
     def component(self, instrument: int, pitch: int) -> Latents:
         """The means of one instrument's and one pitch's component, (1, D).  pitch : MIDI note."""
-        return Latents(timbre=self.timbre_means[instrument][None], pitch=self.pitch_means[pitch - self.config.lowest_pitch][None])
+        return Latents(
+            timbre=self.timbre_means[instrument][None], pitch=self.pitch_means[pitch - self.config.lowest_pitch][None]
+        )
 
-    # Streaming: the latents of the window that ends at each frame, by honest recomputation ------------------------------------
+    # Streaming: the latents of the window that ends at each frame, by honest recomputation
+    # ------------------------------------
 
     lookahead = 0
 
@@ -208,10 +238,14 @@ class MixtureVAE(nn.Module):
         rate : not used, there is no running mean
         """
         heard = torch.cat([state["heard"], self.scale(envelope + fine) + 1], 1)
-        windows = (heard - 1).unfold(1, self.config.frames, 1).transpose(2, 3).flatten(0, 1)  # (batch·frames, window, bands)
+        windows = (
+            (heard - 1).unfold(1, self.config.frames, 1).transpose(2, 3).flatten(0, 1)
+        )  # (batch·frames, window, bands)
         parts = [self.encode_mel(part).latents for part in windows.split(WINDOWS_AT_ONCE)]
         shape = (len(envelope), envelope.shape[1], -1)
-        latents = Latents(**{name: torch.cat([part[name] for part in parts]).reshape(shape) for name in self.latent_sizes})
+        latents = Latents(
+            **{name: torch.cat([part[name] for part in parts]).reshape(shape) for name in self.latent_sizes}
+        )
         return latents, {"heard": heard[:, envelope.shape[1] :]}
 
     def stream_decode(self, latents: Latents, state: State) -> tuple[Tensor, State]:

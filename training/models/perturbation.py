@@ -38,7 +38,12 @@ class PerturbationConfig:
     lookahead: int = 0  # * causal: how many frames later the encoders answer, having heard so many more
 
     def __post_init__(self) -> None:
-        sizes = {"timbre_dim": self.timbre_dim, "variation_dim": self.variation_dim, "pitch_dim": self.pitch_dim, "hidden": self.hidden}
+        sizes = {
+            "timbre_dim": self.timbre_dim,
+            "variation_dim": self.variation_dim,
+            "pitch_dim": self.pitch_dim,
+            "hidden": self.hidden,
+        }
         for name, size in (sizes | {"decoder_hidden": self.decoder_hidden or 1}).items():
             if size < 1:
                 raise RecipeError(f"{name}={size} must be at least 1")
@@ -57,13 +62,16 @@ def check_lookahead(frames: int, bidirectional: bool) -> None:
     if not 0 <= frames <= MOST_LOOKAHEAD:
         raise RecipeError(f"lookahead={frames} must lie in 0 … {MOST_LOOKAHEAD} frames")
     if frames and bidirectional:
-        raise RecipeError(f"lookahead={frames} is for causal models; a bidirectional one hears the whole sound: leave it out")
+        raise RecipeError(
+            f"lookahead={frames} is for causal models; a bidirectional one hears the whole sound: leave it out"
+        )
 
 
 class GaussianHead(nn.Module):
     """Two linear maps to mean and variance, the latter through softplus (section IV-B).
 
-    Means start spread out and variances small, so that the decoder hears the latents through the noise from the first step.
+    Means start spread out and variances small, so that the decoder hears the latents through the noise from the first
+    step.
     """
 
     def __init__(self, width: int, dimensions: int) -> None:
@@ -104,15 +112,26 @@ class PerturbationVAE(nn.Module):
         self.config = c = config
         sizes = {"timbre": c.timbre_dim, "variation": c.variation_dim, "pitch": c.pitch_dim}
         self.latent_sizes = {name: sizes[name] for name in c.factors}
-        self.envelope_input = CepstralInput(c.bins, c.envelope_coefficients) if c.envelope_coefficients else nn.Identity()
+        self.envelope_input = (
+            CepstralInput(c.bins, c.envelope_coefficients) if c.envelope_coefficients else nn.Identity()
+        )
         for name in c.factors:
             width = c.bins if name == "pitch" else c.envelope_coefficients or c.bins
             condition = sum(self.latent_sizes[other] for other in self.conditions(name))
-            stack = RecurrentStack(width, c.hidden, c.layers, condition_size=condition, bidirectional=c.bidirectional, lookahead=c.lookahead)
+            stack = RecurrentStack(
+                width,
+                c.hidden,
+                c.layers,
+                condition_size=condition,
+                bidirectional=c.bidirectional,
+                lookahead=c.lookahead,
+            )
             self.add_module(f"{name}_stack", stack)
         for name in c.factors:
             self.add_module(f"{name}_head", GaussianHead(self.stack(name).width, self.latent_sizes[name]))
-        self.decoder_stack = RecurrentStack(sum(self.latent_sizes.values()), c.decoder_hidden or c.hidden, c.layers, bidirectional=c.bidirectional)
+        self.decoder_stack = RecurrentStack(
+            sum(self.latent_sizes.values()), c.decoder_hidden or c.hidden, c.layers, bidirectional=c.bidirectional
+        )
         self.output = nn.Linear(self.decoder_stack.width, c.bins)
 
     @property
@@ -138,7 +157,9 @@ class PerturbationVAE(nn.Module):
 
     # Whole sounds ---------------------------------------------------------------------------------------------------
 
-    def encode(self, envelope: Tensor, fine: Tensor, counts: Tensor, noise: Latents | None = None, pooled: Tensor | None = None) -> Encoding:
+    def encode(
+        self, envelope: Tensor, fine: Tensor, counts: Tensor, noise: Latents | None = None, pooled: Tensor | None = None
+    ) -> Encoding:
         """Posteriors of whole sounds (equations 7 to 9 and 15).
 
         envelope, fine : (batch, frames, bins);  counts : (batch, frames), 1 on frames that belong to the sound
@@ -195,7 +216,8 @@ class PerturbationVAE(nn.Module):
         return self.decoder_stack.initial_state(batch)
 
     def stream_encode(self, envelope: Tensor, fine: Tensor, rate: Tensor, state: State) -> tuple[Latents, State]:
-        """Latents of the next frames (of those `lookahead` frames earlier); z^t is the running mean, so it has a value per frame.
+        """Latents of the next frames (of those `lookahead` frames earlier); z^t is the running mean, so it has a value
+        per frame.
 
         rate : scalar, the smallest update weight of the running means (1/frames)
         """
@@ -205,7 +227,9 @@ class PerturbationVAE(nn.Module):
         for name in self.latent_sizes:
             part = {key.split(".")[1]: value for key, value in state.items() if key.startswith(f"{name}.")}
             told = [values[other] for other in self.conditions(name)]
-            h, after = self.stack(name)(fine if name == "pitch" else compact, part, torch.cat(told, -1) if told else None)
+            h, after = self.stack(name)(
+                fine if name == "pitch" else compact, part, torch.cat(told, -1) if told else None
+            )
             if name == "timbre":
                 h, mean = running_mean(h, part, rate, self.lookahead)
                 after |= mean

@@ -30,7 +30,8 @@ class VAETask(lightning.LightningModule, ABC):
     features : how frames are made
     learning_rate, decay_per_epoch : Adam's, and the factor it is multiplied with after every epoch
     preview_epochs : spectrogram pictures and sounds go to the log every so many epochs; 0 never
-    float32_matmul : of matrix products and recurrent layers on NVIDIA GPUs: "highest" is float32, "high" TF32, "medium" bfloat16 where it can
+    float32_matmul : of matrix products and recurrent layers on NVIDIA GPUs: "highest" is float32, "high" TF32, "medium"
+        bfloat16 where it can
     """
 
     model: TimbreVAE
@@ -53,7 +54,9 @@ class VAETask(lightning.LightningModule, ABC):
 
     @abstractmethod
     def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
-        """Named scalars of a batch; "loss" is what is minimised. In validation nothing is perturbed and nothing drawn at random."""
+        """Named scalars of a batch; "loss" is what is minimised. In validation nothing is perturbed and nothing drawn
+        at random.
+        """
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
@@ -64,7 +67,10 @@ class VAETask(lightning.LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.optimizer()
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay_per_epoch)}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay_per_epoch),
+        }
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         terms = self.terms(batch, training=True)
@@ -81,7 +87,12 @@ class VAETask(lightning.LightningModule, ABC):
             self.preview = {name: value[:4] for name, value in batch.items()}
 
     def on_validation_epoch_end(self) -> None:
-        if self.preview is not None and self.preview_epochs and self.current_epoch % self.preview_epochs == 0 and self.trainer.is_global_zero:
+        if (
+            self.preview is not None
+            and self.preview_epochs
+            and self.current_epoch % self.preview_epochs == 0
+            and self.trainer.is_global_zero
+        ):
             plots.log_previews(self.logger, self.model, self.features, self.preview["audio"], self.global_step)
 
     def noise(self, batch: Batch, frames: int) -> Latents:
@@ -110,11 +121,19 @@ class VAETask(lightning.LightningModule, ABC):
         self.earlier_seconds = float(checkpoint.get("neiro", {}).get("info", {}).get("training_seconds", 0.0))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        info: dict[str, Any] = {"command": " ".join(["python -m training.train", *sys.argv[1:]]), "torch": str(torch.__version__)}
+        info: dict[str, Any] = {
+            "command": " ".join(["python -m training.train", *sys.argv[1:]]),
+            "torch": str(torch.__version__),
+        }
         info |= {"epoch": int(self.current_epoch), "step": int(self.global_step), **self.about()}
         info["training_seconds"] = round(self.earlier_seconds + time.monotonic() - self.started, 1)
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            info |= {"data": str(data.directory), "seed": int(data.seed), "selection": data.selection, "segment_seconds": data.segment_seconds}
+            info |= {
+                "data": str(data.directory),
+                "seed": int(data.seed),
+                "selection": data.selection,
+                "segment_seconds": data.segment_seconds,
+            }
             info["sequences"] = data.sequence_share if data.sequences else 0.0  # share of the examples
         checkpoint["neiro"] = describe(self.features.config, self.model, info)

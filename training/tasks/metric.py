@@ -18,10 +18,12 @@ from training.tasks.base import Batch, MatmulPrecision, VAETask
 
 
 class MetricTask(VAETask):
-    """Train the metric-learning VAE (Tanaka 2021). α = β = 0 is the "vanilla" VAE it is compared with, which needs no labels.
+    """Train the metric-learning VAE (Tanaka 2021). α = β = 0 is the "vanilla" VAE it is compared with, which needs no
+    labels.
 
-    The total (eq. 11) is divided by the number of bins of a minibatch, sounds × frames × bins, which changes no ratio. The contrastive sums
-    grow with the square of the frames, the bound with the frames: half as long a segment wants α and β twice as large.
+    The total (eq. 11) is divided by the number of bins of a minibatch, sounds × frames × bins, which changes no ratio.
+    The contrastive sums grow with the square of the frames, the bound with the frames: half as long a segment wants α
+    and β twice as large.
 
     Parameters
     ----------
@@ -29,8 +31,8 @@ class MetricTask(VAETask):
     learning_rate, decay_per_epoch : Adam's, and the factor it is multiplied with after every epoch
     alpha, beta : weights of the contrastive losses of pitch and of timbre
     mask_silence : leave frames that do not sound out of all sums; the paper sums over all frames, zero padding too
-    balanced_pairs : pair up sounds of one batch that share pitch or timbre where there are such, up to a third of the pairs each; the paper
-        draws pairs at random, of which hardly any share anything
+    balanced_pairs : pair up sounds of one batch that share pitch or timbre where there are such, up to a third of the
+        pairs each; the paper draws pairs at random, of which hardly any share anything
     preview_epochs, float32_matmul : see `VAETask`
     """
 
@@ -48,14 +50,23 @@ class MetricTask(VAETask):
         float32_matmul: MatmulPrecision = "highest",
     ) -> None:
         super().__init__(
-            features, learning_rate=learning_rate, decay_per_epoch=decay_per_epoch, preview_epochs=preview_epochs, float32_matmul=float32_matmul
+            features,
+            learning_rate=learning_rate,
+            decay_per_epoch=decay_per_epoch,
+            preview_epochs=preview_epochs,
+            float32_matmul=float32_matmul,
         )
         self.model: MetricVAE = MetricVAE(dataclasses.replace(model, bins=features.bins, log_floor=features.log_floor))
         self.alpha, self.beta = alpha, beta
         self.mask_silence, self.balanced_pairs = mask_silence, balanced_pairs
 
     def about(self) -> dict[str, Any]:
-        return {"alpha": self.alpha, "beta": self.beta, "mask_silence": self.mask_silence, "balanced_pairs": self.balanced_pairs}
+        return {
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "mask_silence": self.mask_silence,
+            "balanced_pairs": self.balanced_pairs,
+        }
 
     def setup(self, stage: str) -> None:
         """Refuse data that cannot tell same from different."""
@@ -64,30 +75,40 @@ class MetricTask(VAETask):
             return
         sounds = data.sounds("train")
         if self.alpha and data.sequences:
-            raise DataError(f"the phrases of {data.sequences} change their pitch, alpha={self.alpha:g} needs one of each; leave data.sequences out")
+            raise DataError(
+                f"the phrases of {data.sequences} change their pitch, alpha={self.alpha:g} needs one of each; leave "
+                "data.sequences out"
+            )
         if self.alpha and not np.isfinite(sounds.pitch).all():
             count = int((~np.isfinite(sounds.pitch)).sum())
             raise DataError(
-                f"{count} of {len(sounds)} training sounds have no pitch, alpha={self.alpha:g} needs it of all; choose others by data.pitches"
+                f"{count} of {len(sounds)} training sounds have no pitch, alpha={self.alpha:g} needs it of all; choose "
+                "others by data.pitches"
             )
         if self.beta and (sounds.instrument == UNLABELLED).any():
             count = int((sounds.instrument == UNLABELLED).sum())
             raise DataError(
-                f"{count} of {len(sounds)} training sounds have no instrument, beta={self.beta:g} needs it of all; label them, or set beta 0"
+                f"{count} of {len(sounds)} training sounds have no instrument, beta={self.beta:g} needs it of all; "
+                "label them, or set beta 0"
             )
         if self.beta and len(np.unique(sounds.instrument)) < 2:
             raise DataError(
-                f"all training sounds are of {sounds.instrument[0]}, beta={self.beta:g} needs two instruments or more; add some, or set beta 0"
+                f"all training sounds are of {sounds.instrument[0]}, beta={self.beta:g} needs two instruments or more; "
+                "add some, or set beta 0"
             )
 
     def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
         spectra = self.features(batch["audio"])
         frames, bins = spectra.log_amplitude.shape[1:]
         counts = spectra.sounding if self.mask_silence else torch.ones_like(spectra.sounding)
-        encoding = self.model.encode(spectra.envelope, spectra.fine, counts, self.noise(batch, frames) if training else None)
+        encoding = self.model.encode(
+            spectra.envelope, spectra.fine, counts, self.noise(batch, frames) if training else None
+        )
         kappa = self.model.power(encoding.latents)
         unit = counts.numel() * bins  # sounds × frames × bins
-        terms = {"nll": (exponential_nll(self.model.observed(spectra.log_amplitude), kappa) * counts[..., None]).sum() / unit}
+        terms = {
+            "nll": (exponential_nll(self.model.observed(spectra.log_amplitude), kappa) * counts[..., None]).sum() / unit
+        }
         for name, posterior in encoding.posteriors.items():
             terms[f"kl_{name}"] = (kl_to_standard_normal(posterior.mean, posterior.variance) * counts).sum() / unit
         loss = sum(terms.values(), start=torch.zeros((), device=kappa.device))
@@ -109,7 +130,8 @@ def pair_up(same_pitch: Tensor, same_timbre: Tensor, draws: Tensor, *, balanced:
 
     same_pitch, same_timbre : (batch, batch), bool, whether two sounds share pitch or timbre
     draws : (batch,), the sounds' own draws: the only source of chance
-    balanced : first up to a third of the pairs from sounds that share the pitch, then as many from those that share the timbre
+    balanced : first up to a third of the pairs from sounds that share the pitch, then as many from those that share the
+        timbre
 
     Returns
     -------

@@ -23,7 +23,9 @@ from training.tasks.base import Batch, MatmulPrecision, VAETask
 
 @dataclass(frozen=True)
 class MixtureWeights:
-    """Weight of each term. The authors have 1 everywhere; the squared error is summed over frames and bands, so it is by far the largest."""
+    """Weight of each term. The authors have 1 everywhere; the squared error is summed over frames and bands, so it is
+    by far the largest.
+    """
 
     reconstruction: float = 1.0
     timbre: float = 1.0  # KL of z^t to the mixture
@@ -38,11 +40,14 @@ class MixtureTask(VAETask):
 
     Parameters
     ----------
-    model, features : sizes and frames; bins, rate and floor follow from the features; instruments left out are those of the data set
+    model, features : sizes and frames; bins, rate and floor follow from the features; instruments left out are those of
+        the data set
     learning_rate, decay_per_epoch : of Adam (amsgrad), and the factor it is multiplied with after every epoch
-    label_portion : share of the training sounds whose instrument label is used, 0 … 1; which ones follows from `label_seed` and the data set
+    label_portion : share of the training sounds whose instrument label is used, 0 … 1; which ones follows from
+        `label_seed` and the data set
     weights : of the terms
-    late_starts : share of training windows that begin in silence, up to the whole window before the sound (for live use)
+    late_starts : share of training windows that begin in silence, up to the whole window before the sound (for live
+        use)
     preview_epochs, float32_matmul : see `VAETask`
     """
 
@@ -62,22 +67,34 @@ class MixtureTask(VAETask):
         float32_matmul: MatmulPrecision = "highest",
     ) -> None:
         super().__init__(
-            features, learning_rate=learning_rate, decay_per_epoch=decay_per_epoch, preview_epochs=preview_epochs, float32_matmul=float32_matmul
+            features,
+            learning_rate=learning_rate,
+            decay_per_epoch=decay_per_epoch,
+            preview_epochs=preview_epochs,
+            float32_matmul=float32_matmul,
         )
         for name, share in (("label_portion", label_portion), ("late_starts", late_starts)):
             if not 0 <= share <= 1:
                 raise RecipeError(f"{name}={share:g} must lie in 0 … 1")
-        self.config = dataclasses.replace(model, bins=features.bins, sample_rate=features.sample_rate, log_floor=features.log_floor)
+        self.config = dataclasses.replace(
+            model, bins=features.bins, sample_rate=features.sample_rate, log_floor=features.log_floor
+        )
         self.label_portion, self.label_seed, self.weights = label_portion, label_seed, weights or MixtureWeights()
         self.late_starts = late_starts
         self.labelled: Tensor | None = None  # per row of the training split; None: all
-        self.component_of: Tensor | None = None  # the data set's instruments as components of the prior, -1 for none; None: the same order
+        self.component_of: Tensor | None = (
+            None  # the data set's instruments as components of the prior, -1 for none; None: the same order
+        )
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, amsgrad=True)
 
     def about(self) -> dict[str, Any]:
-        return {"label_portion": self.label_portion, "label_seed": self.label_seed, "weights": dataclasses.asdict(self.weights)}
+        return {
+            "label_portion": self.label_portion,
+            "label_seed": self.label_seed,
+            "weights": dataclasses.asdict(self.weights),
+        }
 
     def setup(self, stage: str) -> None:
         """Make the model, once the data set has said which instruments there are."""
@@ -98,7 +115,9 @@ class MixtureTask(VAETask):
             self.config = dataclasses.replace(self.config, instruments=tuple(names))
         position = {name: i for i, name in enumerate(self.config.instruments)}
         self.component_of = torch.tensor([position.get(name, -1) for name in data.instruments])
-        self.labelled = torch.from_numpy(labelled_rows(data.sounds("train").instrument, self.label_portion, self.label_seed))
+        self.labelled = torch.from_numpy(
+            labelled_rows(data.sounds("train").instrument, self.label_portion, self.label_seed)
+        )
 
     def instruments(self, batch: Batch, *, training: bool) -> Tensor:
         """Component of the timbre prior per sound, (batch,); -1 where the label is missing or held back."""
@@ -110,7 +129,9 @@ class MixtureTask(VAETask):
         return label
 
     def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
-        """In validation the loss leaves the instrument labels out, as a semi-supervised model may not choose its best by them."""
+        """In validation the loss leaves the instrument labels out, as a semi-supervised model may not choose its best
+        by them.
+        """
         log_amplitude = self.features.log_amplitude(self.features.amplitudes(batch["audio"]))
         mel = self.model.mel(log_amplitude)
         noise = self.noise(batch, mel.shape[1]) if training else None
@@ -118,7 +139,11 @@ class MixtureTask(VAETask):
         encoding = self.model.encode_mel(mel, noise)
         label, pitch = self.instruments(batch, training=training), batch["pitch"] - self.config.lowest_pitch
         terms, w = self.bound(mel, encoding, label, pitch), self.weights
-        loss = w.reconstruction * terms["squared_error"] + w.timbre * terms["kl_timbre"] + w.responsibilities * terms["kl_responsibilities"]
+        loss = (
+            w.reconstruction * terms["squared_error"]
+            + w.timbre * terms["kl_timbre"]
+            + w.responsibilities * terms["kl_responsibilities"]
+        )
         loss = loss + w.pitch * terms["kl_pitch"] + w.pitch_class * terms["pitch_cross_entropy"]
         return terms | {"loss": loss + (w.instrument * terms["instrument_cross_entropy"] if training else 0)}
 
@@ -132,23 +157,34 @@ class MixtureTask(VAETask):
         shares = model.instrument_log_probability(encoding.latents.timbre)
         classes = model.pitch_classifier(encoding.latents.pitch)
         known = label >= 0
-        instrument = torch.nn.functional.nll_loss(shares[known], label[known]) if bool(known.any()) else shares.new_zeros(())
+        instrument = (
+            torch.nn.functional.nll_loss(shares[known], label[known]) if bool(known.any()) else shares.new_zeros(())
+        )
         right = (shares.argmax(-1) == label)[known].float()
         return {
             "squared_error": squared.sum((1, 2)).mean(),
             "mse": squared.mean(),
-            "kl_timbre": kl_to_mixture(timbre.mean, timbre.variance, shares, model.timbre_means, self.config.timbre_sigma**2).mean(),
+            "kl_timbre": kl_to_mixture(
+                timbre.mean, timbre.variance, shares, model.timbre_means, self.config.timbre_sigma**2
+            ).mean(),
             "kl_responsibilities": kl_to_uniform(shares).mean(),
             "instrument_cross_entropy": instrument,
             "instrument_accuracy": right.mean() if len(right) else shares.new_zeros(()),
-            "kl_pitch": kl_between(z_pitch.mean, z_pitch.variance, model.pitch_means[pitch], self.config.pitch_sigma**2).mean(),
+            "kl_pitch": kl_between(
+                z_pitch.mean, z_pitch.variance, model.pitch_means[pitch], self.config.pitch_sigma**2
+            ).mean(),
             "pitch_cross_entropy": torch.nn.functional.cross_entropy(classes, pitch),
             "pitch_accuracy": (classes.argmax(-1) == pitch).float().mean(),
         }
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
-        if self.preview_epochs and self.current_epoch % self.preview_epochs == 0 and self.trainer.is_global_zero and self.preview is not None:
+        if (
+            self.preview_epochs
+            and self.current_epoch % self.preview_epochs == 0
+            and self.trainer.is_global_zero
+            and self.preview is not None
+        ):
             log_samples(self.logger, self.model, self.features.config, self.preview["pitch"].tolist(), self.global_step)
 
 
@@ -170,12 +206,14 @@ def check_labels(data: SoundData, config: MixtureConfig) -> None:
     Raises
     ------
     DataError
-        If there are fewer than two instruments, a pitch is missing or has no component, phrases are mixed in, or batches are of one sound.
+        If there are fewer than two instruments, a pitch is missing or has no component, phrases are mixed in, or
+        batches are of one sound.
     """
     names = [name for name in data.instruments if name != UNLABELLED]
     if len(names) < 2 and not config.instruments:
         raise DataError(
-            f"{data.directory} has {len(names)} labelled instrument, the timbre prior needs at least 2; choose more, or name them in the recipe"
+            f"{data.directory} has {len(names)} labelled instrument, the timbre prior needs at least 2; choose more, "
+            "or name them in the recipe"
         )
     if data.sequences is not None:
         raise DataError(f"{data.sequences} has phrases, this system reads single notes; leave data.sequences out")
@@ -183,7 +221,8 @@ def check_labels(data: SoundData, config: MixtureConfig) -> None:
     missing = int(np.sum(~np.isfinite(pitch)))
     if missing:
         raise DataError(
-            f"{missing} of {len(pitch)} sounds of {data.directory} have no pitch, this system needs it of all; choose pitched instruments"
+            f"{missing} of {len(pitch)} sounds of {data.directory} have no pitch, this system needs it of all; choose "
+            "pitched instruments"
         )
     low, high = config.lowest_pitch, config.lowest_pitch + config.pitches - 1
     if round(pitch.min()) < low or round(pitch.max()) > high:
@@ -196,9 +235,11 @@ def check_labels(data: SoundData, config: MixtureConfig) -> None:
 
 
 def labelled_rows(instrument: np.ndarray, portion: float, seed: int) -> np.ndarray:
-    """Which sounds keep their instrument label: ⌊portion · sounds⌋ of them, as equal a share of every instrument as can be.
+    """Which sounds keep their instrument label: ⌊portion · sounds⌋ of them, as equal a share of every instrument as can
+    be.
 
-    instrument : (sounds,), names;  returns (sounds,), bool, the same for the same seed and sounds, and growing with the portion
+    instrument : (sounds,), names;  returns (sounds,), bool, the same for the same seed and sounds, and growing with the
+        portion
     """
     rng = np.random.default_rng(seed)
     place = np.empty(len(instrument))

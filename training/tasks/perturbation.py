@@ -34,8 +34,10 @@ class PerturbationTask(VAETask):
     learning_rate, decay_per_epoch : Adam's, and the factor it is multiplied with after every epoch
     noise_variance : σ² of the likelihood (eq. 1)
     kl : weights of the three KL terms
-    kl_cycle_epochs, kl_rest, kl_ramp : cyclical annealing: every cycle the KL weight is 0 for the first `kl_rest`, then rises to 1 over `kl_ramp`
-    random_pooling : average z^t over a random stretch of the sound, so that any stretch of it tells the timbre (for live use)
+    kl_cycle_epochs, kl_rest, kl_ramp : cyclical annealing: every cycle the KL weight is 0 for the first `kl_rest`, then
+        rises to 1 over `kl_ramp`
+    random_pooling : average z^t over a random stretch of the sound, so that any stretch of it tells the timbre (for
+        live use)
     preview_epochs, float32_matmul : see `VAETask`
     """
 
@@ -55,7 +57,11 @@ class PerturbationTask(VAETask):
         float32_matmul: MatmulPrecision = "highest",
     ) -> None:
         super().__init__(
-            features, learning_rate=learning_rate, decay_per_epoch=decay_per_epoch, preview_epochs=preview_epochs, float32_matmul=float32_matmul
+            features,
+            learning_rate=learning_rate,
+            decay_per_epoch=decay_per_epoch,
+            preview_epochs=preview_epochs,
+            float32_matmul=float32_matmul,
         )
         self.model: PerturbationVAE = PerturbationVAE(dataclasses.replace(model, bins=features.bins))
         self.noise_variance, self.random_pooling = noise_variance, random_pooling
@@ -73,7 +79,9 @@ class PerturbationTask(VAETask):
         noise = self.noise(batch, spectra.sounding.shape[1])
         pooled = random_stretch(spectra.sounding, noise.timbre) if self.random_pooling else None
         encoding = self.model.encode(spectra.envelope, spectra.fine, spectra.sounding, noise, pooled)
-        weight = cyclical_weight(self.current_epoch, cycle_epochs=self.kl_cycle_epochs, rest=self.kl_rest, ramp=self.kl_ramp)
+        weight = cyclical_weight(
+            self.current_epoch, cycle_epochs=self.kl_cycle_epochs, rest=self.kl_rest, ramp=self.kl_ramp
+        )
         return self._bound(spectra.log_amplitude, encoding, spectra.sounding, weight)
 
     def perturbed(self, batch: Batch) -> Spectra:
@@ -86,7 +94,9 @@ class PerturbationTask(VAETask):
         return Spectra(self.features.log_amplitude(clean), envelope, fine, clean.sounding)
 
     def _bound(self, target: Tensor, encoding: Encoding, counts: Tensor, kl_weight: float) -> dict[str, Tensor]:
-        """Per frame and bin, averaged over the frames that count: likelihood, squared error, the divergences, and their sum."""
+        """Per frame and bin, averaged over the frames that count: likelihood, squared error, the divergences, and their
+        sum.
+        """
         reconstruction = self.model.decode(encoding.latents)
         frames, bins = counts.sum(1).clamp_min(1), target.shape[-1]
         terms = {

@@ -15,14 +15,21 @@ from realtime.files.whole_file import replace_file
 
 HEADER = re.compile(r"""\s*\[\[\s*["']?knob["']?\s*\]\]\s*(#.*)?$""")
 ENTRY = re.compile(r"""\s*["']?(\w+)["']?\s*=\s*("[^"]*"|'[^']*'|[^#]*?)\s*(#.*)?$""")
-KEPT = ("channel", "curve", "takeover", "feedback")  # of a knob that is given another target; its ends and its smoothing were the old one's
+KEPT = (
+    "channel",
+    "curve",
+    "takeover",
+    "feedback",
+)  # of a knob that is given another target; its ends and its smoothing were the old one's
 OPENING = """# A knob map made by --learn; edit it as you like, learning keeps what it does not change.
 # The keys are explained in realtime/default_map.toml, and the knobs below are those of that map until you change them.
 """
 
 
 def current_text(path: Path, desk: Desk) -> str:
-    """The map's text; where there is no such file, the built-in map's knobs that `desk` has targets for. Raises KnobMapError."""
+    """The map's text; where there is no such file, the built-in map's knobs that `desk` has targets for. Raises
+    KnobMapError.
+    """
     if path.exists():
         return read_text(path)
     knobs = [knob for knob in parse_knobs(read_text(built_in_map()), path) if knob.target in desk.index]
@@ -42,7 +49,9 @@ def with_knob(text: str, path: Path, keys: Mapping[str, object]) -> str:
     knobs, wanted = parse_knobs(text, path), _checked(keys, path)
     same = [i for i, knob in enumerate(knobs) if same_control(knob, wanted)]
     if not same:
-        return _verified(f"{text.rstrip()}\n\n{_section(keys)}" if text.strip() else _section(keys), text, path, (*knobs, wanted))
+        return _verified(
+            f"{text.rstrip()}\n\n{_section(keys)}" if text.strip() else _section(keys), text, path, (*knobs, wanted)
+        )
     wanted = _inheriting(knobs[same[0]], keys, path)
     lines, sections = _sections(text, path, len(knobs))
     for i in reversed(same):
@@ -99,7 +108,8 @@ def _sections(text: str, path: Path, knobs: int) -> tuple[list[str], list[slice]
     heads = [i for i, line in enumerate(lines) if HEADER.match(line)]
     if len(heads) != knobs:
         raise KnobMapError(
-            f"{path} does not write its knobs as [[knob]] tables, so it cannot be changed here; write them so, or learn into another file"
+            f"{path} does not write its knobs as [[knob]] tables, so it cannot be changed here; write them so, or "
+            "learn into another file"
         )
     return lines, [slice(start, end) for start, end in zip(heads, [*heads[1:], len(lines)], strict=True)]
 
@@ -109,7 +119,14 @@ def _rewritten(lines: list[str], knob: Knob) -> list[str]:
     wanted = {name: json.dumps(value) for name, value in knob.model_dump(exclude_defaults=True).items()}
     kept = [_entry(line, wanted) for line in lines]
     present = {match[1] for line in kept if line is not None and (match := ENTRY.match(line))}
-    after = next((i for i, line in enumerate(kept) if line is not None and (match := ENTRY.match(line)) and match[1] == "target"), 0)
+    after = next(
+        (
+            i
+            for i, line in enumerate(kept)
+            if line is not None and (match := ENTRY.match(line)) and match[1] == "target"
+        ),
+        0,
+    )
     fresh = [f"{name} = {value}" for name, value in wanted.items() if name not in present]
     return [line for line in [*kept[: after + 1], *fresh, *kept[after + 1 :]] if line is not None]
 
@@ -143,4 +160,6 @@ def _verified(text: str, before: str, path: Path, expected: tuple[Knob, ...]) ->
     with contextlib.suppress(KnobMapError):
         if parse_knobs(text, path) == expected:
             return text
-    raise KnobMapError(f"{path} is written in a way that cannot be changed here; write one key per line, or learn into another file")
+    raise KnobMapError(
+        f"{path} is written in a way that cannot be changed here; write one key per line, or learn into another file"
+    )

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from realtime.controls.map.route import KnobRoute
 from realtime.controls.midi.events import DATA, DATA_FINE, NRPN, NRPN_FINE, RPN, RPN_FINE, TOP_7, TOP_14, from_fraction
-from realtime.controls.midi.parser import CHANNEL_PRESSURE, CONTROL_CHANGE, NOTE_ON, PITCH_BEND, POLY_PRESSURE, PROGRAM_CHANGE
+from realtime.controls.midi.parser import (
+    CHANNEL_PRESSURE,
+    CONTROL_CHANGE,
+    NOTE_ON,
+    PITCH_BEND,
+    POLY_PRESSURE,
+    PROGRAM_CHANGE,
+)
 
 Message = tuple[int, ...]
 
@@ -42,4 +49,8 @@ def _choice(route: KnobRoute, value: float, channel: int) -> list[Message]:
     number = round(value) if first is None else round(value) + first - 1
     if not 0 <= number <= TOP_7:
         return []
-    return [(PROGRAM_CHANGE | channel, number)] if route.knob.kind == "program_change" else [(NOTE_ON | channel, number, TOP_7)]
+    return (
+        [(PROGRAM_CHANGE | channel, number)]
+        if route.knob.kind == "program_change"
+        else [(NOTE_ON | channel, number, TOP_7)]
+    )

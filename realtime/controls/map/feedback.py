@@ -21,8 +21,8 @@ PER_SECOND = 50.0  # messages of one knob; the last value is always sent
 class MidiFeedback:
     """Sends the values of all knobs with `feedback = true` to the outputs; polled from the control thread.
 
-    A controller is never told what it did itself: `KnobMap` remembers the value at which a controller left its target, and only another
-    value is sent. What is sent is remembered the same way, because the fader then stands there.
+    A controller is never told what it did itself: `KnobMap` remembers the value at which a controller left its target,
+    and only another value is sent. What is sent is remembered the same way, because the fader then stands there.
 
     knob_map : its knobs may change while playing.
     wanted : parts of names of MIDI outputs; empty = those of the devices whose inputs are open.
@@ -114,5 +114,7 @@ class MidiFeedback:
 
 
 def _device(port: str) -> str:
-    """'nanoKONTROL2:nanoKONTROL2 MIDI 1 20:0' → 'nanokontrol2'; what stands after it differs between a device's inputs and outputs."""
+    """'nanoKONTROL2:nanoKONTROL2 MIDI 1 20:0' → 'nanokontrol2'; what stands after it differs between a device's inputs
+    and outputs.
+    """
     return port.partition(":")[0].strip().casefold()

@@ -72,15 +72,23 @@ class Knob(BaseModel):
         kind = given[0]
         ranged = any(key is not None for key in (self.low, self.high, self.center))
         if kind in CHOOSERS and ranged:
-            raise ValueError(f"{kind} takes no low, high or center: the {'program' if kind == 'program_change' else 'note'} number is the value")
+            raise ValueError(
+                f"{kind} takes no low, high or center: the {'program' if kind == 'program_change' else 'note'} number "
+                "is the value"
+            )
         if self.first is not None and kind not in CHOOSERS:
             raise ValueError(f"first is for {' and '.join(CHOOSERS)} only")
         if (self.toggle or self.value is not None) and kind not in BUTTONS:
             raise ValueError(f"toggle and value are for {' and '.join(BUTTONS)} only")
         if self.value is not None and (self.toggle or ranged):
             raise ValueError("value stands alone: no toggle, low, high or center beside it")
-        if self.takeover != "jump" and (kind in (*CHOOSERS, "note", "keys", "velocity") or self.toggle or self.value is not None):
-            raise ValueError(f"takeover = {self.takeover!r} is for controllers that have a position, not for buttons, keys and programs")
+        if self.takeover != "jump" and (
+            kind in (*CHOOSERS, "note", "keys", "velocity") or self.toggle or self.value is not None
+        ):
+            raise ValueError(
+                f"takeover = {self.takeover!r} is for controllers that have a position, not for buttons, keys and "
+                "programs"
+            )
         if self.feedback and kind in ("keys", "velocity"):
             raise ValueError(f"{kind} can show nothing, so it takes no feedback")
         return self

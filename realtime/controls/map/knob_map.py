@@ -24,7 +24,8 @@ PRESSED = 64  # a controller used as a button is down from here
 class KnobMap:
     """Turns MIDI messages into values on the desk.
 
-    applied, ignored : messages that set a target; mapped ones that could not (a program with no preset, a knob not picked up yet).
+    applied, ignored : messages that set a target; mapped ones that could not (a program with no preset, a knob not
+        picked up yet).
     """
 
     routes: tuple[KnobRoute, ...]
@@ -49,8 +50,12 @@ class KnobMap:
             self._by_source[kind, grip.route.knob.number].append(grip)
 
     def apply(self, message: Sequence[int], desk: Desk) -> bool:
-        """Let one MIDI message turn its targets; anything that is not a mapped message is ignored. True if a target was set."""
-        done = [self._follow(grip, event, desk) for event in self._decoder.decode(message) for grip in self._grips_of(event)]
+        """Let one MIDI message turn its targets; anything that is not a mapped message is ignored. True if a target was
+        set.
+        """
+        done = [
+            self._follow(grip, event, desk) for event in self._decoder.decode(message) for grip in self._grips_of(event)
+        ]
         self.applied += any(done)
         return any(done)
 
@@ -84,7 +89,9 @@ class KnobMap:
             return self._play(grip, event, desk)
         value = self._wanted(grip, event, desk.value(grip.route.index))
         if value is None:
-            self.ignored += knob.takeover != "jump" or (knob.kind in CHOOSERS and (event.kind != "note" or event.raw > 0))
+            self.ignored += knob.takeover != "jump" or (
+                knob.kind in CHOOSERS and (event.kind != "note" or event.raw > 0)
+            )
             return False
         desk.turn(grip.route.index, value, SOURCE)
         grip.left_at(desk.value(grip.route.index))
@@ -94,7 +101,11 @@ class KnobMap:
         """The value that the event asks for; None if none."""
         knob, route = grip.route.knob, grip.route
         if knob.kind in CHOOSERS:
-            return None if event.kind == "note" and not event.raw else _chosen(route, event.raw if knob.kind == "program_change" else event.number)
+            return (
+                None
+                if event.kind == "note" and not event.raw
+                else _chosen(route, event.raw if knob.kind == "program_change" else event.number)
+            )
         if knob.kind == "velocity":
             return grip.moved(event.position, present) if event.raw else None
         if event.step:
@@ -137,7 +148,10 @@ def _chosen(route: KnobRoute, number: int) -> float | None:
 
 def _stepped(route: KnobRoute, step: int, present: float) -> float:
     if route.whole:
-        return min(max(present + (step if route.high >= route.low else -step), min(route.low, route.high)), max(route.low, route.high))
+        return min(
+            max(present + (step if route.high >= route.low else -step), min(route.low, route.high)),
+            max(route.low, route.high),
+        )
     return route.value(min(max(route.position(present) + step / 127, 0.0), 1.0))
 
 
@@ -147,7 +161,9 @@ def _pressed(grip: Grip, down: bool, present: float) -> float | None:
     grip.down = down
     if knob.kind == "note" and not knob.toggle and knob.value is None:
         return route.high if down else route.low
-    if not down or (before and knob.kind == "cc"):  # a pedal sends many values on its way; a note is pressed again without being let go
+    if not down or (
+        before and knob.kind == "cc"
+    ):  # a pedal sends many values on its way; a note is pressed again without being let go
         return None
     if knob.value is not None:
         return knob.value

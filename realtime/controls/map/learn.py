@@ -27,14 +27,23 @@ def find_map(working_directory: Path) -> Path | None:
 class Learner:
     """Takes MIDI messages and typed lines, gives prompts; never waits. Control thread only.
 
-    Hand every MIDI message to `hear`, every typed line to `answer`, and call `poll` in the loop. Learning changes `knob_map` at once.
+    Hand every MIDI message to `hear`, every typed line to `answer`, and call `poll` in the loop. Learning changes
+    `knob_map` at once.
 
     path : the map's file; where there is none, one is made from the built-in map.
     say : called with one line at a time.
     active : whether it still listens; `answer("done")` ends it, `start` begins again.
     """
 
-    def __init__(self, desk: Desk, knob_map: KnobMap, path: Path, say: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        knob_map: KnobMap,
+        path: Path,
+        say: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.active = False
         self.control: Control | None = None  # touched, and waiting for its target
         self._desk, self._map, self._path, self._say, self._clock = desk, knob_map, path, say, clock
@@ -61,7 +70,10 @@ class Learner:
         self.control = self._watch.winner()
         self._watch = TouchWatch()
         if self.control is not None:
-            self._say(f"{self._name(self.control)}: type what it shall move (a name, a number from the list, or Enter to leave it; unlearn)")
+            self._say(
+                f"{self._name(self.control)}: type what it shall move (a name, a number from the list, or Enter to "
+                "leave it; unlearn)"
+            )
 
     def answer(self, line: str) -> None:
         """What was typed, or came by OSC."""
@@ -102,7 +114,9 @@ class Learner:
             raise KnobError(f"cannot read the value in {wanted!r}; write NAME=NUMBER, for example snapshot=3") from None
         keys = knob_keys(control, target, value)
         self._keep(with_knob(current_text(self._path, self._desk), self._path, keys))
-        self._say(f"{self._name(control)} → {_described(keys)}, saved in {self._path}; touch the next one, or type done")
+        self._say(
+            f"{self._name(control)} → {_described(keys)}, saved in {self._path}; touch the next one, or type done"
+        )
         self._listen()
 
     def _unlearn(self, name: str) -> None:
@@ -163,7 +177,8 @@ class Learner:
 def knob_keys(control: Control, target: Target, value: float | None) -> dict[str, object]:
     """The keys of a [[knob]] that suit control and target.
 
-    A pad switches what is on or off, and chooses the first of what is numbered unless a value is given; on `note` it plays.
+    A pad switches what is on or off, and chooses the first of what is numbered unless a value is given; on `note` it
+    plays.
     """
     source = control.keys()
     keys: dict[str, object] = {"target": target.name, **source}

@@ -33,7 +33,9 @@ class KnobRoute:
         return float(math.floor(value + 0.5)) if self.whole else value  # not round(): a pedal at 64 of 127 is down
 
     def position(self, value: float) -> float:
-        """Where the controller would have to stand for a value; the nearer end for one outside the range. The inverse of `value`."""
+        """Where the controller would have to stand for a value; the nearer end for one outside the range. The inverse
+        of `value`.
+        """
         center = self.center
         if center is None:
             return _uncurved(_share(self.low, self.high, value), self.knob.curve)
@@ -61,7 +63,9 @@ def route_for(knob: Knob, desk: Desk, place: str) -> KnobRoute:
     except KnobError as error:
         raise KnobMapError(f"{place}: {error}") from None
     if knob.kind in CHOOSERS and not target.whole:
-        raise KnobMapError(f"{place}: {knob.kind} can only move a target of whole numbers, such as preset, not {target.name}")
+        raise KnobMapError(
+            f"{place}: {knob.kind} can only move a target of whole numbers, such as preset, not {target.name}"
+        )
     if knob.kind == "keys" and target.name != "note":
         raise KnobMapError(f'{place}: keys play notes, so their target is "note", not {target.name}')
     index = desk.index[target.name]
@@ -71,7 +75,9 @@ def route_for(knob: Knob, desk: Desk, place: str) -> KnobRoute:
     high = target.high if knob.high is None else knob.high
     for name, value in (("low", low), ("high", high), ("center", knob.center), ("value", knob.value)):
         if value is not None and not target.low <= value <= target.high:
-            raise KnobMapError(f"{place}: {name} = {value:g} is outside {target.low:g} … {target.high:g}, the range of {target.name}")
+            raise KnobMapError(
+                f"{place}: {name} = {value:g} is outside {target.low:g} … {target.high:g}, the range of {target.name}"
+            )
     return KnobRoute(knob, index, target.whole, low, high, _center(knob, target, low, high))
 
 

@@ -1,4 +1,6 @@
-"""Soft takeover: what a controller does whose target moved elsewhere, so that touching it does not make the sound jump."""
+"""Soft takeover: what a controller does whose target moved elsewhere, so that touching it does not make the sound
+jump.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ NEAR = 1.0 / 127  # positions closer than a 7-bit controller can tell apart
 class Grip:
     """One controller, its target, and how they stand to each other. Control thread only.
 
-    value : the target's value as this controller left it; if it is another now, the target moved elsewhere. None = not touched yet
+    value : the target's value as this controller left it; if it is another now, the target moved elsewhere. None = not
+        touched yet
     position : where the controller stands, from 0 to 1. None = unknown
     place : where the target stands in the controller's terms; differs from `position` while a scaled takeover converges
     channel : 0 … 15, the channel it was last heard on
@@ -32,7 +35,8 @@ class Grip:
     quiet_until: float = 0.0
 
     def moved(self, position: float, present: float) -> float | None:
-        """The target's new value after the controller moved to `position`, or None as long as it does not hold its target.
+        """The target's new value after the controller moved to `position`, or None as long as it does not hold its
+        target.
 
         present : the target's value now
         """

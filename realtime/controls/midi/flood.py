@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from realtime.controls.midi.events import MODE_MESSAGES, PARAMETER_CONTROLLERS
-from realtime.controls.midi.parser import CHANNEL_PRESSURE, CONTROL_CHANGE, NOTE_OFF, PITCH_BEND, POLY_PRESSURE, PROGRAM_CHANGE
+from realtime.controls.midi.parser import (
+    CHANNEL_PRESSURE,
+    CONTROL_CHANGE,
+    NOTE_OFF,
+    PITCH_BEND,
+    POLY_PRESSURE,
+    PROGRAM_CHANGE,
+)
 
 PEDALS = range(64, 70)  # pressed and let go in one batch is still a press
 
 
 def without_superseded(messages: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Of every controller, wheel and pressure only the last value, in the order of these; of notes, programs, pedals and parameters all."""
+    """Of every controller, wheel and pressure only the last value, in the order of these; of notes, programs, pedals
+    and parameters all.
+    """
     kept: list[tuple[int, ...]] = []
     later: set[tuple[int, int]] = set()
     for message in reversed(messages):

@@ -12,13 +12,25 @@ from realtime.controls.midi.events import PortMessage
 from realtime.controls.midi.file import file_events
 from realtime.controls.midi.flood import without_superseded
 from realtime.controls.midi.parser import NOTE_ON, MidiParser
-from realtime.controls.midi.ports import CLIENT_NAME, QUEUE_MESSAGES, MidiError, OpenPorts, discard, fits, is_own, new_client, port_names
+from realtime.controls.midi.ports import (
+    CLIENT_NAME,
+    QUEUE_MESSAGES,
+    MidiError,
+    OpenPorts,
+    discard,
+    fits,
+    is_own,
+    new_client,
+    port_names,
+)
 
 __all__ = ["MidiError", "MidiInput", "file_events", "list_outputs", "list_ports"]
 
 RESCAN_SECONDS = 1.0
 VIRTUAL_PORT = "in"
-MESSAGES_PER_POLL = 256  # of one port; if more have come, superseded ones are left out, and the rest waits for the next poll
+MESSAGES_PER_POLL = (
+    256  # of one port; if more have come, superseded ones are left out, and the rest waits for the next poll
+)
 WAITING_MESSAGES = 4096  # beyond it the oldest are dropped
 
 
@@ -26,8 +38,10 @@ WAITING_MESSAGES = 4096  # beyond it the oldest are dropped
 class MidiCounts:
     """What became of the messages so far.
 
-    received : whole messages;  superseded : left out in a flood, because the same controller's next value was there already
-    dropped : lost in a flood;  skipped_bytes : bytes that made no message;  overflows : times the driver's queue was full, and lost some too
+    received : whole messages;  superseded : left out in a flood, because the same controller's next value was there
+        already
+    dropped : lost in a flood;  skipped_bytes : bytes that made no message
+    overflows : times the driver's queue was full, and lost some too
     """
 
     received: int = 0
@@ -49,9 +63,10 @@ class _Stream:
 class MidiInput:
     """Open inputs, polled from one thread.
 
-    Messages are queued by the driver's thread and fetched by `poll`, because with JACK a Python callback would run inside the audio
-    server's own cycle. When the whole server dies nothing tells, so whoever notices (the audio process does) calls `reopen`.
-    Clock, active sensing and system exclusive are left out by rtmidi as it is set by default, which is what we want.
+    Messages are queued by the driver's thread and fetched by `poll`, because with JACK a Python callback would run
+    inside the audio server's own cycle. When the whole server dies nothing tells, so whoever notices (the audio process
+    does) calls `reopen`. Clock, active sensing and system exclusive are left out by rtmidi as it is set by default,
+    which is what we want.
 
     wanted : parts of port names; empty = every input there is.
     receive : called with the bytes of each message, a `PortMessage`.
@@ -61,11 +76,18 @@ class MidiInput:
     """
 
     def __init__(
-        self, wanted: Sequence[str], receive: Callable[[Sequence[int]], object], say: Callable[[str], None], *, virtual: bool = True
+        self,
+        wanted: Sequence[str],
+        receive: Callable[[Sequence[int]], object],
+        say: Callable[[str], None],
+        *,
+        virtual: bool = True,
     ) -> None:
         self.counts = MidiCounts()
         self._wanted, self._receive, self._say = tuple(wanted), receive, say
-        self._ports = OpenPorts(rtmidi.MidiIn, "input", lambda name: not self._wanted or any(fits(part, name) for part in self._wanted))
+        self._ports = OpenPorts(
+            rtmidi.MidiIn, "input", lambda name: not self._wanted or any(fits(part, name) for part in self._wanted)
+        )
         self._streams: dict[str, _Stream] = {}
         self.virtual: str | None = None
         self._virtual_wanted = virtual
@@ -153,7 +175,10 @@ class MidiInput:
             client.open_virtual_port(VIRTUAL_PORT)
         except (rtmidi.RtMidiError, NotImplementedError):
             self._virtual_wanted = False
-            self._say("this MIDI system has no virtual ports, so other programs need a loop-back driver (on Windows: loopMIDI) to reach Neiro")
+            self._say(
+                "this MIDI system has no virtual ports, so other programs need a loop-back driver (on Windows: "
+                "loopMIDI) to reach Neiro"
+            )
             return
         found = [name for name in _own_outputs() if name not in before]  # a second Neiro is given another name
         self.virtual = found[0] if len(found) == 1 else f"{CLIENT_NAME}:{VIRTUAL_PORT}"

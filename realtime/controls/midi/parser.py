@@ -1,4 +1,6 @@
-"""Bytes as a driver, a wire or a file delivers them → whole channel messages. Whatever the bytes are, nothing is raised."""
+"""Bytes as a driver, a wire or a file delivers them → whole channel messages. Whatever the bytes are, nothing is
+raised.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # data bytes of the system message
 class MidiParser:
     """One stream of bytes.
 
-    Running status is followed; realtime bytes (clock, active sensing) may stand anywhere and are skipped, as are system exclusive and
-    the other system messages, which end the running status (MIDI 1.0 specification, "Running status" and appendix 2).
+    Running status is followed; realtime bytes (clock, active sensing) may stand anywhere and are skipped, as are system
+    exclusive and the other system messages, which end the running status (MIDI 1.0 specification, "Running status" and
+    appendix 2).
 
-    skipped : bytes that belong to no message: data without a status, messages that were cut short, what is no byte at all.
+    skipped : bytes that belong to no message: data without a status, messages that were cut short, what is no byte at
+        all.
     """
 
     def __init__(self) -> None:

@@ -29,8 +29,8 @@ class PortChanges:
 class OpenPorts(Generic[Client]):
     """All ports of one direction that `wanted` says yes to, opened as they appear.
 
-    A port that vanishes raises nothing and still claims to be open, so the list of ports is what counts; when the whole server dies even
-    the list stays as it was, so whoever notices calls `close`, and the next `scan` starts anew.
+    A port that vanishes raises nothing and still claims to be open, so the list of ports is what counts; when the whole
+    server dies even the list stays as it was, so whoever notices calls `close`, and the next `scan` starts anew.
 
     label : what our ends of the connections are called
     """
@@ -47,7 +47,11 @@ class OpenPorts(Generic[Client]):
         gone = tuple(name for name in self.clients if name not in present)
         for name in gone:
             discard(self.clients.pop(name))
-        fresh = [(i, name) for i, name in enumerate(present) if name not in self.clients and not is_own(name) and self._wanted(name)]
+        fresh = [
+            (i, name)
+            for i, name in enumerate(present)
+            if name not in self.clients and not is_own(name) and self._wanted(name)
+        ]
         return PortChanges(tuple(name for number, name in fresh if self._connect(number, name)), gone)
 
     def close(self) -> None:
@@ -62,7 +66,10 @@ class OpenPorts(Generic[Client]):
             return False
         try:
             client.open_port(number, name=self._label)
-        except (rtmidi.RtMidiError, ValueError):  # it went between listing and opening, or is taken; the next scan tries again
+        except (
+            rtmidi.RtMidiError,
+            ValueError,
+        ):  # it went between listing and opening, or is taken; the next scan tries again
             discard(client)
             return False
         self.clients[name] = client
@@ -90,7 +97,9 @@ def port_names(client: rtmidi.MidiIn | rtmidi.MidiOut) -> list[str]:
 
 
 def is_own(port: str) -> bool:
-    """Whether it is one of Neiro's, which must not be connected to itself. A second client of the name gets a number."""
+    """Whether it is one of Neiro's, which must not be connected to itself. A second client of the name gets a
+    number.
+    """
     return re.match(rf"{CLIENT_NAME}(-\d+)?(:| |$)", port) is not None
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realtime.controls.midi.events import MODE_MESSAGES, NRPN, NRPN_FINE, PARAMETER_CONTROLLERS, RPN, RPN_FINE, MidiDecoder, MidiEvent
+from realtime.controls.midi.events import (
+    MODE_MESSAGES,
+    NRPN,
+    NRPN_FINE,
+    PARAMETER_CONTROLLERS,
+    RPN,
+    RPN_FINE,
+    MidiDecoder,
+    MidiEvent,
+)
 from realtime.controls.midi.parser import CONTROL_CHANGE, is_channel_message
 
 SELECTORS = (NRPN_FINE, NRPN, RPN_FINE, RPN)  # say which parameter, never how far
@@ -32,8 +41,12 @@ class TouchWatch:
 
     def __init__(self) -> None:
         self._decoder = MidiDecoder()
-        self._values: dict[Control, set[int]] = {}  # distinct ones: a controller that only repeats itself was not touched
-        self._pairs: dict[tuple[int, int], int] = {}  # by channel and controller: how often a lower half followed its upper one at once
+        self._values: dict[
+            Control, set[int]
+        ] = {}  # distinct ones: a controller that only repeats itself was not touched
+        self._pairs: dict[
+            tuple[int, int], int
+        ] = {}  # by channel and controller: how often a lower half followed its upper one at once
         self._released: set[int] = set()  # channels on which a note was struck and let go
         self._before: tuple[int, int] = (0, 0)
 
@@ -74,7 +87,9 @@ class TouchWatch:
         values.add(event.raw if not event.step else -1 - len(values))
 
     def _is_by_the_way(self, control: Control) -> bool:
-        """What a controller sends beside what is meant: halves of a parameter, banks before programs, pressure under a struck pad."""
+        """What a controller sends beside what is meant: halves of a parameter, banks before programs, pressure under a
+        struck pad.
+        """
         kinds = {other.kind for other in self._values if other.channel == control.channel}
         if control.kind == "cc" and control.number in PARAMETER_CONTROLLERS:
             return bool(kinds & {"nrpn", "rpn"})

@@ -74,7 +74,11 @@ def _argument(value: Meter) -> Argument | None:
     number = float(value)
     if math.isnan(number):
         return None
-    return int(number) if number.is_integer() and abs(number) < 2**31 and not isinstance(value, float | np.floating) else number
+    return (
+        int(number)
+        if number.is_integer() and abs(number) < 2**31 and not isinstance(value, float | np.floating)
+        else number
+    )
 
 
 def value_message(desk: Desk, index: int) -> bytes:

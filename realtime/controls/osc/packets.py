@@ -1,7 +1,8 @@
 """OSC datagrams → messages, for bytes that strangers send: checked before python-osc sees them.
 
-python-osc's bundle reader goes backwards on a negative size, for ever; it logs a line per unknown type tag, and reads numbers that were
-cut off as 0. So bundles are taken apart here, and arguments are measured first (Open Sound Control 1.0 specification, "OSC Packets").
+python-osc's bundle reader goes backwards on a negative size, for ever; it logs a line per unknown type tag, and reads
+numbers that were cut off as 0. So bundles are taken apart here, and arguments are measured first (Open Sound Control
+1.0 specification, "OSC Packets").
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 BUNDLE, BUNDLE_HEAD = b"#bundle\0", 16  # bytes: the word and a time tag
-TAG_BYTES = {ord(tag): size for tags, size in (("ifrm", 4), ("hdt", 8), ("TFN[]", 0), ("sb", 4)) for tag in tags}  # of texts and blobs: at least
+TAG_BYTES = {
+    ord(tag): size for tags, size in (("ifrm", 4), ("hdt", 8), ("TFN[]", 0), ("sb", 4)) for tag in tags
+}  # of texts and blobs: at least
 MOST_MESSAGES = 1024  # of one datagram
 DEEPEST = 8  # bundles in bundles
 MOST_BYTES = 1400  # of what we send: one Ethernet frame

@@ -1,4 +1,6 @@
-"""What resynthesis takes from the input besides its frames: the phases, now and as they will go on, and where an attack is."""
+"""What resynthesis takes from the input besides its frames: the phases, now and as they will go on, and where an attack
+is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from realtime.bundle import Features
 from realtime.dsp.fourier import RealFourier
 from realtime.outputs.resynth.layout import Layout
 
-ONSET_DB = (4.0, 10.0)  # how much louder than its frame the newest sound is where an attack begins to be heard as one, and where it surely is
+# How much louder than its frame the newest sound is where an attack begins to be heard as one, and where it surely is.
+ONSET_DB = (4.0, 10.0)
 ONSET_SECONDS = 0.0114  # time constant with which an attack is left behind
 NOTHING = np.float32(1e-30)
 SMALLEST_POWER = 1e-12
@@ -66,7 +69,9 @@ class InputPhases:
         return self._onset if self._onset > 1e-3 else 0.0
 
     def hear(self) -> None:  # audio thread
-        """The phases of the frame that ends now, turned on, and back, at the speed they had over the last `spacing` samples."""
+        """The phases of the frame that ends now, turned on, and back, at the speed they had over the last `spacing`
+        samples.
+        """
         window, now, heard, turn = len(self._windowed), self._layout.now_frame, self.heard, self._turn
         for row, end in enumerate((len(self.samples) - self._layout.spacing, len(self.samples))):
             np.multiply(self.samples[end - window : end], self._layout.window, out=self._pair[row], casting="same_kind")
@@ -95,5 +100,7 @@ def to_unit(spectrum: np.ndarray, size: np.ndarray) -> None:  # audio thread
 
 def likeness(magnitude: np.ndarray, heard: np.ndarray) -> float:  # audio thread
     """0 … 1, squared cosine: an attack is the wanted sound's own as far as their spectra are alike."""
-    wanted, present, both = float(np.dot(magnitude, magnitude)), float(np.dot(heard, heard)), float(np.dot(magnitude, heard))
+    wanted = float(np.dot(magnitude, magnitude))
+    present = float(np.dot(heard, heard))
+    both = float(np.dot(magnitude, heard))
     return min(1.0, both / wanted * (both / present)) if wanted > 0.0 and present > 0.0 else 0.0

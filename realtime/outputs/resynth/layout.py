@@ -1,4 +1,6 @@
-"""Where in time the frames of the resynthesis lie, and how they are weighed: everything that follows from window, hop and latency alone."""
+"""Where in time the frames of the resynthesis lie, and how they are weighed: everything that follows from window, hop
+and latency alone.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,12 @@ import numpy as np
 from realtime.bundle import Features
 from realtime.dsp.spectrum import periodic_hann
 
-FRAMES = 8  # of them, which end up to seven eighths of a window after now; transforms of four or eight at once are the fast ones
+# of them, which end up to seven eighths of a window after now; transforms of four or eight at once are the fast ones
+FRAMES = 8
 TRANSFORMS = 40  # of a window, there and back, for a hop: what rounds of agreement may cost
-LONGEST_SHARE = 0.5  # of the window: a longer synthesis has nothing to gain, for then the frame's middle is played when it is due
+LONGEST_SHARE = (
+    0.5  # of the window: a longer synthesis has nothing to gain, for then the frame's middle is played when it is due
+)
 AGREEMENT = 1e-3  # of the largest sum of squared windows: below it, at the ends of the frames, nothing is lifted
 
 
@@ -24,7 +29,8 @@ class Layout:
     ends : (frames,), where each frame ends, ascending and evenly spaced; those after now are expected, not known
     window : (bins' window,), periodic Hann
     rounds : of agreement in each step
-    weights : (frames, open), float32, of each frame's samples in the sum: the open ones, from −latency to the last frame's end
+    weights : (frames, open), float32, of each frame's samples in the sum: the open ones, from −latency to the last
+        frame's end
     """
 
     latency: int
@@ -62,7 +68,9 @@ def layout_of(features: Features, latency_ms: float) -> Layout:
 
 
 def _weights(window: np.ndarray, ends: np.ndarray, spacing: int, latency: int) -> np.ndarray:
-    """(frames, open): a frame further ahead by `spacing` is expected with half the trust; where all agree, the sum is what they agree on."""
+    """(frames, open): a frame further ahead by `spacing` is expected with half the trust; where all agree, the sum is
+    what they agree on.
+    """
     weights, squares = (np.zeros((len(ends), latency + int(ends[-1]))) for _ in range(2))
     for row, end in enumerate(ends):
         start = latency + int(end) - len(window)  # of the frame among the open samples

@@ -1,7 +1,9 @@
-"""Attacks and endings in time: what was made of a frame is as loud, moment by moment, as the input is within that frame.
+"""Attacks and endings in time: what was made of a frame is as loud, moment by moment, as the input is within that
+frame.
 
-A frame's magnitudes say nothing of when, within its 46 ms, a sound began; so a rebuilt sound swells and fades as slowly as the window does.
-Here its short-time level is made to follow the input's, where the input's is far from that of the frame: a sustained note stays untouched.
+A frame's magnitudes say nothing of when, within its 46 ms, a sound began; so a rebuilt sound swells and fades as slowly
+as the window does. Here its short-time level is made to follow the input's, where the input's is far from that of the
+frame: a sustained note stays untouched.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import numpy as np
 from realtime.outputs.resynth.layout import Layout
 
 LONG_SHARE, SHORT_SHARE = 1 / 4, 3 / 32  # of the window: how long the two running levels look back, 11.6 and 4.4 ms
-UNTOUCHED_DB, FOLLOWED_DB = 2.0, 6.0  # the periods of a low note beat by less than the one; from the other on a difference is made up for entirely
+# the periods of a low note beat by less than the one; from the other on a difference is made up for entirely
+UNTOUCHED_DB = 2.0
+FOLLOWED_DB = 6.0
 MOST_DB = 60.0
 SMALLEST_POWER = 1e-14
 NEPERS = math.log(10) / 20  # in a decibel
@@ -24,10 +28,14 @@ class LevelFollower:
 
     def __init__(self, layout: Layout) -> None:
         window, step = len(layout.window), layout.step
-        self._long, self._short, self._step = max(1, round(LONG_SHARE * window)), max(1, round(SHORT_SHARE * window)), step
+        self._long = max(1, round(LONG_SHARE * window))
+        self._short = max(1, round(SHORT_SHARE * window))
+        self._step = step
         self._begin = -layout.latency - self._long  # of what is looked at, from the input's end
         self._frame_power = 2 / (window * float(layout.window @ layout.window))  # of a spectrum's squared size
-        self._levels = np.zeros(max(1, layout.latency // step))  # of the frames from that of the sound played now to the newest, nepers
+        self._levels = np.zeros(
+            max(1, layout.latency // step)
+        )  # of the frames from that of the sound played now to the newest, nepers
         self._past = np.zeros(self._long + step)  # what was made so far
         self._sums = np.zeros(self._long + step + 1)
         self._heard, self._brief, self._made, self._other = (np.empty(step) for _ in range(4))
@@ -39,10 +47,14 @@ class LevelFollower:
         self._levels[:] = 0.5 * math.log(SMALLEST_POWER)
         self._last = 0.0  # gain at the end of the step before, nepers
 
-    def follow(self, made: np.ndarray, before: np.ndarray, samples: np.ndarray, frame: np.ndarray, share: float) -> np.ndarray:  # audio thread
+    def follow(
+        self, made: np.ndarray, before: np.ndarray, samples: np.ndarray, frame: np.ndarray, share: float
+    ) -> np.ndarray:  # audio thread
         """made : (step,), float32, to be played now
-        before : (fade,), float32, how much of its beginning is the end of what was made a step before, with the gain it had then
-        samples : the input up to now;  frame : (bins,), float32, of the input, that `made` was made of, in the units of the windowed FFT
+        before : (fade,), float32, how much of its beginning is the end of what was made a step before, with the gain it
+            had then
+        samples : the input up to now;  frame : (bins,), float32, of the input, that `made` was made of, in the units of
+            the windowed FFT
         share : 0 = leave it as it is … 1 = follow
 
         Returns
@@ -75,7 +87,8 @@ class LevelFollower:
         return played
 
     def _gain(self, heard: np.ndarray, made: np.ndarray, share: float) -> np.ndarray | None:  # audio thread
-        """Where what was made and a frame it was made of are both quieter than what is heard, or both louder: the smaller difference.
+        """Where what was made and a frame it was made of are both quieter than what is heard, or both louder: the
+        smaller difference.
 
         heard, made : (step,), powers, overwritten.  Returns None for a gain of 1 throughout
         """

@@ -1,9 +1,10 @@
 """How a frame's phases move on: the magnitudes alone say which partial each bin belongs to and how fast that turns.
 
-The phase gradient of a Gaussian-like window follows from the logarithm of its magnitudes (Průša and Søndergaard, DAFx 2016, RTPGHI): at a
-peak the slope in frequency vanishes and its zero, between bins, is the partial's frequency, along which the phase is integrated in time;
-from the peak to the bins around it the phase, seen from the frame's middle, is integrated in frequency, along which it does not change.
-A heap would visit the bins one after another; here every bin takes its nearest peak, all at once.
+The phase gradient of a Gaussian-like window follows from the logarithm of its magnitudes (Průša and Søndergaard, DAFx
+2016, RTPGHI): at a peak the slope in frequency vanishes and its zero, between bins, is the partial's frequency, along
+which the phase is integrated in time; from the peak to the bins around it the phase, seen from the frame's middle, is
+integrated in frequency, along which it does not change. A heap would visit the bins one after another; here every bin
+takes its nearest peak, all at once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class PartialAdvance:
         self._turn = np.empty(bins, np.complex64)
 
     def advance(self, magnitude: np.ndarray, spectrum: np.ndarray, out: np.ndarray) -> None:  # audio thread
-        """magnitude : (bins,), float32, of the frame to come;  spectrum : (bins,), complex64, of the frame a step before;  out : (bins,), complex64
+        """magnitude : (bins,), float32, of the frame to come
+        spectrum : (bins,), complex64, of the frame a step before;  out : (bins,), complex64
 
         `out` is of the size of `spectrum`: only its phases count.
         """
@@ -44,7 +46,9 @@ class PartialAdvance:
         out *= self._middle
 
     def _owners(self, magnitude: np.ndarray) -> np.ndarray:  # audio thread
-        """(bins,), the nearest peak, itself where there is none; `_offset` becomes how far each peak lies beside its bin, in bins."""
+        """(bins,), the nearest peak, itself where there is none; `_offset` becomes how far each peak lies beside its
+        bin, in bins.
+        """
         log = np.add(magnitude, SMALLEST, out=self._log)
         np.log(log, out=log)
         below, middle, above = log[:-2], log[1:-1], log[2:]

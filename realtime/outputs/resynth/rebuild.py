@@ -1,9 +1,11 @@
-"""Sound from magnitudes as it is played: the newest samples are chosen so that all frames they are in get their magnitudes.
+"""Sound from magnitudes as it is played: the newest samples are chosen so that all frames they are in get their
+magnitudes.
 
-Frames that end now are known; frames that will end soon are expected to look alike, and are trusted less the further they are ahead. Of all
-these frames only the samples not yet played are free. Their phases begin as RTPGHI has them (`PartialAdvance`) and are then made to agree with
-what was played and with each other by a few rounds of Griffin and Lim (1984) over these frames, as in RTISI-LA (Zhu, Beauregard and Wyse 2007),
-but without waiting for frames to come. With the input's phases a frame's own magnitudes give back the very input.
+Frames that end now are known; frames that will end soon are expected to look alike, and are trusted less the further
+they are ahead. Of all these frames only the samples not yet played are free. Their phases begin as RTPGHI has them
+(`PartialAdvance`) and are then made to agree with what was played and with each other by a few rounds of Griffin and
+Lim (1984) over these frames, as in RTISI-LA (Zhu, Beauregard and Wyse 2007), but without waiting for frames to come.
+With the input's phases a frame's own magnitudes give back the very input.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from realtime.outputs.resynth.level import LevelFollower
 from realtime.outputs.resynth.partials import PartialAdvance
 
 FEWEST_ROUNDS = 2  # however little time there is
-MOMENTUM = np.float32(1.2)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
+MOMENTUM = np.float32(
+    1.2
+)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
 
 
 class Rebuilder:
@@ -44,8 +48,12 @@ class Rebuilder:
         self._size, self._ratio = np.empty((frames, bins), np.float32), np.zeros((frames, bins), np.complex64)
         self._ahead, self._last = np.empty(bins, np.complex64), np.empty(bins, np.complex64)
         self._total, self._before, self._expected = (np.empty(layout.weights.shape[1], np.float32) for _ in range(3))
-        first = window - layout.latency - int(layout.ends[0])  # the first open sample in the first frame; in each later one it lies earlier
-        self._open_view = as_strided(self._framed.reshape(-1)[first:], layout.weights.shape, (4 * (window - layout.spacing), 4))
+        first = (
+            window - layout.latency - int(layout.ends[0])
+        )  # the first open sample in the first frame; in each later one it lies earlier
+        self._open_view = as_strided(
+            self._framed.reshape(-1)[first:], layout.weights.shape, (4 * (window - layout.spacing), 4)
+        )
         self._weighed = np.empty(layout.weights.shape, np.float32)
         fade = max(1, layout.step // 4)
         self._fade = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
@@ -150,7 +158,9 @@ class Rebuilder:
         self._sound[self._now - self._layout.latency :] = self._total
 
     def _join(self, begin: int, share: float) -> None:  # audio thread
-        """Begin where the step before meant to go on: what was agreed on since then would begin with a small leap. The input has none."""
+        """Begin where the step before meant to go on: what was agreed on since then would begin with a small leap. The
+        input has none.
+        """
         played = self._sound[begin : begin + len(self._fade)]
         back = np.subtract(self._promised, played, out=self._step_back)
         back *= self._fade
@@ -164,12 +174,16 @@ class Rebuilder:
         self._sound[self._now - self._layout.latency :] += further
 
     def _overlap(self, total: np.ndarray) -> None:  # audio thread
-        """`_framed`, weighed, overlapped and added where samples are open; beyond a frame's ends, where others lie, its weight is 0."""
+        """`_framed`, weighed, overlapped and added where samples are open; beyond a frame's ends, where others lie, its
+        weight is 0.
+        """
         np.multiply(self._open_view, self._layout.weights, out=self._weighed)
         np.add.reduce(self._weighed, axis=0, out=total)
 
     def _keep_the_rest(self, magnitude: np.ndarray, heard: np.ndarray, share: float) -> None:  # audio thread
-        """Add what frames cannot tell of the input, the beginning of an attack above all, at the level of what is wanted."""
+        """Add what frames cannot tell of the input, the beginning of an attack above all, at the level of what is
+        wanted.
+        """
         latency = self._layout.latency
         wanted, present = float(np.dot(magnitude, magnitude)), float(np.dot(heard, heard))
         gain = share * min(1.0, math.sqrt(wanted / present)) if present > 0.0 else share

@@ -1,4 +1,6 @@
-"""The resynth way out (DESIGN §6): the decoded magnitudes themselves become sound, with phases rebuilt, or the input's, or something between."""
+"""The resynth way out (DESIGN §6): the decoded magnitudes themselves become sound, with phases rebuilt, or the input's,
+or something between.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Resynth:
     ----------
     features : Features, of the model
     device_rate : float, Hz
-    latency_ms : float, 3 … 50, resampling included; the nearest possible is taken, at most half the model's window and the resampling
+    latency_ms : float, 3 … 50, resampling included; the nearest possible is taken, at most half the model's window and
+        the resampling
     most : int, largest block, samples
     hurry : Hurry, which says when a block is about to be late, or None: time does not count
 
@@ -38,10 +41,13 @@ class Resynth:
     ----------
     latency_samples : int, from in to out at `device_rate`
     phase : float, 0 = phases rebuilt from the magnitudes … 1 = the input's; for the caller to set
-    follows : bool, True = as loud as the input, its attacks kept; False = as loud as `level` says, of frozen sounds; for the caller to set
+    follows : bool, True = as loud as the input, its attacks kept; False = as loud as `level` says, of frozen sounds;
+        for the caller to set
     """
 
-    def __init__(self, features: Features, device_rate: float, latency_ms: float, most: int, hurry: Hurry | None = None) -> None:
+    def __init__(
+        self, features: Features, device_rate: float, latency_ms: float, most: int, hurry: Hurry | None = None
+    ) -> None:
         layout = layout_of(features, latency_ms - resampling_ms(features.sample_rate, device_rate))
         self._hops = steps_of(features, device_rate, layout.step)
         self._output = StepOutput(features.sample_rate, device_rate, layout.step, layout.latency)

@@ -46,7 +46,10 @@ def midi(tmp_path: Path) -> Path:
     """Half a second of nothing, then the first timbre knob up and the first preset."""
     path = tmp_path / "turns.mid"
     file = mido.MidiFile()
-    changes = [mido.Message("control_change", control=20, value=127, time=480), mido.Message("program_change", program=1)]
+    changes = [
+        mido.Message("control_change", control=20, value=127, time=480),
+        mido.Message("program_change", program=1),
+    ]
     file.tracks.append(mido.MidiTrack(changes))
     file.save(path)
     return path
@@ -57,7 +60,9 @@ def play(sound: Path, output: Path, bundle: Path, *options: str | int | Path) ->
     return soundfile.read(output, dtype="float32")[0]
 
 
-def test_at_rest_the_file_comes_out_as_it_went_in(sound: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_at_rest_the_file_comes_out_as_it_went_in(
+    sound: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = play(sound, tmp_path / "out.wav", bundle, "--json", tmp_path / "out.json")
     assert np.array_equal(out, soundfile.read(sound, dtype="float32")[0])
     summary = json.loads((tmp_path / "out.json").read_text())
@@ -71,7 +76,9 @@ def test_at_rest_the_file_comes_out_as_it_went_in(sound: Path, bundle: Path, tmp
 
 
 @pytest.mark.parametrize("block_size", [1, 333, 8192])
-def test_a_midi_file_turns_knobs_on_the_sample(sound: Path, bundle: Path, tmp_path: Path, midi: Path, block_size: int) -> None:
+def test_a_midi_file_turns_knobs_on_the_sample(
+    sound: Path, bundle: Path, tmp_path: Path, midi: Path, block_size: int
+) -> None:
     dry = soundfile.read(sound, dtype="float32")[0]
     wet = play(sound, tmp_path / "out.wav", bundle, "--midi", midi, "--block-size", block_size)
     event = RATE // 2
@@ -131,7 +138,13 @@ def test_knobs_and_presets_are_listed(bundle: Path, capsys: pytest.CaptureFixtur
     assert main(["--list-knobs", "--bundle", str(bundle)]) == 0
     said = capsys.readouterr().out
     manifest = load_bundle(bundle).manifest
-    for name in [*(axis.name for axis in manifest.axes), *(preset.name for preset in manifest.presets), "gain_db", "CC 20", "program change"]:
+    for name in [
+        *(axis.name for axis in manifest.axes),
+        *(preset.name for preset in manifest.presets),
+        "gain_db",
+        "CC 20",
+        "program change",
+    ]:
         assert name in said
 
 
@@ -143,7 +156,16 @@ def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None
 def test_it_plays_without_torch(sound: Path, bundle: Path, tmp_path: Path) -> None:
     blocked = dict.fromkeys(("torch", "lightning", "librosa", "pedalboard", "scipy", "sklearn"))
     script = f"import sys; sys.modules.update({blocked!r}); from realtime.run import main; sys.exit(main(sys.argv[1:]))"
-    options = ["--input", str(sound), "--output", str(tmp_path / "out.wav"), "--bundle", str(bundle), "--knob", "timbre[0]=2"]
+    options = [
+        "--input",
+        str(sound),
+        "--output",
+        str(tmp_path / "out.wav"),
+        "--bundle",
+        str(bundle),
+        "--knob",
+        "timbre[0]=2",
+    ]
     done = subprocess.run([sys.executable, "-c", script, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -161,7 +183,10 @@ def test_it_plays_without_torch(sound: Path, bundle: Path, tmp_path: Path) -> No
         (["--input", "SOUND", "--output", "OUT", "--learn"], "--learn is for live playing"),
         (["--input", "SOUND", "--output", "OUT", "--record", "OUT"], "--output and --record are the same file"),
         (["--device", "0", "--limiter"], "--limiter is for files"),
-        (["--device", "0", "--channels", "2", "--input-channel", "2"], "--input-channel takes one channel and --channels several"),
+        (
+            ["--device", "0", "--channels", "2", "--input-channel", "2"],
+            "--input-channel takes one channel and --channels several",
+        ),
         (["--device", "0", "--input-channel", "0"], "--input-channel 0 must be at least 1"),
         (["--device", "0", "--sample-rate", "10"], "--sample-rate 10 is outside 1000 … 768000"),
         (["--device", "0", "--latency-ms", "2"], "--latency-ms 2 is outside 3 … 50"),
@@ -184,13 +209,19 @@ def test_it_plays_without_torch(sound: Path, bundle: Path, tmp_path: Path) -> No
         (["--input", "SOUND", "--output", "FOLDER/none/x.wav"], "cannot write .*x.wav: there is no folder"),
         (["--input", "SOUND", "--output", "FOLDER"], "cannot write .*folder: it is a folder"),
         (["--input", "SOUND", "--output", "TEXT"], "end it with .wav or .flac"),
-        (["--input", "SOUND", "--output", "OUT", "--json", "FOLDER/none/x.json"], "cannot write .*x.json: there is no folder"),
+        (
+            ["--input", "SOUND", "--output", "OUT", "--json", "FOLDER/none/x.json"],
+            "cannot write .*x.json: there is no folder",
+        ),
         (["--input", "SOUND", "--output", "OUT", "--midi", "none.mid"], "no MIDI file at none.mid"),
         (["--input", "SOUND", "--output", "OUT", "--midi", "TEXT"], "is not a MIDI file"),
         (["--input", "SOUND", "--output", "OUT", "--map", "none.toml"], "cannot read the knob map none.toml"),
         (["--input", "SOUND", "--output", "OUT", "--bundle", "none.bundle"], "no bundle at none.bundle; make one with"),
         (["--input", "SOUND", "--output", "OUT", "--bundle", "FOLDER"], "has no manifest.json"),
-        (["--input", "SOUND", "--output", "OUT", "--knob", "timbr[0]=1"], r"no knob named 'timbr\[0\]'; did you mean timbre\[0\]"),
+        (
+            ["--input", "SOUND", "--output", "OUT", "--knob", "timbr[0]=1"],
+            r"no knob named 'timbr\[0\]'; did you mean timbre\[0\]",
+        ),
         (["--input", "SOUND", "--output", "OUT", "--knob", "mix=2"], "mix=2 is outside 0 … 1"),
         (["--input", "SOUND", "--output", "OUT", "--knob", "mix"], "cannot read the knob 'mix'"),
         (["--input", "SOUND", "--output", "OUT", "--knob", "preset_b=theremin"], "no preset 'theremin'; "),
@@ -243,12 +274,16 @@ def test_samples_that_are_no_numbers_become_silence_and_are_mentioned(
     assert "10 of 44100 samples are not numbers" in capsys.readouterr().out
 
 
-def test_a_bundle_with_a_changed_byte_is_refused(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundle_with_a_changed_byte_is_refused(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changed = make_bundle(tmp_path / "changed.bundle")
     graph = changed / "streaming" / "decoder.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"!")
     assert main(["--input", str(sound), "--output", str(tmp_path / "out.wav"), "--bundle", str(changed)]) == 2
-    assert re.fullmatch(r".*decoder.onnx has been changed since the export .*; export the bundle again\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r".*decoder.onnx has been changed since the export .*; export the bundle again\n", capsys.readouterr().err
+    )
 
 
 def test_a_full_disk_leaves_the_old_output_alone(sound: Path, bundle: Path, tmp_path: Path) -> None:

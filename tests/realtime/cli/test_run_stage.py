@@ -70,7 +70,8 @@ def midi_file(*messages: tuple[float, mido.Message]) -> str:
     return "turns.mid"
 
 
-# Timbres of files ---------------------------------------------------------------------------------------------------------
+# Timbres of files
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_files_timbre_is_what_the_session_hears_in_it(bundle: Bundle, notes: dict[str, Path]) -> None:
@@ -86,13 +87,17 @@ def test_a_files_timbre_is_what_the_session_hears_in_it(bundle: Bundle, notes: d
     assert 0.9 < found.seconds <= 1.0
 
 
-def test_level_rate_channels_and_length_of_the_file_do_not_matter(bundle: Bundle, notes: dict[str, Path], tmp_path: Path) -> None:
+def test_level_rate_channels_and_length_of_the_file_do_not_matter(
+    bundle: Bundle, notes: dict[str, Path], tmp_path: Path
+) -> None:
     samples = soundfile.read(notes["trumpet"], dtype="float32")[0]
     expected = timbre_of_file(bundle, notes["trumpet"], "cpu").timbre
     cello = timbre_of_file(bundle, notes["cello"], "cpu").timbre
     other = soxr.resample(np.stack([samples, samples], axis=1) / 2, RATE, 48000)
     soundfile.write(tmp_path / "other.flac", other, 48000, subtype="PCM_24")
-    assert np.linalg.norm(timbre_of_file(bundle, tmp_path / "other.flac", "cpu").timbre - expected) < 0.05 * np.linalg.norm(cello - expected)
+    assert np.linalg.norm(
+        timbre_of_file(bundle, tmp_path / "other.flac", "cpu").timbre - expected
+    ) < 0.05 * np.linalg.norm(cello - expected)
     soundfile.write(tmp_path / "long.wav", np.tile(samples, 70), RATE)
     long = timbre_of_file(bundle, tmp_path / "long.wav", "cpu")
     assert (long.whole, round(long.seconds)) == (False, 60)
@@ -107,18 +112,27 @@ def test_swap_takes_the_timbre_of_a_file(bundle: Bundle, notes: dict[str, Path])
     swapped, account = play(notes["cello"], bundle, "--timbre", notes["trumpet"], "--timbre", notes["cello"])
     assert (account["knobs"]["preset"], account["knobs"]["preset_amount"]) == (3, 1)
     assert np.std(swapped - dry) > 0.05 * np.std(dry)
-    named, _ = play(notes["cello"], bundle, "--timbre", notes["cello"], "--timbre", notes["trumpet"], "--preset", "trumpet")
+    named, _ = play(
+        notes["cello"], bundle, "--timbre", notes["cello"], "--timbre", notes["trumpet"], "--preset", "trumpet"
+    )
     assert np.array_equal(named, swapped)
-    halved, account = play(notes["cello"], bundle, "--timbre", notes["trumpet"], "--knob", "preset_b=Gong", "--knob", "x=0.5")
+    halved, account = play(
+        notes["cello"], bundle, "--timbre", notes["trumpet"], "--knob", "preset_b=Gong", "--knob", "x=0.5"
+    )
     assert account["knobs"]["preset_b"] == 2
     assert not np.array_equal(halved, swapped)
 
 
-# Snapshots and captures in a rendering ------------------------------------------------------------------------------------
+# Snapshots and captures in a rendering
+# ------------------------------------------------------------------------------------
 
 
-def test_a_program_change_recalls_on_the_sample_and_a_rendering_leaves_the_file_alone(bundle: Bundle, notes: dict[str, Path]) -> None:
-    write_snapshots(Path("neiro-snapshots.toml"), [Snapshot(number=4, name="low", knobs={"gain_db": -20.0, "timbre[0]": 1.0})])
+def test_a_program_change_recalls_on_the_sample_and_a_rendering_leaves_the_file_alone(
+    bundle: Bundle, notes: dict[str, Path]
+) -> None:
+    write_snapshots(
+        Path("neiro-snapshots.toml"), [Snapshot(number=4, name="low", knobs={"gain_db": -20.0, "timbre[0]": 1.0})]
+    )
     Path("map.toml").write_text(
         '[[knob]]\nprogram_change = true\ntarget = "snapshot"\n[[knob]]\ncc = 5\ntarget = "snapshot_store"\n'
         '[[knob]]\nnote = 60\ntarget = "capture"\nvalue = 1\n'
@@ -126,7 +140,9 @@ def test_a_program_change_recalls_on_the_sample_and_a_rendering_leaves_the_file_
     recall, store = mido.Message("program_change", program=4), mido.Message("control_change", control=5, value=9)
     capture = mido.Message("note_on", note=60, velocity=90)
     before = Path("neiro-snapshots.toml").read_bytes()
-    wet, account = play(notes["cello"], bundle, "--map", "map.toml", "--midi", midi_file((0.25, recall), (0.5, store), (0.75, capture)))
+    wet, account = play(
+        notes["cello"], bundle, "--map", "map.toml", "--midi", midi_file((0.25, recall), (0.5, store), (0.75, capture))
+    )
     dry = soundfile.read(notes["cello"], dtype="float32")[0]
     assert np.array_equal(wet[: RATE // 4], dry[: RATE // 4])
     assert np.std(wet[RATE // 2 :]) < 0.3 * np.std(dry[RATE // 2 :])
@@ -142,18 +158,23 @@ def test_a_snapshot_of_a_files_timbre_sounds_the_same_without_the_file(bundle: B
     Path("map.toml").write_text('[[knob]]\ncc = 5\ntarget = "mix"\n')
     wet, _ = play(notes["cello"], bundle, "--timbre", notes["trumpet"])
     values = timbre_of_file(bundle, notes["trumpet"], "cpu").timbre.tolist()
-    kept = Snapshot.model_validate({"number": 1, "knobs": {"preset": "own 1"}, "own": [{"slot": 1, "name": "trumpet", "values": values}]})
+    kept = Snapshot.model_validate(
+        {"number": 1, "knobs": {"preset": "own 1"}, "own": [{"slot": 1, "name": "trumpet", "values": values}]}
+    )
     write_snapshots(Path("mine.toml"), [kept])
     assert read_snapshots(Path("mine.toml"))[1] == kept
     again, _ = play(notes["cello"], bundle, "--snapshots", "mine.toml", "--snapshot", "1")
     assert np.array_equal(again, wet)
 
 
-# Ways out -----------------------------------------------------------------------------------------------------------------
+# Ways out
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_resynthesised_file_is_in_step_with_its_source(bundle: Bundle, notes: dict[str, Path]) -> None:
-    """With mix = 0 resynth plays the input itself, as late as resynth is: taken off, it lies on the source to the sample."""
+    """With mix = 0 resynth plays the input itself, as late as resynth is: taken off, it lies on the source to the
+    sample.
+    """
     dry = soundfile.read(notes["cello"], dtype="float32")[0]
     for latency_ms in (3, 20):
         wet, account = play(notes["cello"], bundle, "--resynth", "--knob", "mix=0", "--latency-ms", str(latency_ms))
@@ -164,7 +185,9 @@ def test_a_resynthesised_file_is_in_step_with_its_source(bundle: Bundle, notes: 
 
 def test_the_control_process_knows_the_latencies_of_a_session_it_does_not_have(bundle: Bundle) -> None:
     for rate, latency_ms in ((44100, 6.0), (48000, 3.0), (96000, 50.0)):
-        session = Session(bundle, KnobBank(bundle.manifest), channels=1, sample_rate=rate, provider="cpu", latency_ms=latency_ms)
+        session = Session(
+            bundle, KnobBank(bundle.manifest), channels=1, sample_rate=rate, provider="cpu", latency_ms=latency_ms
+        )
         told = latencies(bundle.manifest, rate, latency_ms)
         assert told == {f"latency_samples_{way}": session.latency_of(way) for way in ("morph", "resynth")}  # type: ignore[arg-type]
 
@@ -178,12 +201,15 @@ def test_the_limiter_keeps_a_file_below_full_scale_if_asked(bundle: Bundle, note
     assert account["limited_samples"] > 0
 
 
-# What is told -------------------------------------------------------------------------------------------------------------
+# What is told
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_playable_notes_are_those_measured_to_be_true(bundle: Bundle) -> None:
     """The small bundle's pitches lie 30, 40 … 70 cents off, on the notes 36, 48 … 84."""
-    assert describe_notes(bundle.manifest).endswith("these MIDI notes sound within 50 cents of the note: 36 … 60 (3 of 5 measured)")
+    assert describe_notes(bundle.manifest).endswith(
+        "these MIDI notes sound within 50 cents of the note: 36 … 60 (3 of 5 measured)"
+    )
     assert "no measured pitches" in describe_notes(bundle.manifest.model_copy(update={"pitch_anchors": ()}))
 
 

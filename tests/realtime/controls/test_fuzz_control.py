@@ -1,4 +1,6 @@
-"""Garbage by MIDI and OSC: a hundred thousand inputs and more; nothing raises, and every target stays a number inside its range."""
+"""Garbage by MIDI and OSC: a hundred thousand inputs and more; nothing raises, and every target stays a number inside
+its range.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,24 @@ DATAGRAMS, OSC_EXAMPLES = 80, 150
 ENOUGH = 100_000
 BARE = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 STATUS = (0x80, 0x90, 0xA0, 0xB0, 0xB0, 0xB0, 0xC0, 0xD0, 0xE0)
-NASTY = (0, 1, 6, 20, 32, 38, 64, 96, 97, 98, 99, 100, 101, 120, 123, 127)  # controllers and values with a meaning of their own
+NASTY = (
+    0,
+    1,
+    6,
+    20,
+    32,
+    38,
+    64,
+    96,
+    97,
+    98,
+    99,
+    100,
+    101,
+    120,
+    123,
+    127,
+)  # controllers and values with a meaning of their own
 counted = {"midi": 0, "osc": 0}
 
 
@@ -36,8 +55,14 @@ def everything_mapped(desk: Desk) -> KnobMap:
     """The built-in map, and every source on many targets with every takeover."""
     numbers = {"cc": 20, "cc14": 1, "nrpn": 129, "rpn": 1, "note": 60}
     extra = []
-    for i, (source, name) in enumerate((source, name) for source in SOURCES for name in ("timbre[0]", "gain_db", "preset", "note", "snapshot")):
-        takeover = ("jump", "pickup", "scale")[i % 3] if source in ("cc", "cc14", "nrpn", "rpn", "pitch_bend", "channel_pressure") else "jump"
+    for i, (source, name) in enumerate(
+        (source, name) for source in SOURCES for name in ("timbre[0]", "gain_db", "preset", "note", "snapshot")
+    ):
+        takeover = (
+            ("jump", "pickup", "scale")[i % 3]
+            if source in ("cc", "cc14", "nrpn", "rpn", "pitch_bend", "channel_pressure")
+            else "jump"
+        )
         chooser, playing = source in ("program_change", "notes"), source == "keys"
         if (chooser and not desk.target(name).whole) or (playing and name != "note"):
             continue
@@ -54,7 +79,11 @@ def messages_of(data: bytes) -> list[list[int]]:
         how, status, number, value = data[i : i + 4]
         status = STATUS[status % len(STATUS)] | (status >> 4 & 1)
         if how < 160:
-            found.append([status, NASTY[number % 16] if number & 128 else number & 127, value & 127][: 2 if status & 0xE0 == 0xC0 else 3])
+            found.append(
+                [status, NASTY[number % 16] if number & 128 else number & 127, value & 127][
+                    : 2 if status & 0xE0 == 0xC0 else 3
+                ]
+            )
         elif how < 200:
             found.append([status, number, value][: 1 + how % 3])
         elif how < 230:
@@ -74,7 +103,9 @@ def assert_all_in_range(desk: Desk) -> None:
 @settings(BARE, max_examples=MIDI_EXAMPLES)
 @given(data=st.binary(min_size=4 * MESSAGES, max_size=4 * MESSAGES), way=st.sampled_from(["stream", "flood", "raw"]))
 def feed_midi(desk: Desk, knobs: KnobMap, learner: Learner, data: bytes, way: str) -> None:
-    """As the control loop does, calm or flooded, with the parser before it; or as it came, which no driver should do."""
+    """As the control loop does, calm or flooded, with the parser before it; or as it came, which no driver should
+    do.
+    """
     messages: Sequence[Sequence[int]] = messages_of(data)
     counted["midi"] += len(messages)
     if way != "raw":
@@ -99,7 +130,9 @@ def test_garbage_midi_leaves_every_target_in_its_range(tmp_path: Path) -> None:
 
 
 def datagrams_of(data: bytes, desk: Desk) -> list[bytes]:
-    """Twelve bytes each: addresses of targets with numbers of any size, spoilt ones, bundles of those, and bytes of any kind."""
+    """Twelve bytes each: addresses of targets with numbers of any size, spoilt ones, bundles of those, and bytes of any
+    kind.
+    """
     found = []
     for i in range(0, len(data) - 11, 12):
         how, which, where, *rest = data[i : i + 12]
@@ -114,7 +147,9 @@ def datagrams_of(data: bytes, desk: Desk) -> list[bytes]:
             size = len(good) if how % 2 else int.from_bytes(bytes(rest[:4]), "big")
             found.append(b"#bundle\0" + bytes(8) + struct.pack(">I", size) + good + bytes(rest[: how % 8]))
         elif how < 230:
-            found.append(write_message(f"/neiro/{('midi', 'query', 'subscribe', 'learn')[where % 4]}", [*rest[: where % 5]]))
+            found.append(
+                write_message(f"/neiro/{('midi', 'query', 'subscribe', 'learn')[where % 4]}", [*rest[: where % 5]])
+            )
         else:
             found.append(b"/" * (how % 2) + bytes([how, which, where, *rest]))
     return found
@@ -134,7 +169,9 @@ def feed_osc(desk: Desk, server: OscServer, surface: socket.socket, data: bytes)
 def test_garbage_osc_leaves_every_target_in_its_range_and_every_datagram_is_accounted_for() -> None:
     desk = desk_of()
     knobs = everything_mapped(desk)
-    server = OscServer(desk, LOOPBACK, 0, lambda line: None, presets=["a", "b"], midi=lambda message: knobs.apply(message, desk))
+    server = OscServer(
+        desk, LOOPBACK, 0, lambda line: None, presets=["a", "b"], midi=lambda message: knobs.apply(message, desk)
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as surface:
         feed_osc(desk, server, surface)
     counts = server.counts

@@ -69,7 +69,12 @@ def test_a_channel_listens_to_itself_only(tmp_path: Path) -> None:
 
 def test_fourteen_bits_and_the_pitch_wheel_are_exact_at_their_marks(tmp_path: Path) -> None:
     desk = desk_of()
-    knobs = custom(tmp_path, '[[knob]]\ncc14 = 1\ntarget = "timbre[0]"\n[[knob]]\npitch_bend = true\ntarget = "timbre[1]"\nlow = 3\nhigh = -3', desk)
+    knobs = custom(
+        tmp_path,
+        '[[knob]]\ncc14 = 1\ntarget = "timbre[0]"\n'
+        '[[knob]]\npitch_bend = true\ntarget = "timbre[1]"\nlow = 3\nhigh = -3',
+        desk,
+    )
     seen = []
     for coarse, fine in ((0, 0), (0, 1), (64, 0), (64, 1), (127, 127)):
         knobs.apply([0xB0, 1, coarse], desk)
@@ -136,7 +141,10 @@ def test_garbage_never_raises_and_never_leaves_a_range(message: list[int] | byte
         ('[[knob]]\ncc = 1\ntarget = "timbre[9]"', "did you mean"),
         ('[[knob]]\nprogram_change = true\ntarget = "mix"', "program_change can only move a target of whole numbers"),
         ('[[knob]]\nprogram_change = true\nlow = 1\ntarget = "preset"', "program_change takes no low"),
-        ('[[knob]]\nnotes = true\nhigh = 3\ntarget = "preset"', "notes takes no low, high or center: the note number is the value"),
+        (
+            '[[knob]]\nnotes = true\nhigh = 3\ntarget = "preset"',
+            "notes takes no low, high or center: the note number is the value",
+        ),
         ('[[knob]]\nkeys = true\ntarget = "mix"', 'keys play notes, so their target is "note", not mix'),
         ('[[knob]]\nnrpn = 16383\ntarget = "mix"', "nrpn = 16383"),
         ('[[knob]]\npoly_pressure = 200\ntarget = "mix"', "poly_pressure = 200"),
@@ -144,12 +152,18 @@ def test_garbage_never_raises_and_never_leaves_a_range(message: list[int] | byte
         ('[[knob]]\nnote = 1\nvalue = 1\nhigh = 1\ntarget = "mix"', "value stands alone"),
         ('[[knob]]\nnote = 1\nvalue = 2\ntarget = "mix"', "value = 2 is outside 0 … 1, the range of mix"),
         ('[[knob]]\ncc = 1\nfirst = 2\ntarget = "mix"', "first is for program_change and notes only"),
-        ('[[knob]]\nnote = 1\ntakeover = "pickup"\ntarget = "mix"', "takeover = 'pickup' is for controllers that have a position"),
+        (
+            '[[knob]]\nnote = 1\ntakeover = "pickup"\ntarget = "mix"',
+            "takeover = 'pickup' is for controllers that have a position",
+        ),
         ('[[knob]]\ncc = 1\ntakeover = "catch"\ntarget = "mix"', "takeover = 'catch'"),
         ('[[knob]]\ncc = 1\nsmoothing = 6\ntarget = "mix"', "smoothing = 6"),
         ('[[knob]]\ncc = 1\nsmoothing = 1\ntarget = "preset"', "preset takes no smoothing"),
         ('[[knob]]\ncc = 1\nsmoothing = 1\ntarget = "snapshot_morph"', "snapshot_morph takes no smoothing"),
-        ('[[knob]]\nvelocity = true\nfeedback = true\ntarget = "mix"', "velocity can show nothing, so it takes no feedback"),
+        (
+            '[[knob]]\nvelocity = true\nfeedback = true\ntarget = "mix"',
+            "velocity can show nothing, so it takes no feedback",
+        ),
         ("knob = 3", "knob = 3"),
         ("a = " + "[" * 5000, "is not TOML"),
         ("[[knob]\n", "is not TOML"),
@@ -182,5 +196,8 @@ def test_the_sources_of_a_target_are_named() -> None:
 
 
 def test_the_map_needs_no_sound_library() -> None:
-    script = "import sys, realtime.controls.map.knob_map; sys.exit(any(name in sys.modules for name in ('sounddevice', 'onnxruntime', 'rtmidi')))"
+    script = (
+        "import sys, realtime.controls.map.knob_map; sys.exit(any(name in sys.modules for name in ('sounddevice', "
+        "'onnxruntime', 'rtmidi')))"
+    )
     assert subprocess.run([sys.executable, "-c", script], cwd=BUILT_IN.parents[1]).returncode == 0

@@ -50,7 +50,9 @@ def test_parameters_of_other_numbers_kinds_channels_and_ports_are_left_alone(tmp
     assert not play(knobs, desk, *select("nrpn", PARAMETER + 1), [0xB0, 6, 5])
     assert not play(knobs, desk, *select("rpn", PARAMETER), [0xB0, 6, 5])
     assert not play(knobs, desk, *select("nrpn", PARAMETER), [0xB1, 6, 5])
-    assert not play(knobs, desk, *select("nrpn", PARAMETER), *select("rpn", 127 * 128 + 127), [0xB0, 6, 5])  # null function
+    assert not play(
+        knobs, desk, *select("nrpn", PARAMETER), *select("rpn", 127 * 128 + 127), [0xB0, 6, 5]
+    )  # null function
     assert value(desk, "mix") == 1.0
     for message in select("nrpn", PARAMETER):
         knobs.apply(PortMessage(message, "one"), desk)
@@ -101,7 +103,12 @@ def test_pressure_velocity_and_notes(tmp_path: Path) -> None:
     assert [value(desk, f"timbre[{i}]") for i in range(3)] == [3, 3, 3]
     play(knobs, desk, [0xA0, 61, 0])
     assert [value(desk, f"timbre[{i}]") for i in range(3)] == [3, 3, -3]
-    for message, velocity, preset in (([0x90, 36, 127], 3, 1), ([0x90, 38, 1], None, 3), ([0x90, 38, 0], None, 3), ([0x80, 36, 64], None, 3)):
+    for message, velocity, preset in (
+        ([0x90, 36, 127], 3, 1),
+        ([0x90, 38, 1], None, 3),
+        ([0x90, 38, 0], None, 3),
+        ([0x80, 36, 64], None, 3),
+    ):
         play(knobs, desk, message)
         assert value(desk, "preset") == preset
         assert velocity is None or value(desk, "timbre[3]") == velocity
@@ -213,7 +220,9 @@ def test_a_desk_that_fixes_a_knob_is_obeyed(tmp_path: Path) -> None:
 
 def mixer(tmp_path: Path, takeover: str) -> tuple[Desk, KnobMap]:
     desk = desk_of()
-    return desk, custom(tmp_path, f'[[knob]]\ncc = 1\ntakeover = "{takeover}"\ntarget = "mix"\n[[knob]]\ncc = 2\ntarget = "mix"', desk)
+    return desk, custom(
+        tmp_path, f'[[knob]]\ncc = 1\ntakeover = "{takeover}"\ntarget = "mix"\n[[knob]]\ncc = 2\ntarget = "mix"', desk
+    )
 
 
 def test_pickup_waits_until_the_controller_passes_the_value(tmp_path: Path) -> None:
@@ -238,7 +247,9 @@ def test_pickup_waits_until_the_controller_passes_the_value(tmp_path: Path) -> N
 def test_scaled_takeover_never_jumps_and_meets_the_controller_at_both_ends(
     tmp_path_factory: pytest.TempPathFactory, start: float, moves: list[int]
 ) -> None:
-    """A step of the controller never moves the target further than the share of its way that is left, and always the same way."""
+    """A step of the controller never moves the target further than the share of its way that is left, and always the
+    same way.
+    """
     desk, knobs = mixer(tmp_path_factory.mktemp("map"), "scale")
     desk.set("mix", start)
     assert not play(knobs, desk, [0xB0, 1, moves[0]])  # only now is it known where the controller stands
@@ -257,12 +268,35 @@ def test_scaled_takeover_never_jumps_and_meets_the_controller_at_both_ends(
 
 
 CURVES = st.sampled_from(["linear", "exponential", "s"])
-SOURCES = st.sampled_from(["cc = 20", "cc14 = 20", "nrpn = 300", "rpn = 5", "pitch_bend = true", "channel_pressure = true", "poly_pressure = 60"])
+SOURCES = st.sampled_from(
+    [
+        "cc = 20",
+        "cc14 = 20",
+        "nrpn = 300",
+        "rpn = 5",
+        "pitch_bend = true",
+        "channel_pressure = true",
+        "poly_pressure = 60",
+    ]
+)
 
 
-@given(source=SOURCES, curve=CURVES, low=st.floats(-3, 3), high=st.floats(-3, 3), center=st.none() | st.floats(-3, 3), share=st.floats(0, 1))
+@given(
+    source=SOURCES,
+    curve=CURVES,
+    low=st.floats(-3, 3),
+    high=st.floats(-3, 3),
+    center=st.none() | st.floats(-3, 3),
+    share=st.floats(0, 1),
+)
 def test_what_is_sent_back_says_the_value_as_finely_as_the_controller_can(
-    tmp_path_factory: pytest.TempPathFactory, source: str, curve: str, low: float, high: float, center: float | None, share: float
+    tmp_path_factory: pytest.TempPathFactory,
+    source: str,
+    curve: str,
+    low: float,
+    high: float,
+    center: float | None,
+    share: float,
 ) -> None:
     """Value → messages → value: within one step of the controller where the curve is steepest."""
     desk = desk_of()
@@ -274,7 +308,11 @@ def test_what_is_sent_back_says_the_value_as_finely_as_the_controller_can(
     for message in messages_for(route, wanted, channel=3):
         knobs.apply(message, desk)
     steps = 16383 if source.split(" ")[0] in ("cc14", "nrpn", "rpn", "pitch_bend") else 127
-    widest = max(abs(a - b) for a in (low, high, route.low) for b in (low, high, route.high if route.center is None else route.center))
+    widest = max(
+        abs(a - b)
+        for a in (low, high, route.low)
+        for b in (low, high, route.high if route.center is None else route.center)
+    )
     assert value(desk, "timbre[0]") == pytest.approx(wanted, abs=8 * widest / steps + 1e-9)
 
 

@@ -102,7 +102,11 @@ def test_every_kind_of_control_can_be_learned(lesson: Lesson) -> None:
         ("gain", [[0xE4, 0, 70]], Knob(pitch_bend=True, channel=5, target="gain_db")),
         ("x", [[0xD0, 70]], Knob(channel_pressure=True, channel=1, target="x")),
         ("preset_b", [[0xC1, 7]], Knob(program_change=True, channel=2, target="preset_b")),
-        ("variation_freeze", [[0x99, 36, 90], [0x89, 36, 0]], Knob(note=36, channel=10, toggle=True, target="variation_freeze")),
+        (
+            "variation_freeze",
+            [[0x99, 36, 90], [0x89, 36, 0]],
+            Knob(note=36, channel=10, toggle=True, target="variation_freeze"),
+        ),
         ("capture", [[0x99, 37, 90], [0x89, 37, 0]], Knob(note=37, channel=10, value=1, target="capture")),
         ("snapshot=3", [[0x99, 38, 90], [0x89, 38, 0]], Knob(note=38, channel=10, value=3, target="snapshot")),
         ("resynth", [[0x99, 39, 90], [0x89, 39, 0]], Knob(note=39, channel=10, target="resynth")),
@@ -110,7 +114,9 @@ def test_every_kind_of_control_can_be_learned(lesson: Lesson) -> None:
     ):
         lesson.learn(wanted, *messages)
         assert lesson.knobs.routes[-1].knob == expected
-    assert [route.knob for route in load_map(lesson.path, desk_of()).routes] == [route.knob for route in lesson.knobs.routes]
+    assert [route.knob for route in load_map(lesson.path, desk_of()).routes] == [
+        route.knob for route in lesson.knobs.routes
+    ]
 
 
 def test_targets_by_number_and_by_beginning_and_mistakes_leave_the_question_open(lesson: Lesson) -> None:
@@ -141,7 +147,9 @@ def test_targets_by_number_and_by_beginning_and_mistakes_leave_the_question_open
 
 def test_unlearning_by_touch_and_by_target(lesson: Lesson) -> None:
     assert "1 knob unlearned" in lesson.learn("unlearn", [0xB5, 20, 1])  # the map's knob listens to all channels
-    assert lesson.path.read_text(encoding="utf-8").startswith("# my controller, bought in spring\n\n# big knob\n# left\n# darker\n")
+    assert lesson.path.read_text(encoding="utf-8").startswith(
+        "# my controller, bought in spring\n\n# big knob\n# left\n# darker\n"
+    )
     assert not lesson.knobs.apply([0xB0, 20, 1], lesson.desk)
     lesson.learner.answer("unlearn timbre_hold")
     assert "1 knob unlearned" in lesson.said[-1]
@@ -219,7 +227,8 @@ def test_an_edit_changes_the_knobs_of_one_control_and_keeps_all_comments(
     text = ""
     for cc, listens, name, piece, commented in knobs:
         line = "" if listens is None else f"channel = {listens}\n"
-        text += f'{piece}[[knob]]\n{line}cc={cc}{" # number" if commented else ""}\n"target" = "{name}"\nlow = 0.25\n{piece}'
+        comment = " # number" if commented else ""
+        text += f'{piece}[[knob]]\n{line}cc={cc}{comment}\n"target" = "{name}"\nlow = 0.25\n{piece}'
     before = parse_knobs(text, path)
     wanted = Knob(cc=control, channel=channel, target="mix")
     edited = with_knob(text, path, {"target": "mix", "cc": control, "channel": channel})

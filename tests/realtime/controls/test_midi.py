@@ -53,7 +53,11 @@ def test_times_do_not_drift_over_many_events(tmp_path: Path) -> None:
     rate=st.sampled_from([44100, 48000.0, 11025]),
 )
 def test_every_event_falls_on_the_sample_that_exact_arithmetic_gives(
-    tmp_path_factory: pytest.TempPathFactory, tempos: list[tuple[int, int]], knobs: list[int], ticks_per_beat: int, rate: float
+    tmp_path_factory: pytest.TempPathFactory,
+    tempos: list[tuple[int, int]],
+    knobs: list[int],
+    ticks_per_beat: int,
+    rate: float,
 ) -> None:
     """Tempo changes anywhere, also between events and on them, in a track of their own."""
     path = tmp_path_factory.mktemp("midi") / "x.mid"
@@ -75,12 +79,17 @@ def test_every_event_falls_on_the_sample_that_exact_arithmetic_gives(
         for at, following in steps:
             if at > now:
                 break
-            seconds, before, tempo = seconds + Fraction((at - before) * tempo, 1_000_000 * ticks_per_beat), at, following
+            seconds = seconds + Fraction((at - before) * tempo, 1_000_000 * ticks_per_beat)
+            before = at
+            tempo = following
         seconds += Fraction((now - before) * tempo, 1_000_000 * ticks_per_beat)
         expected.append(seconds * Fraction(rate))
     samples = [sample for sample, _ in file_events(path, rate)]
     assert len(samples) == len(expected)
-    assert all(abs(sample - exact) <= Fraction(1, 2) + Fraction(1, 10**6) for sample, exact in zip(samples, expected, strict=True))
+    assert all(
+        abs(sample - exact) <= Fraction(1, 2) + Fraction(1, 10**6)
+        for sample, exact in zip(samples, expected, strict=True)
+    )
 
 
 def test_running_status_in_a_file_and_system_messages_beside_it(tmp_path: Path) -> None:
@@ -88,7 +97,12 @@ def test_running_status_in_a_file_and_system_messages_beside_it(tmp_path: Path) 
     track = bytes([0, 0xB0, 20, 1, 96, 20, 2, 96, 21, 3, 0, 0xF0, 2, 1, 0xF7, 96, 0xC0, 5, 0, 0xFF, 0x2F, 0])
     path = tmp_path / "x.mid"
     path.write_bytes(b"MThd" + bytes([0, 0, 0, 6, 0, 0, 0, 1, 0, 96]) + b"MTrk" + len(track).to_bytes(4, "big") + track)
-    assert file_events(path, RATE) == [(0, [0xB0, 20, 1]), (22050, [0xB0, 20, 2]), (44100, [0xB0, 21, 3]), (66150, [0xC0, 5])]
+    assert file_events(path, RATE) == [
+        (0, [0xB0, 20, 1]),
+        (22050, [0xB0, 20, 2]),
+        (44100, [0xB0, 21, 3]),
+        (66150, [0xC0, 5]),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +123,9 @@ def good_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         (lambda data: data[:12] + b"\x00\x00" + data[14:], "SMPTE time"),
     ],
 )
-def test_a_spoilt_file_is_one_sentence(tmp_path: Path, good_file: bytes, spoil: Callable[[bytes], bytes], expected: str) -> None:
+def test_a_spoilt_file_is_one_sentence(
+    tmp_path: Path, good_file: bytes, spoil: Callable[[bytes], bytes], expected: str
+) -> None:
     path = tmp_path / "spoilt.mid"
     path.write_bytes(spoil(good_file))
     with pytest.raises(MidiError, match=expected) as caught:

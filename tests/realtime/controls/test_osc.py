@@ -1,4 +1,6 @@
-"""OSC over real UDP: every target under both spellings, subscribers that hear all changes but their own, and datagrams of strangers."""
+"""OSC over real UDP: every target under both spellings, subscribers that hear all changes but their own, and datagrams
+of strangers.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,12 @@ def stage() -> Iterator[Stage]:
 
 
 def test_one_poll_and_the_knob_is_in_the_bank_under_every_spelling(stage: Stage) -> None:
-    for address, number in (("/neiro/timbre[3]", 0.5), ("/neiro/timbre/3", -1.25), ("/neiro/mix", 0.25), ("/neiro/gain_db", -6)):
+    for address, number in (
+        ("/neiro/timbre[3]", 0.5),
+        ("/neiro/timbre/3", -1.25),
+        ("/neiro/mix", 0.25),
+        ("/neiro/gain_db", -6),
+    ):
         stage.send(address, number)
         name = "timbre[3]" if "timbre" in address else address.removeprefix("/neiro/")
         assert stage.desk.bank.values[stage.desk.index[name]] == number
@@ -122,10 +129,14 @@ def test_presets_by_name_and_by_number(stage: Stage) -> None:
         ("*a" * 99, set()),
     ],
 )
-def test_an_address_pattern_turns_all_that_match_and_nothing_else(stage: Stage, pattern: str, expected: set[str]) -> None:
+def test_an_address_pattern_turns_all_that_match_and_nothing_else(
+    stage: Stage, pattern: str, expected: set[str]
+) -> None:
     before = stage.desk.bank.values.copy()
     stage.send(f"/neiro/{pattern}", 0.75)
-    turned = {target.name for target, a, b in zip(stage.desk.targets, before, stage.desk.bank.values, strict=False) if a != b}
+    turned = {
+        target.name for target, a, b in zip(stage.desk.targets, before, stage.desk.bank.values, strict=False) if a != b
+    }
     assert turned == expected
     assert stage.server.counts.refused == (not expected)
 
@@ -145,7 +156,9 @@ def test_an_address_pattern_turns_all_that_match_and_nothing_else(stage: Stage, 
         (f"/neiro/{'x' * 5000}", (1,), "no target"),
     ],
 )
-def test_what_cannot_be_done_is_answered_in_one_sentence(stage: Stage, address: str, arguments: tuple[Argument, ...], expected: str) -> None:
+def test_what_cannot_be_done_is_answered_in_one_sentence(
+    stage: Stage, address: str, arguments: tuple[Argument, ...], expected: str
+) -> None:
     stage.desk.fixed.add("gain_db")
     before = stage.desk.bank.values.copy()
     stage.send(address, *arguments)
@@ -205,11 +218,23 @@ def test_meters_come_ten_times_a_second_and_what_is_not_measured_does_not(stage:
     sent = 0
     for _ in range(100):
         sent += stage.server.meters_due
-        stage.server.send_meters({"rms_in": np.float32(0.25), "xruns": np.int64(3), "provider": "cpu", "device_latency_ms": None, "hop_ms": math.nan})
+        stage.server.send_meters(
+            {
+                "rms_in": np.float32(0.25),
+                "xruns": np.int64(3),
+                "provider": "cpu",
+                "device_latency_ms": None,
+                "hop_ms": math.nan,
+            }
+        )
         stage.pass_time(METER_SECONDS / 10)
     heard = stage.heard()
     assert sent in (10, 11)
-    assert [message.address for message in heard] == ["/neiro/meters/rms_in", "/neiro/meters/xruns", "/neiro/meters/provider"] * sent
+    assert [message.address for message in heard] == [
+        "/neiro/meters/rms_in",
+        "/neiro/meters/xruns",
+        "/neiro/meters/provider",
+    ] * sent
     assert heard[0].arguments == (0.25,)
 
 
@@ -246,7 +271,10 @@ def test_the_number_of_subscribers_is_bounded_and_dead_ones_do_no_harm(stage: St
         b"/neiro/midi\0,b\0\0" + struct.pack(">i", 9) + bytes(4),
         b"/neiro/preset\0\0\0,s\0\0gong",
         b"/neiro/mix\0\0,q\0\0\0\0\0\0",
-        b"#bundle\0" + bytes(8) + struct.pack(">i", -4) + b"/neiro/mix\0\0,i\0\0\0\0\0\1",  # python-osc alone would read it for ever
+        b"#bundle\0"
+        + bytes(8)
+        + struct.pack(">i", -4)
+        + b"/neiro/mix\0\0,i\0\0\0\0\0\1",  # python-osc alone would read it for ever
         b"#bundle\0" + bytes(8) + struct.pack(">i", 0),
         b"#bundle\0" + bytes(8) + struct.pack(">i", 1000) + b"/a\0\0",
         b"#bundle\0" + bytes(8) + (struct.pack(">i", 4) + b"/a\0\0") * 5000,
@@ -274,10 +302,17 @@ def test_bundles_in_bundles_are_opened_down_to_a_depth(stage: Stage) -> None:
         assert value(stage.desk, "mix") == (depth if depth <= 8 else 8) / 1024
 
 
-@given(st.lists(st.tuples(st.sampled_from(["/a", "/neiro/timbre/12", "/x" * 300]), st.floats(width=32, allow_nan=False)), max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["/a", "/neiro/timbre/12", "/x" * 300]), st.floats(width=32, allow_nan=False)),
+        max_size=40,
+    )
+)
 def test_what_is_written_is_read_again_and_fits_a_frame(messages: list[tuple[str, float]]) -> None:
     datagrams = write_bundles([write_message(address, [number]) for address, number in messages])
-    assert [received for data in datagrams for received in read_packet(data)] == [Received(address, (number,)) for address, number in messages]
+    assert [received for data in datagrams for received in read_packet(data)] == [
+        Received(address, (number,)) for address, number in messages
+    ]
     assert all(len(data) <= 1400 for data in datagrams)
 
 
@@ -291,7 +326,11 @@ def test_bytes_raise_only_our_error(data: bytes) -> None:
 
 def test_a_port_that_is_taken_or_an_address_that_is_not_ours_is_one_sentence(stage: Stage) -> None:
     for host, port, expected in (
-        (LOOPBACK, stage.server.port, f"OSC port {stage.server.port} of 127.0.0.1 is in use by another program; choose another"),
+        (
+            LOOPBACK,
+            stage.server.port,
+            f"OSC port {stage.server.port} of 127.0.0.1 is in use by another program; choose another",
+        ),
         ("203.0.113.1", 0, "cannot listen for OSC on 203.0.113.1:0"),
         (LOOPBACK, 70_000, "cannot listen for OSC on 127.0.0.1:70000"),
         ("no.such.host.invalid", 0, "cannot listen for OSC on no.such.host.invalid"),

@@ -47,7 +47,10 @@ class Board:
         return held is not None and np.array_equal(held, timbre)
 
     def values(self) -> dict[str, float]:
-        return {target.name: float(value) for target, value in zip(self.desk.bank.targets, self.desk.bank.values, strict=True)}
+        return {
+            target.name: float(value)
+            for target, value in zip(self.desk.bank.targets, self.desk.bank.values, strict=True)
+        }
 
 
 @pytest.fixture
@@ -68,10 +71,16 @@ def turn_everything(board: Board, seed: int) -> None:
             value = random.uniform(target.low, target.high)
             board.desk.set(target.name, round(value) if target.whole else value)
     board.timbres.capture(3)
-    board.turn(preset=1, preset_b=board.desk.value(board.desk.index["preset"]), preset_c=2, preset_amount=random.uniform(0.1, 1))
+    board.turn(
+        preset=1,
+        preset_b=board.desk.value(board.desk.index["preset"]),
+        preset_c=2,
+        preset_amount=random.uniform(0.1, 1),
+    )
 
 
-# Keeping and restoring ----------------------------------------------------------------------------------------------------
+# Keeping and restoring
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_everything_is_back_to_the_bit_after_a_restart(new: Callable[[], Board], path: Path) -> None:
@@ -91,7 +100,9 @@ def test_everything_is_back_to_the_bit_after_a_restart(new: Callable[[], Board],
     assert (first.knobs, first.own) == (second.knobs, second.own)
 
 
-def test_recall_sets_what_was_at_rest_to_rest_but_leaves_fixed_knobs_and_held_keys_alone(new: Callable[[], Board]) -> None:
+def test_recall_sets_what_was_at_rest_to_rest_but_leaves_fixed_knobs_and_held_keys_alone(
+    new: Callable[[], Board],
+) -> None:
     board = new()
     board.turn(snapshot_store=1)
     turn_everything(board, 2)
@@ -117,7 +128,9 @@ def test_presets_are_kept_by_name_and_found_by_name(new: Callable[[], Board], pa
 
 def test_a_program_change_recalls_and_a_controller_stores(new: Callable[[], Board], path: Path, tmp_path: Path) -> None:
     map_path = tmp_path / "map.toml"
-    map_path.write_text('[[knob]]\nprogram_change = true\ntarget = "snapshot"\n[[knob]]\ncc = 30\ntarget = "snapshot_store"\n')
+    map_path.write_text(
+        '[[knob]]\nprogram_change = true\ntarget = "snapshot"\n[[knob]]\ncc = 30\ntarget = "snapshot_store"\n'
+    )
     board = new()
     knobs = load_map(map_path, board.desk)
     board.turn(mix=0.5)
@@ -146,7 +159,8 @@ def test_without_keeping_nothing_is_written(bundle: Bundle, path: Path) -> None:
     assert not path.exists()
 
 
-# Timbres of one's own -----------------------------------------------------------------------------------------------------
+# Timbres of one's own
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_capture_keeps_what_is_heard_and_plays_with_it(new: Callable[[], Board]) -> None:
@@ -180,11 +194,17 @@ def test_a_recall_never_costs_a_timbre_that_lies_nowhere_else(new: Callable[[], 
     assert board.holds(1, HEARD)
 
 
-# The file -----------------------------------------------------------------------------------------------------------------
+# The file
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_what_another_bundle_knows_is_told_once_and_never_lost(new: Callable[[], Board], path: Path) -> None:
-    foreign = Snapshot(number=1, name="far", knobs={"raw[99]": 1.5, "preset": "Theremin", "mix": 0.5}, own=[Own(slot=1, name="x", values=[0.5] * 9)])
+    foreign = Snapshot(
+        number=1,
+        name="far",
+        knobs={"raw[99]": 1.5, "preset": "Theremin", "mix": 0.5},
+        own=[Own(slot=1, name="x", values=[0.5] * 9)],
+    )
     write_snapshots(path, [foreign, Snapshot(number=2, knobs={"warmth": 1.0, "preset_b": "own 1"})])
     board = new()
     board.turn(snapshot=1)
@@ -223,19 +243,36 @@ def test_a_file_changed_by_hand_while_playing_counts(new: Callable[[], Board], p
         ("[[snapshot]]\nname = 'x'", "the 1. snapshot: number is missing"),
         ("[[snapshot]]\nnumber = 0", "snapshot 0: number = 0: Input should be greater than or equal to 1"),
         ("[[snapshot]]\nnumber = 1.5", "the 1. snapshot: number = 1.5: Input should be a valid integer"),
-        ("[[snapshot]]\nnumber = 3\n[snapshot.knob]\nmix = 1", "snapshot 3: unknown key 'knob'; the keys are number, name, knobs, own"),
+        (
+            "[[snapshot]]\nnumber = 3\n[snapshot.knob]\nmix = 1",
+            "snapshot 3: unknown key 'knob'; the keys are number, name, knobs, own",
+        ),
         ("[[snapshot]]\nnumber = 3\n[snapshot.knobs]\nmix = true", "snapshot 3: knobs.mix = True: "),
         ("[[snapshot]]\nnumber = 3\n[snapshot.knobs]\nmix = nan", "snapshot 3: knobs.mix = nan: "),
         ("[[snapshot]]\nnumber = 3\n[snapshot.knobs]\nmix = 'x'", "snapshot 3: mix = 'x' must be a number"),
         ("[[snapshot]]\nnumber = 3\n[snapshot.knobs]\ngain_db = 13", "snapshot 3: gain_db = 13 must be -60 … 12"),
-        ("[[snapshot]]\nnumber = 3\n[snapshot.knobs]\ntimbre_hold = 0.5", "snapshot 3: timbre_hold = 0.5 must be a whole number from 0 … 1"),
-        ("[[snapshot]]\nnumber = 3\n[snapshot.knobs]\ncapture = 1", "snapshot 3: capture is not a knob that a snapshot keeps"),
-        ("[[snapshot]]\nnumber = 3\n[[snapshot.own]]\nslot = 9\nname = ''\nvalues = [1]", "snapshot 3: own.0.slot = 9: "),
-        ("[[snapshot]]\nnumber = 3\n" + 2 * "[[snapshot.own]]\nslot = 1\nname = ''\nvalues = [1]\n", "snapshot 3: own: slot 1 is there twice"),
+        (
+            "[[snapshot]]\nnumber = 3\n[snapshot.knobs]\ntimbre_hold = 0.5",
+            "snapshot 3: timbre_hold = 0.5 must be a whole number from 0 … 1",
+        ),
+        (
+            "[[snapshot]]\nnumber = 3\n[snapshot.knobs]\ncapture = 1",
+            "snapshot 3: capture is not a knob that a snapshot keeps",
+        ),
+        (
+            "[[snapshot]]\nnumber = 3\n[[snapshot.own]]\nslot = 9\nname = ''\nvalues = [1]",
+            "snapshot 3: own.0.slot = 9: ",
+        ),
+        (
+            "[[snapshot]]\nnumber = 3\n" + 2 * "[[snapshot.own]]\nslot = 1\nname = ''\nvalues = [1]\n",
+            "snapshot 3: own: slot 1 is there twice",
+        ),
         (2 * "[[snapshot]]\nnumber = 3\n", "snapshot 3 is there twice"),
     ],
 )
-def test_a_bad_file_is_one_sentence_that_names_the_place(new: Callable[[], Board], path: Path, text: str, expected: str) -> None:
+def test_a_bad_file_is_one_sentence_that_names_the_place(
+    new: Callable[[], Board], path: Path, text: str, expected: str
+) -> None:
     path.write_text(text)
     with pytest.raises(SnapshotError) as caught:
         new()
@@ -260,10 +297,13 @@ def test_a_file_that_cannot_be_read_or_written_is_one_sentence(new: Callable[[],
     assert list(path.parent.iterdir()) == [path]
 
 
-# Morph --------------------------------------------------------------------------------------------------------------------
+# Morph
+# --------------------------------------------------------------------------------------------------------------------
 
 
-def morphing(new: Callable[[], Board], first: dict[str, float], second: dict[str, float]) -> tuple[Board, list[dict[str, float]]]:
+def morphing(
+    new: Callable[[], Board], first: dict[str, float], second: dict[str, float]
+) -> tuple[Board, list[dict[str, float]]]:
     board, ends = new(), []
     for number, values in enumerate((first, second), 1):
         board.turn(**{target.name: target.default for target in board.desk.bank.targets} | values)
@@ -275,7 +315,15 @@ def morphing(new: Callable[[], Board], first: dict[str, float], second: dict[str
 
 def test_the_ends_of_a_morph_are_the_snapshots_themselves(new: Callable[[], Board]) -> None:
     first = {"timbre[0]": 1.1, "preset": 1, "preset_amount": 0.7, "timbre_hold": 0, "resynth": 0.0}
-    second = {"timbre[0]": -0.3, "preset": 2, "preset_b": 1, "x": 0.3, "timbre_hold": 1, "resynth": 1.0, "gain_db": -11.1}
+    second = {
+        "timbre[0]": -0.3,
+        "preset": 2,
+        "preset_b": 1,
+        "x": 0.3,
+        "timbre_hold": 1,
+        "resynth": 1.0,
+        "gain_db": -11.1,
+    }
     board, ends = morphing(new, first, second)
     for place in (0.3, 0.0, 0.99, 1.0, 0.5, 0.0, 1.0):
         board.turn(snapshot_morph=place)
@@ -297,10 +345,15 @@ def test_the_ends_of_a_morph_are_the_snapshots_themselves(new: Callable[[], Boar
         ({}, {"preset": 2, "preset_amount": 0.5}),
         ({"preset": 1, "preset_b": 2, "x": 0.4}, {"preset": 2, "timbre[1]": 2.0}),
         ({"preset": 2}, {"preset": 1, "preset_b": 2, "x": 0.6, "preset_amount": 0.6}),
-        ({"preset": 1, "preset_b": 2, "preset_d": 2, "x": 0.2, "y": 0.1}, {"preset": 1, "preset_b": 2, "preset_d": 2, "x": 0.9, "y": 0.8}),
+        (
+            {"preset": 1, "preset_b": 2, "preset_d": 2, "x": 0.2, "y": 0.1},
+            {"preset": 1, "preset_b": 2, "preset_d": 2, "x": 0.9, "y": 0.8},
+        ),
     ],
 )
-def test_a_morph_moves_the_timbre_without_a_jump(bundle: Bundle, new: Callable[[], Board], first: dict, second: dict) -> None:
+def test_a_morph_moves_the_timbre_without_a_jump(
+    bundle: Bundle, new: Callable[[], Board], first: dict, second: dict
+) -> None:
     """Through the session's own edits, at every step of a slowly turned 7-bit controller and back."""
     board, _ = morphing(new, first, second)
     edits = Edits(bundle.manifest)

@@ -12,7 +12,9 @@ from realtime.devices.devices import Device, DeviceError, choose_pair, list_devi
 from realtime.devices.routes import Route, _rates, host_hints, plan_routes
 
 
-def device(number: int, name: str, api: str = "WASAPI", inputs: int = 0, outputs: int = 0, default: bool = False) -> Device:
+def device(
+    number: int, name: str, api: str = "WASAPI", inputs: int = 0, outputs: int = 0, default: bool = False
+) -> Device:
     return Device(number, name, api, inputs, outputs, 48000.0, default and inputs > 0, default and outputs > 0)
 
 
@@ -44,7 +46,9 @@ def numbers(device: str | None = None, source: str | None = None, sink: str | No
         ((None, None, "3"), (2, 3)),
     ],
 )
-def test_a_device_is_meant_by_number_name_or_part(wanted: tuple[str | None, str | None, str | None], expected: tuple[int, int]) -> None:
+def test_a_device_is_meant_by_number_name_or_part(
+    wanted: tuple[str | None, str | None, str | None], expected: tuple[int, int]
+) -> None:
     assert numbers(*wanted) == expected
 
 
@@ -58,7 +62,9 @@ def test_a_device_is_meant_by_number_name_or_part(wanted: tuple[str | None, str 
         ((None, None, "2"), "'2' has no outputs; there are: 1 .*; 3 .*; 4 .*; 5 "),
     ],
 )
-def test_what_cannot_be_meant_is_a_sentence_with_what_there_is(wanted: tuple[str | None, str | None, str | None], expected: str) -> None:
+def test_what_cannot_be_meant_is_a_sentence_with_what_there_is(
+    wanted: tuple[str | None, str | None, str | None], expected: str
+) -> None:
     with pytest.raises(DeviceError, match=expected):
         numbers(*wanted)
 
@@ -105,14 +111,36 @@ def test_the_name_of_a_sound_system_may_be_written_otherwise_but_must_be_there()
     ("source", "sink", "more", "sentence"),
     [
         (WINDOWS[0], WINDOWS[3], {}, "belong to different sound systems"),
-        (WINDOWS[5], device(6, "Babyface", "ASIO", 4, 4), {}, "ASIO plays one device at a time, not Scarlett with Babyface"),
+        (
+            WINDOWS[5],
+            device(6, "Babyface", "ASIO", 4, 4),
+            {},
+            "ASIO plays one device at a time, not Scarlett with Babyface",
+        ),
         (WINDOWS[5], WINDOWS[5], {"channels": 3}, "--channels 3: Scarlett, ASIO has 2 inputs; use --channels 2"),
-        (device(6, "mic", inputs=4), WINDOWS[4], {"channels": 4}, r"--channels 4: Speakers \(Realtek\), WASAPI has 2 outputs; use --channels 2"),
-        (WINDOWS[5], WINDOWS[5], {"input_channel": 3}, "--input-channel 3: Scarlett, ASIO has 2 inputs; use --input-channel 2"),
-        (WINDOWS[5], WINDOWS[5], {"input_channel": 1, "channels": 2}, "takes one channel, --channels 2 several; give one of them"),
+        (
+            device(6, "mic", inputs=4),
+            WINDOWS[4],
+            {"channels": 4},
+            r"--channels 4: Speakers \(Realtek\), WASAPI has 2 outputs; use --channels 2",
+        ),
+        (
+            WINDOWS[5],
+            WINDOWS[5],
+            {"input_channel": 3},
+            "--input-channel 3: Scarlett, ASIO has 2 inputs; use --input-channel 2",
+        ),
+        (
+            WINDOWS[5],
+            WINDOWS[5],
+            {"input_channel": 1, "channels": 2},
+            "takes one channel, --channels 2 several; give one of them",
+        ),
     ],
 )
-def test_what_two_devices_cannot_do_together_is_a_sentence(source: Device, sink: Device, more: dict[str, int], sentence: str) -> None:
+def test_what_two_devices_cannot_do_together_is_a_sentence(
+    source: Device, sink: Device, more: dict[str, int], sentence: str
+) -> None:
     with pytest.raises(DeviceError, match=sentence):
         plan_routes(source, sink, more.get("channels", 1), 44100, input_channel=more.get("input_channel"))
 

@@ -17,12 +17,27 @@ from training.data.manifest import SoundSet, read_dataset
 from training.data.store import SoundStore
 from training.features import FeatureConfig, FeatureExtractor
 
-CONFIG = FeatureConfig(window_samples=2048, hop_samples=256, log_floor=1e-2, cutoff_quefrency=100, normalisation="running", silence_dbfs=-60.0)
+CONFIG = FeatureConfig(
+    window_samples=2048,
+    hop_samples=256,
+    log_floor=1e-2,
+    cutoff_quefrency=100,
+    normalisation="running",
+    silence_dbfs=-60.0,
+)
 PARTS = ("log_amplitude", "envelope", "fine")
 
 
 def features_of(config: FeatureConfig) -> Features:
-    names = ("sample_rate", "window_samples", "hop_samples", "log_floor", "cutoff_quefrency", "level_seconds", "silence_dbfs")
+    names = (
+        "sample_rate",
+        "window_samples",
+        "hop_samples",
+        "log_floor",
+        "cutoff_quefrency",
+        "level_seconds",
+        "silence_dbfs",
+    )
     return Features(**{name: getattr(config, name) for name in names})
 
 
@@ -45,11 +60,16 @@ def dataset(tiny_data: Path) -> SoundSet:
 def phrase(dataset: SoundSet) -> np.ndarray:
     """Silence, then three real notes, one very soft, with silence between."""
     store, gap = SoundStore(dataset), np.zeros(9000, np.float32)
-    notes = [store.read(int(np.flatnonzero(dataset.program == program)[4]), 0, 30000) * gain for program, gain in ((0, 1.0), (40, 0.01), (56, 0.7))]
+    notes = [
+        store.read(int(np.flatnonzero(dataset.program == program)[4]), 0, 30000) * gain
+        for program, gain in ((0, 1.0), (40, 0.01), (56, 0.7))
+    ]
     return np.concatenate([gap, *(part for note in notes for part in (note, gap))]).astype(float)
 
 
-@pytest.mark.parametrize("change", [{}, {"window_samples": 1024, "hop_samples": 441, "cutoff_quefrency": 512}, {"level_seconds": 0.05}])
+@pytest.mark.parametrize(
+    "change", [{}, {"window_samples": 1024, "hop_samples": 441, "cutoff_quefrency": 512}, {"level_seconds": 0.05}]
+)
 def test_frames_are_those_of_training(phrase: np.ndarray, change: dict) -> None:
     config = replace(CONFIG, **change)
     mine, reference = frames_of(config, phrase), FeatureExtractor(config)(torch.from_numpy(phrase)[None])
@@ -73,7 +93,9 @@ def test_silence_leaves_the_level_alone(phrase: np.ndarray) -> None:
 
 @pytest.mark.parametrize("level", ["amplitude", "power"])
 def test_another_analyser_goes_on_at_the_level(phrase: np.ndarray, level: str) -> None:
-    """After a restart the frames are again what they would have been, as soon as the window is full; and a level that is none is not taken."""
+    """After a restart the frames are again what they would have been, as soon as the window is full; and a level that
+    is none is not taken.
+    """
     features = features_of(CONFIG).model_copy(update={"level": level})
     straight, resumed = FrameAnalyser(features), FrameAnalyser(features)
     assert (straight.level, straight.level_state) == (0.0, (0.0, 0.0))
@@ -82,7 +104,9 @@ def test_another_analyser_goes_on_at_the_level(phrase: np.ndarray, level: str) -
         hop = phrase[None, 256 * i : 256 * (i + 1)]
         if i >= restart:
             resumed.push(hop)
-        if i == restart + behind:  # from here both have heard the same window; the level of the first hops was that of a window half empty
+        if (
+            i == restart + behind
+        ):  # from here both have heard the same window; the level of the first hops was that of a window half empty
             resumed.restore(*straight.level_state)
         straight.push(hop)
         if i > restart + behind:
@@ -97,7 +121,9 @@ def test_another_analyser_goes_on_at_the_level(phrase: np.ndarray, level: str) -
 
 
 def test_a_sound_that_fades_below_all_numbers_leaves_no_tiny_ones() -> None:
-    """Numbers near 1e-310 take the processor a hundred times longer; a sound that decays must not fill the frames with them."""
+    """Numbers near 1e-310 take the processor a hundred times longer; a sound that decays must not fill the frames with
+    them.
+    """
     analyser, tracker = FrameAnalyser(features_of(CONFIG)), PitchTracker(features_of(CONFIG))
     tone = np.sin(2 * np.pi * 440 * np.arange(256 * 400) / 44100)
     decaying = tone * 10.0 ** (-310 * np.arange(len(tone)) / len(tone))
@@ -113,7 +139,9 @@ def test_a_sound_that_fades_below_all_numbers_leaves_no_tiny_ones() -> None:
 
 @pytest.mark.parametrize("samples", [64, 882, 1280, 2048])
 @pytest.mark.parametrize(("real", "limit"), [(np.float32, 2e-6), (np.float64, 1e-14)])
-def test_both_ways_of_a_transform_are_numpys(samples: int, real: type, limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_of_a_transform_are_numpys(
+    samples: int, real: type, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The loops beneath numpy's functions, and the functions where a numpy has no such loops."""
     signal = np.random.default_rng(0).standard_normal((3, samples))
     wanted = np.fft.rfft(signal)

@@ -34,7 +34,9 @@ def edited(edits: Edits, bank: KnobBank, hops: int = 1, note: float | None = Non
     return all_edited(edits, bank, hops, note)["timbre"]
 
 
-def all_edited(edits: Edits, bank: KnobBank, hops: int = 1, note: float | None = None, heard: dict[str, np.ndarray] | None = None) -> dict:
+def all_edited(
+    edits: Edits, bank: KnobBank, hops: int = 1, note: float | None = None, heard: dict[str, np.ndarray] | None = None
+) -> dict:
     """Every latent after that many hops."""
     latents = {name: value[None] for name, value in (LATENTS | (heard or {})).items()}
     out = {name: np.full((2, value.shape[1]), np.nan) for name, value in latents.items()}
@@ -59,8 +61,12 @@ def test_axes_and_preset_add_up_as_written(edits: Edits, bank: KnobBank, manifes
     assert not edits.at_rest
 
 
-@pytest.mark.parametrize(("note", "share"), [(20.0, 0.0), (48.0, 0.0), (57.0, 9 / 24), (72.0, 1.0), (108.0, 1.0), (None, 0.5)])
-def test_a_preset_knows_pitch(edits: Edits, bank: KnobBank, manifest: Manifest, note: float | None, share: float) -> None:
+@pytest.mark.parametrize(
+    ("note", "share"), [(20.0, 0.0), (48.0, 0.0), (57.0, 9 / 24), (72.0, 1.0), (108.0, 1.0), (None, 0.5)]
+)
+def test_a_preset_knows_pitch(
+    edits: Edits, bank: KnobBank, manifest: Manifest, note: float | None, share: float
+) -> None:
     """Linear between the anchors at notes 48 and 72, constant beyond; middle C until a note is heard."""
     bank.set("preset", 1)
     low, high = (np.array(anchor.timbre) for anchor in manifest.presets[0].anchors)
@@ -140,7 +146,8 @@ def test_reset_takes_the_knobs_as_they_stand(edits: Edits, bank: KnobBank) -> No
     assert np.array_equal(edited(edits, bank), first)
 
 
-# Corners of the square, slots, what is held ------------------------------------------------------------------------------
+# Corners of the square, slots, what is held
+# ------------------------------------------------------------------------------
 
 
 def own(bank: KnobBank, slot: int, timbre: np.ndarray) -> int:
@@ -194,7 +201,8 @@ def test_hold_keeps_the_timbre_and_lets_go_without_a_jump(edits: Edits, bank: Kn
     assert edits.at_rest
 
 
-# Variation and pitch -----------------------------------------------------------------------------------------------------
+# Variation and pitch
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_variation_is_scaled_frozen_and_offset(edits: Edits, bank: KnobBank, manifest: Manifest) -> None:
@@ -216,7 +224,9 @@ def test_pitch_moves_along_the_learned_curve(edits: Edits, bank: KnobBank, manif
     assert np.allclose(all_edited(edits, bank, LONG, note=55.0)["pitch"], high, atol=1e-6)
     bank.set("pitch_semitones", -0.25)
     below = np.array([np.interp(54.75, notes, column) for column in curve.T])
-    assert np.allclose(all_edited(edits, bank, LONG, note=55.0)["pitch"], below + 0.75 * (LATENTS["pitch"] - low), atol=1e-6)
+    assert np.allclose(
+        all_edited(edits, bank, LONG, note=55.0)["pitch"], below + 0.75 * (LATENTS["pitch"] - low), atol=1e-6
+    )
     bank.set("pitch_semitones", 0.0)
     bank.set("pitch[0]", 2.0)
     wanted = LATENTS["pitch"] + 2 * np.array(manifest.pitch_axes[0].direction)
@@ -234,7 +244,9 @@ def test_keys_play_the_curve_and_presets_follow_the_key(edits: Edits, bank: Knob
     assert np.allclose(found["timbre"], low + 9 / 24 * (high - low), atol=1e-6)
     assert (edits.keys, edits.velocity) == (True, 0.5)
     bank.set("note", -1)
-    assert np.allclose(all_edited(edits, bank, LONG, note=40.0)["pitch"], found["pitch"], atol=1e-6), "the tail keeps its pitch"
+    assert np.allclose(all_edited(edits, bank, LONG, note=40.0)["pitch"], found["pitch"], atol=1e-6), (
+        "the tail keeps its pitch"
+    )
     assert edits.velocity == 0.0
     bank.set("keys", 0)
     assert np.array_equal(all_edited(edits, bank, LONG, note=40.0)["pitch"], LATENTS["pitch"])

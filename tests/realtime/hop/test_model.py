@@ -50,7 +50,9 @@ class PlainModel:
     def __init__(self, bundle: Bundle, name: str) -> None:
         self.session = ort.InferenceSession(str(bundle.graph_path(name)), providers=["CPUExecutionProvider"])
         states = bundle.manifest.graphs[name].states
-        self.states = {f"state.{port.name}": np.zeros([int(size) for size in port.shape], np.float32) for port in states}
+        self.states = {
+            f"state.{port.name}": np.zeros([int(size) for size in port.shape], np.float32) for port in states
+        }
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         names = [port.name for port in self.session.get_outputs()]
@@ -63,10 +65,17 @@ def run_plain(bundle: Bundle, hops: list[dict[str, np.ndarray]]) -> list[np.ndar
     encoder, decoder = PlainModel(bundle, "streaming/encoder"), PlainModel(bundle, "streaming/decoder")
     answers = []
     for hop in hops:
-        heard = encoder({name: value[None].astype(np.float32) for name, value in hop.items()} | {"rate": np.array([0.1], np.float32)})
+        heard = encoder(
+            {name: value[None].astype(np.float32) for name, value in hop.items()}
+            | {"rate": np.array([0.1], np.float32)}
+        )
         both = {name: np.repeat(heard[name], 2, axis=0) for name in ("timbre", "variation", "pitch")}
         both["timbre"][1] *= -1
-        answers.append(np.concatenate([heard["timbre"][0], heard["variation"][0], heard["pitch"][0], *decoder(both)["log_amplitude"]]))
+        answers.append(
+            np.concatenate(
+                [heard["timbre"][0], heard["variation"][0], heard["pitch"][0], *decoder(both)["log_amplitude"]]
+            )
+        )
     return answers
 
 
@@ -77,7 +86,9 @@ def test_steps_are_those_of_plain_runs(bundle: Bundle) -> None:
 
 def test_states_go_by_name_not_by_order(bundle: Bundle) -> None:
     graphs = {
-        name: graph.model_copy(update={"states": graph.states[::-1], "inputs": graph.inputs[::-1], "outputs": graph.outputs[::-1]})
+        name: graph.model_copy(
+            update={"states": graph.states[::-1], "inputs": graph.inputs[::-1], "outputs": graph.outputs[::-1]}
+        )
         for name, graph in bundle.manifest.graphs.items()
     }
     turned = Bundle(bundle.path, bundle.manifest.model_copy(update={"graphs": graphs}))
@@ -130,7 +141,10 @@ def cuda_works(bundle: Bundle) -> bool:
     wanted = ["CUDAExecutionProvider"]
     if not set(wanted) & set(ort.get_available_providers()):
         return False
-    return ort.InferenceSession(str(bundle.graph_path("streaming/decoder")), providers=wanted).get_providers()[0] == wanted[0]
+    return (
+        ort.InferenceSession(str(bundle.graph_path("streaming/decoder")), providers=wanted).get_providers()[0]
+        == wanted[0]
+    )
 
 
 def test_asking_for_cuda_gets_cuda_or_a_sentence(bundle: Bundle) -> None:
@@ -171,7 +185,11 @@ def test_a_graph_with_other_ports_is_refused(bundle: Bundle) -> None:
     graph = bundle.manifest.graphs["streaming/encoder"]
     wrong: Graph = graph.model_copy(update={"states": (*graph.states[1:], Port(name="envelope", shape=(1, 99)))})
     manifest = bundle.manifest.model_copy(update={"graphs": bundle.manifest.graphs | {"streaming/encoder": wrong}})
-    with pytest.raises(EngineError, match=r"port (next|state)\.envelope is \[1, 99\] in the manifest, \[1, 8\] in the file; export the bundle again"):
+    with pytest.raises(
+        EngineError,
+        match=r"port (next|state)\.envelope is \[1, 99\] in the manifest, \[1, 8\] in the file; export the bundle "
+        "again",
+    ):
         StreamingModel(Bundle(bundle.path, manifest), "cpu")
 
 
@@ -204,7 +222,9 @@ print(found)
 
 
 @pytest.mark.parametrize(("asked", "left"), [("keep", True), ("flush", False)])
-def test_tiny_numbers_are_flushed_where_asked_and_in_threads_started_from_there(path: Path, asked: str, left: bool) -> None:
+def test_tiny_numbers_are_flushed_where_asked_and_in_threads_started_from_there(
+    path: Path, asked: str, left: bool
+) -> None:
     """In a process of its own, for from then on all arithmetic in it is another: so it must be asked for."""
     done = subprocess.run([sys.executable, "-c", TINY, str(path), asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str([left, left])

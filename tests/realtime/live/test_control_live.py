@@ -1,4 +1,6 @@
-"""The control process as a user meets it, on a real audio server: MIDI, OSC and typed lines store, recall, capture; the live line; recording."""
+"""The control process as a user meets it, on a real audio server: MIDI, OSC and typed lines store, recall, capture; the
+live line; recording.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +64,27 @@ class Program:
         self._log, self._json = folder / "said.log", folder / "account.json"
         (folder / "map.toml").write_text(MAP)
         self._terminal, terminal = pty.openpty()
-        command = [sys.executable, "-m", "realtime.run", "--input-device", "mic", "--output-device", "spk", "--bundle", str(bundle)]
+        command = [
+            sys.executable,
+            "-m",
+            "realtime.run",
+            "--input-device",
+            "mic",
+            "--output-device",
+            "spk",
+            "--bundle",
+            str(bundle),
+        ]
         command += ["--map", "map.toml", "--json", str(self._json), *options]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=folder, env=environment() | {"PYTHONPATH": str(ROOT)}, stdin=terminal, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=folder,
+                env=environment() | {"PYTHONPATH": str(ROOT)},
+                stdin=terminal,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         os.close(terminal)
         self.wait_for("playing mic")
@@ -109,7 +127,9 @@ def start(bundle: Path, rig: JackRig, tmp_path: Path) -> Iterator[Callable[..., 
         program.close()
 
 
-def test_midi_stores_captures_learns_and_recalls_and_it_outlives_the_program(start: Callable[..., Program], rig: JackRig, tmp_path: Path) -> None:
+def test_midi_stores_captures_learns_and_recalls_and_it_outlives_the_program(
+    start: Callable[..., Program], rig: JackRig, tmp_path: Path
+) -> None:
     program = start()
     program.wait_for("MIDI input: keys")
     rig.midi(0x90, 60, 100)
@@ -141,13 +161,16 @@ def test_midi_stores_captures_learns_and_recalls_and_it_outlives_the_program(sta
     assert (account["knobs"]["mix"], account["knobs"]["preset"], account["knobs"]["gain_db"]) == (0, 4, -6)
 
 
-def test_typed_lines_osc_the_live_line_and_a_recording(start: Callable[..., Program], rig: JackRig, tmp_path: Path) -> None:
+def test_typed_lines_osc_the_live_line_and_a_recording(
+    start: Callable[..., Program], rig: JackRig, tmp_path: Path
+) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = start("--osc", str(port), "--monitor", "--record", "take.wav", "--resynth", "--latency-ms", "10")
     line = program.wait_for(
-        r"in -\d+/-\d+ dB  out -\d+/-?\d+ dB  hop [\d.]+/[\d.]+ ms  late \d+  xruns \d+  latency ([\d.]+)\+.*  resynth  your own timbre  playing"
+        r"in -\d+/-\d+ dB  out -\d+/-?\d+ dB  hop [\d.]+/[\d.]+ ms  late \d+  xruns \d+  latency "
+        r"([\d.]+)\+.*  resynth  your own timbre  playing"
     )
     assert 0 < float(line[1]) <= 10.5
     program.type("p alto")

@@ -48,10 +48,25 @@ class Performance:
         self._rig = rig
         self._log = folder / "performance.log"
         self.json = folder / "performance.json"
-        command = [sys.executable, "-m", "realtime.run", "--input-device", "mic", "--output-device", "spk", "--json", str(self.json)]
+        command = [
+            sys.executable,
+            "-m",
+            "realtime.run",
+            "--input-device",
+            "mic",
+            "--output-device",
+            "spk",
+            "--json",
+            str(self.json),
+        ]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--bundle", str(bundle), *options], cwd=ROOT, env=environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [*command, "--bundle", str(bundle), *options],
+                cwd=ROOT,
+                env=environment(),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         self.audio_process = 0
 
@@ -108,7 +123,9 @@ def exists(pid: int) -> bool:
 
 
 def heard_at_full_speed(rig: JackRig, phrase: np.ndarray, seconds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Loudspeaker samples (2, n), and what the microphone sang at the very same sample times (n,). The server waits for every client."""
+    """Loudspeaker samples (2, n), and what the microphone sang at the very same sample times (n,). The server waits for
+    every client.
+    """
     rig.freewheel(True)
     try:
         rig.play()
@@ -133,7 +150,9 @@ def share_unchanged(rig: JackRig, phrase: np.ndarray) -> float:
     return float(np.mean((heard[0] == sung)[sung != 0]))
 
 
-def test_at_rest_the_sound_arrives_unchanged_without_a_sample_of_delay(perform: Performance, rig: JackRig, phrase: np.ndarray) -> None:
+def test_at_rest_the_sound_arrives_unchanged_without_a_sample_of_delay(
+    perform: Performance, rig: JackRig, phrase: np.ndarray
+) -> None:
     heard, sung = heard_at_full_speed(rig, phrase, 10)
     assert heard.shape[1] > 9 * RATE
     assert np.array_equal(heard[0], sung)
@@ -144,7 +163,9 @@ def test_at_rest_the_sound_arrives_unchanged_without_a_sample_of_delay(perform: 
     assert account["failed_hops"] == account["callback_errors"] == account["restarts"] == 0
 
 
-def test_controllers_change_the_sound_and_the_middle_brings_it_back(perform: Performance, rig: JackRig, phrase: np.ndarray) -> None:
+def test_controllers_change_the_sound_and_the_middle_brings_it_back(
+    perform: Performance, rig: JackRig, phrase: np.ndarray
+) -> None:
     rig.midi(0xB0, 29, 0)
     wait_until(lambda: rig.level() < AUDIBLE / 3, "gain −60 dB")
     rig.midi(0xB0, 29, 64)
@@ -172,7 +193,9 @@ def test_a_signal_ends_with_the_summary_and_nobody_left(perform: Performance, nu
     assert not exists(perform.audio_process)
 
 
-def test_after_the_death_of_the_audio_process_the_sound_is_back_with_its_knobs(perform: Performance, rig: JackRig, phrase: np.ndarray) -> None:
+def test_after_the_death_of_the_audio_process_the_sound_is_back_with_its_knobs(
+    perform: Performance, rig: JackRig, phrase: np.ndarray
+) -> None:
     rig.midi(0xB0, 29, 32)  # half way down to −60 dB
     wait_until(lambda: rig.level() < 0.1 * float(np.std(phrase)), "gain −30 dB")
     os.kill(perform.audio_process, signal.SIGKILL)
@@ -192,7 +215,9 @@ def test_after_the_death_of_the_audio_process_the_sound_is_back_with_its_knobs(p
     assert account["knobs"]["gain_db"] == -30
 
 
-def test_after_the_death_of_the_server_the_sound_and_the_controllers_are_back(perform: Performance, rig: JackRig, phrase: np.ndarray) -> None:
+def test_after_the_death_of_the_server_the_sound_and_the_controllers_are_back(
+    perform: Performance, rig: JackRig, phrase: np.ndarray
+) -> None:
     rig.kill_server()
     rig.kill_clients()
     perform.wait_for_line("the sound stopped: .*went away")
@@ -209,12 +234,25 @@ def test_after_the_death_of_the_server_the_sound_and_the_controllers_are_back(pe
     assert perform.end()["restarts"] >= 1
 
 
-def test_devices_by_number_part_of_a_name_and_blocks_of_a_fixed_size(rig: JackRig, bundle: Path, tmp_path: Path) -> None:
+def test_devices_by_number_part_of_a_name_and_blocks_of_a_fixed_size(
+    rig: JackRig, bundle: Path, tmp_path: Path
+) -> None:
     listing = run("--list-devices").stdout
     number = {name: re.search(rf"(\d+)\s+{name}\s+JACK", listing)[1] for name in ("mic", "spk")}  # type: ignore[index]
     assert "keys:out" in run("--list-midi").stdout
     rig.play()
-    done = run("--input-device", number["mic"], "--output-device", "SP", "--block-size", "333", "--seconds", "1", "--bundle", str(bundle))
+    done = run(
+        "--input-device",
+        number["mic"],
+        "--output-device",
+        "SP",
+        "--block-size",
+        "333",
+        "--seconds",
+        "1",
+        "--bundle",
+        str(bundle),
+    )
     assert done.returncode == 0, done.stderr
     assert "playing mic, JACK Audio Connection Kit → spk" in done.stdout
 
@@ -223,8 +261,14 @@ def test_devices_by_number_part_of_a_name_and_blocks_of_a_fixed_size(rig: JackRi
     ("options", "expected"),
     [
         (["--device", "77"], "no sound device '77'; there are: .*mic"),
-        (["--input-device", "mic", "--output-device", "spk", "--channels", "3"], "--channels 3: mic.* has 1 input; use --channels 1"),
-        (["--input-device", "mic", "--output-device", "spk", "--midi-port", "nano"], "no MIDI input named 'nano'; there are: keys"),
+        (
+            ["--input-device", "mic", "--output-device", "spk", "--channels", "3"],
+            "--channels 3: mic.* has 1 input; use --channels 1",
+        ),
+        (
+            ["--input-device", "mic", "--output-device", "spk", "--midi-port", "nano"],
+            "no MIDI input named 'nano'; there are: keys",
+        ),
         (["--input-device", "mic", "--output-device", "spk", "--provider", "cuda"], "CUDA|cuda"),
     ],
 )
@@ -243,5 +287,10 @@ def test_without_a_server_there_is_no_device_and_one_sentence(rig: JackRig, bund
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "realtime.run", *options], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=4 * PATIENCE
+        [sys.executable, "-m", "realtime.run", *options],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
     )

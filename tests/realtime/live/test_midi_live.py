@@ -1,4 +1,6 @@
-"""Real MIDI ports of a real server: two controllers at once, parameters through the wire, a port of our own, and lamps that follow."""
+"""Real MIDI ports of a real server: two controllers at once, parameters through the wire, a port of our own, and lamps
+that follow.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +158,9 @@ def test_other_programs_reach_the_port_that_we_open(studio: Studio) -> None:
 
 def test_lamps_follow_what_moved_elsewhere_and_are_not_told_what_they_did(studio: Studio) -> None:
     now = 0.0
-    feedback = MidiFeedback(studio.desk, studio.knobs, [], studio.said.append, inputs=lambda: studio.midi.names, clock=lambda: now)
+    feedback = MidiFeedback(
+        studio.desk, studio.knobs, [], studio.said.append, inputs=lambda: studio.midi.names, clock=lambda: now
+    )
     try:
         fader = studio.plug("fader")
         studio.desk.set("timbre[0]", 1.5)
@@ -212,10 +216,14 @@ def test_feedback_goes_to_a_chosen_output_and_finds_it_when_it_comes_back(studio
 
 
 def test_ten_thousand_messages_a_second_of_garbage_do_not_lose_the_control(studio: Studio) -> None:
-    """Bytes of any kind from one port, a player on another; in the end both knobs stand where the last message put them."""
+    """Bytes of any kind from one port, a player on another; in the end both knobs stand where the last message put
+    them.
+    """
     noise, fader = studio.plug("noise"), studio.plug("fader")
     dice = random.Random(1)
-    garbage = [[dice.randrange(0, 0xF0), *(dice.randrange(256) for _ in range(dice.randrange(4)))] for _ in range(20_000)]
+    garbage = [
+        [dice.randrange(0, 0xF0), *(dice.randrange(256) for _ in range(dice.randrange(4)))] for _ in range(20_000)
+    ]
     noise.send(*garbage)
     fader.send([0xB5, 99, 2], [0xB5, 98, 44], *[[0xB5, 6, i] for i in range(127)])
     noise.send([0xBF, 20, 0], [0xBF, 20, 127])
@@ -229,7 +237,9 @@ def test_ten_thousand_messages_a_second_of_garbage_do_not_lose_the_control(studi
 
 
 def test_a_stall_of_the_loop_loses_nothing_that_matters(studio: Studio) -> None:
-    """A second without a poll at 10,000 messages a second: superseded values are left out and counted, the last ones and the notes are there."""
+    """A second without a poll at 10,000 messages a second: superseded values are left out and counted, the last ones
+    and the notes are there.
+    """
     fader = studio.plug("fader")
     fader.send(*[[0xB0, 70, i % 128] for i in range(5000)], [0x90, 61, 100], [0xB0, 20, 0], [0xB0, 20, 127])
     time.sleep(1.2)

@@ -1,4 +1,6 @@
-"""The audio process on a real server: stopped, killed, unplugged, starved and recorded. What the player hears of it, and who is left."""
+"""The audio process on a real server: stopped, killed, unplugged, starved and recorded. What the player hears of it,
+and who is left.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def melody() -> np.ndarray:
     """Two seconds of harmonic tones, never silent, (samples,)."""
     t = np.arange(2 * RATE) / RATE
     notes = np.repeat([220.0, 277.2, 329.6, 440.0], RATE // 2)
-    return (0.1 * sum(np.sin(2 * np.pi * k * np.cumsum(notes) / RATE) / k for k in range(1, 8)) + 0.001 * np.cos(t)).astype(np.float32)
+    return (
+        0.1 * sum(np.sin(2 * np.pi * k * np.cumsum(notes) / RATE) / k for k in range(1, 8)) + 0.001 * np.cos(t)
+    ).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +85,9 @@ def test_a_killed_audio_process_is_back_within_a_second_and_goes_on_where_it_was
             wait_until(lambda: live.supervisor.child_pid not in (pid, None), "another process")
             seconds = live.seconds_until_sound()
             time.sleep(0.1)
-            assert np.abs(live.record["published"]["timbre"] - heard).max() < 0.05  # a timbre begun anew is some 0.3 away
+            assert (
+                np.abs(live.record["published"]["timbre"] - heard).max() < 0.05
+            )  # a timbre begun anew is some 0.3 away
             return seconds
 
         assert median_of(kill) <= ALLOWED_SECONDS
@@ -89,7 +95,9 @@ def test_a_killed_audio_process_is_back_within_a_second_and_goes_on_where_it_was
         assert np.array_equal(live.bank.values, values)
 
 
-def test_after_the_death_of_the_server_the_sound_is_back_within_a_second_of_its_return(rig: JackRig, bundle: Path) -> None:
+def test_after_the_death_of_the_server_the_sound_is_back_within_a_second_of_its_return(
+    rig: JackRig, bundle: Path
+) -> None:
     with control(bundle, input_device="system", output_device="system") as live:
 
         def restart() -> float:
@@ -108,7 +116,9 @@ def test_after_the_death_of_the_server_the_sound_is_back_within_a_second_of_its_
             return back - answered
 
         assert median_of(restart) <= ALLOWED_SECONDS
-        assert all("went away" in line or "not answered" in line or line == "the sound is back" for line in live.said), live.said
+        assert all(
+            "went away" in line or "not answered" in line or line == "the sound is back" for line in live.said
+        ), live.said
 
 
 @pytest.mark.parametrize("stopped", ["audio process", "server"])
@@ -127,7 +137,9 @@ def test_who_is_stopped_for_a_second_goes_on(rig: JackRig, bundle: Path, stopped
 
 
 @pytest.mark.parametrize(("name", "direction"), [("mic", "input"), ("spk", "output")])
-def test_a_device_that_is_pulled_out_is_told_and_comes_back_by_itself(rig: JackRig, bundle: Path, name: str, direction: str) -> None:
+def test_a_device_that_is_pulled_out_is_told_and_comes_back_by_itself(
+    rig: JackRig, bundle: Path, name: str, direction: str
+) -> None:
     with control(bundle) as live:
         live.bank.set("gain_db", -20.0)
         rig.unplug(name)
@@ -183,7 +195,9 @@ def test_one_channel_of_the_input_can_be_chosen(rig: JackRig, bundle: Path, melo
         ({"channels": 2}, "--channels 2: mic, JACK.* has 1 input; use --channels 1$"),
     ],
 )
-def test_what_the_devices_cannot_do_is_one_sentence(rig: JackRig, bundle: Path, request_: dict[str, object], sentence: str) -> None:
+def test_what_the_devices_cannot_do_is_one_sentence(
+    rig: JackRig, bundle: Path, request_: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(StreamError, match=sentence), control(bundle, **request_):
         pass
 
@@ -197,19 +211,25 @@ def test_the_server_may_change_its_block_size_while_playing(rig: JackRig, bundle
         try:
             for samples in (64, 1024, 8192, PERIOD):
                 rig.period(samples)
-                wait_until(partial(in_blocks_of, min(samples, 1024)), f"blocks of {samples}")  # PortAudio cuts larger ones
+                wait_until(
+                    partial(in_blocks_of, min(samples, 1024)), f"blocks of {samples}"
+                )  # PortAudio cuts larger ones
                 rig.play()
                 wait_until(lambda: rig.elapsed() > RATE // 2, "half a second of sound")
                 times, samples_heard = rig.heard()
                 sung = melody[times[times >= 0] % len(melody)]
-                assert np.mean(samples_heard[0, times >= 0] == sung) > 0.5, samples  # at rest, whatever gap the change made
+                assert np.mean(samples_heard[0, times >= 0] == sung) > 0.5, (
+                    samples
+                )  # at rest, whatever gap the change made
         finally:
             rig.period(PERIOD)
         assert live.said == []
 
 
 @pytest.mark.parametrize("worker", [False, True])
-def test_hops_of_a_tenth_of_a_second_fade_to_dry_are_counted_and_end(rig: JackRig, melody: np.ndarray, tmp_path: Path, worker: bool) -> None:
+def test_hops_of_a_tenth_of_a_second_fade_to_dry_are_counted_and_end(
+    rig: JackRig, melody: np.ndarray, tmp_path: Path, worker: bool
+) -> None:
     def heard_for(samples: int) -> tuple[np.ndarray, np.ndarray]:
         rig.play()
         wait_until(lambda: rig.elapsed() > samples, f"{samples} samples of sound")
@@ -238,7 +258,9 @@ def test_hops_of_a_tenth_of_a_second_fade_to_dry_are_counted_and_end(rig: JackRi
         assert live.record["callback_errors"] == 0
 
 
-def test_a_recording_is_what_the_loudspeaker_got_and_survives_the_audio_process(rig: JackRig, bundle: Path, tmp_path: Path) -> None:
+def test_a_recording_is_what_the_loudspeaker_got_and_survives_the_audio_process(
+    rig: JackRig, bundle: Path, tmp_path: Path
+) -> None:
     with control(bundle, recording=True) as live:
         recorder = Recorder(live.block, tmp_path / "take.wav", live.said.append)
         live.bank.set("timbre[0]", 2.0)
@@ -253,13 +275,19 @@ def test_a_recording_is_what_the_loudspeaker_got_and_survives_the_audio_process(
     assert recorded.lost == 0
     assert samples.shape[1] == recorded.frames > 2 * RATE
     piece = heard[:, RATE : RATE + 4096]  # somewhere in it, sample by sample
-    starts = [k for k in np.flatnonzero(samples[0, : -piece.shape[1]] == piece[0, 0]) if np.array_equal(samples[:, k : k + piece.shape[1]], piece)]
+    starts = [
+        k
+        for k in np.flatnonzero(samples[0, : -piece.shape[1]] == piece[0, 0])
+        if np.array_equal(samples[:, k : k + piece.shape[1]], piece)
+    ]
     assert len(starts) == 1
     assert soundfile.info(str(tmp_path / "take.wav")).samplerate == RATE
 
 
 def test_a_busy_control_process_does_not_make_callbacks_late(rig: JackRig, bundle: Path, tmp_path: Path) -> None:
-    """Side by side: the audio process of a control process in a busy loop, and a bare pass-through client of its own."""
+    """Side by side: the audio process of a control process in a busy loop, and a bare pass-through client of its
+    own.
+    """
 
     def late() -> tuple[int, int, int]:
         beside = PassThrough(tmp_path / "bare.npy", "mic", "spk", environment())
@@ -289,15 +317,25 @@ def test_a_busy_control_process_does_not_make_callbacks_late(rig: JackRig, bundl
 
 
 @pytest.mark.parametrize("worker", [False, True])
-def test_threads_that_share_the_interpreter_with_the_callback_have_its_scheduling_a_priority_lower(rig: JackRig, bundle: Path, worker: bool) -> None:
+def test_threads_that_share_the_interpreter_with_the_callback_have_its_scheduling_a_priority_lower(
+    rig: JackRig, bundle: Path, worker: bool
+) -> None:
     with control(bundle, worker=worker) as live:
         live.bank.set("timbre[0]", 1.0)
 
         def scheduling() -> dict[int, tuple[int, int]]:
             threads = [int(path.name) for path in Path(f"/proc/{live.pid}/task").iterdir()]
-            return {thread: (os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK, os.sched_getparam(thread).sched_priority) for thread in threads}
+            return {
+                thread: (
+                    os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
+                    os.sched_getparam(thread).sched_priority,
+                )
+                for thread in threads
+            }
 
-        callback = max(scheduling().values(), key=lambda found: found[1])  # JACK's thread; ordinary where the system allows no other
+        callback = max(
+            scheduling().values(), key=lambda found: found[1]
+        )  # JACK's thread; ordinary where the system allows no other
         expected = (callback[0], max(callback[1] - 1, os.sched_get_priority_min(callback[0])))
         wait_until(lambda: scheduling()[live.pid] == expected, "the main thread to follow")
         wait_until(lambda: list(scheduling().values()).count(expected) >= 1 + worker, "the worker to follow")
@@ -314,7 +352,11 @@ def holders_of_shared_memory() -> set[int]:
     """Processes on the test's server with a descriptor of a Neiro block, this one aside."""
     mine = f"JACK_DEFAULT_SERVER={SERVER}\0".encode()
     folders = [path for path in Path("/proc").glob("[0-9]*") if path.name != str(os.getpid())]
-    return {int(path.name) for path in folders if any("memfd:neiro" in link for link in _links(path / "fd")) and mine in _environment(path)}
+    return {
+        int(path.name)
+        for path in folders
+        if any("memfd:neiro" in link for link in _links(path / "fd")) and mine in _environment(path)
+    }
 
 
 def _environment(process: Path) -> bytes:
@@ -338,13 +380,30 @@ def _links(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("number", "moment"),
-    [(signal.SIGKILL, "starting"), (signal.SIGKILL, "playing"), (signal.SIGTERM, "starting"), (signal.SIGINT, "playing")],
+    [
+        (signal.SIGKILL, "starting"),
+        (signal.SIGKILL, "playing"),
+        (signal.SIGTERM, "starting"),
+        (signal.SIGINT, "playing"),
+    ],
 )
 def test_whatever_ends_the_parent_nothing_of_it_is_left(rig: JackRig, bundle: Path, number: int, moment: str) -> None:
     before = segments()
     others = holders_of_shared_memory()
-    command = [sys.executable, "-m", "realtime.run", "--input-device", "mic", "--output-device", "spk", "--bundle", str(bundle)]
-    parent = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "realtime.run",
+        "--input-device",
+        "mic",
+        "--output-device",
+        "spk",
+        "--bundle",
+        str(bundle),
+    ]
+    parent = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_until(lambda: len(holders_of_shared_memory() - others) >= 2, "both processes to hold the memory")
         if moment == "playing":

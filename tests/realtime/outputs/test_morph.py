@@ -1,4 +1,6 @@
-"""The filter's mathematics: the gain curve of DESIGN §6, its minimum phase, and the convolution that changes without clicks."""
+"""The filter's mathematics: the gain curve of DESIGN §6, its minimum phase, and the convolution that changes without
+clicks.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from realtime.dsp.convolver import Convolver, fast_length
 from realtime.outputs.morph import DB, LEVEL_LIMIT_DB, MinimumPhase, MorphGain
 
 FEATURES = Features(
-    sample_rate=44100, window_samples=512, hop_samples=128, log_floor=1e-2, cutoff_quefrency=40, level_seconds=2.0, silence_dbfs=-70.0
+    sample_rate=44100,
+    window_samples=512,
+    hop_samples=128,
+    log_floor=1e-2,
+    cutoff_quefrency=40,
+    level_seconds=2.0,
+    silence_dbfs=-70.0,
 )
 BINS = FEATURES.bins
 
@@ -124,7 +132,9 @@ def test_the_filter_has_the_wanted_magnitude(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_phase_is_minimal_so_nothing_rings_before(seed: int) -> None:
-    """All zeros lie inside the unit circle; the energy comes first, ahead of the same magnitudes in zero phase, delayed to be causal."""
+    """All zeros lie inside the unit circle; the energy comes first, ahead of the same magnitudes in zero phase, delayed
+    to be causal.
+    """
     curve = smooth_curve(seed, 15)
     response = response_of(curve)
     assert np.abs(np.roots(response)).max() < 1.0
@@ -142,7 +152,9 @@ def test_at_other_rates_the_curve_keeps_its_frequencies(rate: int) -> None:
     assert len(response) == pytest.approx(FEATURES.window_samples * rate / 44100 / 2, rel=0.05)
     frequency = np.arange(0, rate / 2, 50.0)
     found = np.abs(np.exp(-2j * np.pi * np.outer(frequency, np.arange(len(response))) / rate) @ response)
-    wanted = np.interp(frequency, np.arange(BINS) * 44100 / FEATURES.window_samples, curve)  # held constant above 22050 Hz
+    wanted = np.interp(
+        frequency, np.arange(BINS) * 44100 / FEATURES.window_samples, curve
+    )  # held constant above 22050 Hz
     inside = (frequency > 100) & (frequency < 0.45 * rate)  # at its own Nyquist frequency a cut-off curve has a corner
     error_db = DB * np.abs(np.log(found) - wanted)[inside]
     assert error_db.max() < 0.05
@@ -186,7 +198,10 @@ def test_filters_crossfade_linearly(sizes: list[int]) -> None:
     ramp = np.minimum(np.arange(1, 501) / 100, 1)
     through_one, through_two = (np.convolve(dry[0], response)[:1000] for response in (one, two))
     wanted = np.concatenate(
-        [dry[0, :500] * (1 - ramp) + through_one[:500] * ramp, through_one[500:] * (1 - ramp) + through_two[500:] * ramp],
+        [
+            dry[0, :500] * (1 - ramp) + through_one[:500] * ramp,
+            through_one[500:] * (1 - ramp) + through_two[500:] * ramp,
+        ],
     )
     assert np.abs(found - wanted).max() < 1e-12
 
@@ -194,14 +209,20 @@ def test_filters_crossfade_linearly(sizes: list[int]) -> None:
 def test_a_change_amid_a_fade_starts_where_the_fade_was() -> None:
     convolver = Convolver(1, taps=16, fade_samples=100, most=200)
     steady, parts = np.ones((1, 40)), [np.ones(1)]
-    for response in (np.eye(16)[0] * 3.0, np.eye(16)[0] * -1.0, None, np.eye(16)[0] * 2.0):  # each 40 of 100 samples after the last
+    for response in (
+        np.eye(16)[0] * 3.0,
+        np.eye(16)[0] * -1.0,
+        None,
+        np.eye(16)[0] * 2.0,
+    ):  # each 40 of 100 samples after the last
         convolver.change(response)
         parts.append(convolver.process(steady)[0].copy())
     assert np.abs(np.diff(np.concatenate(parts))).max() < 0.05  # a hundredth of the way each sample, no jump
 
 
 def faded(dry: np.ndarray, changes: list[tuple[int, np.ndarray]], fade: int, taps: int) -> np.ndarray:
-    """The same, sample by sample as it is defined: the old and the new filter, each over all the sound, and a ramp from one to the other.
+    """The same, sample by sample as it is defined: the old and the new filter, each over all the sound, and a ramp from
+    one to the other.
 
     changes : sample, and the response, (taps,), from there on
     """
@@ -229,11 +250,17 @@ def test_any_filters_at_any_time_in_any_blocks(data: st.DataObject) -> None:
     convolver, made, changes, start = Convolver(1, taps, fade, most), [], [], 0
     for sample, end in zip(times, [*times[1:], 3000], strict=True):
         plain = data.draw(st.booleans())
-        response = random.uniform(-2, 2) * np.eye(taps)[0] if plain else random.standard_normal(taps) * np.exp(-np.arange(taps) / 9)
+        response = (
+            random.uniform(-2, 2) * np.eye(taps)[0]
+            if plain
+            else random.standard_normal(taps) * np.exp(-np.arange(taps) / 9)
+        )
         made.append(in_blocks(convolver, dry[None, start:sample], [17, most])[0] if sample > start else dry[:0])
         convolver.change(None if plain else response, float(response[0]))
         changes.append((sample, response))
-        made.append(in_blocks(convolver, dry[None, sample:end], data.draw(st.sampled_from([[1, 50], [64], [most], [7, 33]])))[0])
+        made.append(
+            in_blocks(convolver, dry[None, sample:end], data.draw(st.sampled_from([[1, 50], [64], [most], [7, 33]])))[0]
+        )
         start = end
     assert np.abs(np.concatenate(made) - faded(dry, changes, fade, taps)).max() < 1e-11
 

@@ -1,4 +1,6 @@
-"""Resynth on real notes: the delay it says, the input itself where nothing is changed, spectra no worse than Griffin-Lim's, attacks kept."""
+"""Resynth on real notes: the delay it says, the input itself where nothing is changed, spectra no worse than
+Griffin-Lim's, attacks kept.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,13 @@ def own_curve(frame: FrameAnalyser) -> tuple[np.ndarray, float]:
 
 
 def played(
-    resynth: Resynth, sound: np.ndarray, *, rate: float = RATE, blocks: tuple[int, ...] = (333,), curve: Curve = own_curve, active: bool = True
+    resynth: Resynth,
+    sound: np.ndarray,
+    *,
+    rate: float = RATE,
+    blocks: tuple[int, ...] = (333,),
+    curve: Curve = own_curve,
+    active: bool = True,
 ) -> np.ndarray:
     """As a session plays it: a frame is heard whenever a hop has ended. As long as the sound, late."""
     hops, frame, out, start = HopSource(FEATURES, rate), FrameAnalyser(FEATURES), np.zeros(len(sound)), 0
@@ -74,7 +82,9 @@ def magnitudes(sound: np.ndarray) -> np.ndarray:
 
 
 def distances(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
-    """Spectral convergence and log-spectral distance in dB, of frames within 40 dB of the loudest, down to 60 dB below each one's peak."""
+    """Spectral convergence and log-spectral distance in dB, of frames within 40 dB of the loudest, down to 60 dB below
+    each one's peak.
+    """
     count = min(len(found), len(wanted))
     level = np.sqrt(np.square(wanted[:count]).mean(1))
     keep = level > 0.01 * level.max()
@@ -87,7 +97,9 @@ def distances(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
 def griffin_lim(wanted: np.ndarray) -> np.ndarray:
     """32 rounds over the whole sound, no momentum."""
     scale = FrameAnalyser(FEATURES)._scale
-    sound = librosa.griffinlim(wanted.T / scale, n_iter=32, hop_length=HOP, n_fft=WINDOW, center=False, momentum=0.0, random_state=0)
+    sound = librosa.griffinlim(
+        wanted.T / scale, n_iter=32, hop_length=HOP, n_fft=WINDOW, center=False, momentum=0.0, random_state=0
+    )
     return sound[WINDOW - HOP :]
 
 
@@ -133,7 +145,9 @@ def test_at_another_rate_the_latency_includes_both_resamplers(rate: float) -> No
 
 @pytest.mark.parametrize("rate", [44101, 48000, 96000])
 def test_other_rates_cost_little_time_and_nothing_audible(rate: int) -> None:
-    """Into steps and out again: late by exactly what is said, however it is cut, with no mirrored and no aliased tone."""
+    """Into steps and out again: late by exactly what is said, however it is cut, with no mirrored and no aliased
+    tone.
+    """
     steps, output, rng = steps_of(FEATURES, rate, HOP), StepOutput(RATE, rate, HOP, HOP), np.random.default_rng(0)
     assert output.latency_samples < 0.009 * rate
     sound = 0.2 * np.sin(2 * np.pi * np.outer([97, 997, 9001, 19001], np.arange(rate)) / rate).sum(0)
@@ -178,13 +192,18 @@ def test_rebuilt_phases_come_as_near_to_the_magnitudes_as_32_rounds_of_griffin_l
 def test_more_latency_comes_nearer_and_a_frames_middle_is_near_in_decibels_too() -> None:
     sound = note(CLARINET, 60)
     wanted = magnitudes(sound)
-    found = [distances(magnitudes(played(r, sound)[r.latency_samples :]), wanted) for r in (resynth_of(), resynth_of(latency_ms=23.2))]
+    found = [
+        distances(magnitudes(played(r, sound)[r.latency_samples :]), wanted)
+        for r in (resynth_of(), resynth_of(latency_ms=23.2))
+    ]
     assert found[1][0] < 0.7 * found[0][0]
     assert found[1][1] < found[0][1]
 
 
 def clarinets_curve() -> Curve:
-    """Whatever is played, a clarinet is decoded: nothing of the input's spectrum, so nothing of the input itself can be let through."""
+    """Whatever is played, a clarinet is decoded: nothing of the input's spectrum, so nothing of the input itself can be
+    let through.
+    """
     frozen = magnitudes(note(CLARINET, 60))[60]
     shape = np.log(frozen / frozen.mean() + FEATURES.log_floor)
     return lambda frame: (shape, float(frame.amplitude.mean()) or 1.0)
@@ -314,9 +333,21 @@ def test_while_nobody_listens_only_the_input_is_remembered_and_it_starts_in_its_
 
 
 def test_other_models_windows_and_hops_work() -> None:
-    for window, hop, latency_ms in ((1024, 441, 6.0), (1024, 256, 50.0), (512, 512, 3.0), (256, 16, 3.0), (4096, 1024, 6.0)):
+    for window, hop, latency_ms in (
+        (1024, 441, 6.0),
+        (1024, 256, 50.0),
+        (512, 512, 3.0),
+        (256, 16, 3.0),
+        (4096, 1024, 6.0),
+    ):
         features = Features(
-            sample_rate=RATE, window_samples=window, hop_samples=hop, log_floor=1e-2, cutoff_quefrency=20, level_seconds=2.0, silence_dbfs=-70.0
+            sample_rate=RATE,
+            window_samples=window,
+            hop_samples=hop,
+            log_floor=1e-2,
+            cutoff_quefrency=20,
+            level_seconds=2.0,
+            silence_dbfs=-70.0,
         )
         resynth, frame = Resynth(features, RATE, latency_ms, MOST), FrameAnalyser(features)
         resynth.phase = 1.0

@@ -1,4 +1,5 @@
-"""The morph way out in time: a knob that jumps leaves no step, nothing sounds before its cause, and what fades to nothing leaves nothing behind.
+"""The morph way out in time: a knob that jumps leaves no step, nothing sounds before its cause, and what fades to
+nothing leaves nothing behind.
 
 With the shipped model, for how far its filters reach and how they change is what matters.
 """
@@ -67,8 +68,11 @@ def sharpness(sound: np.ndarray) -> np.ndarray:
     ],
     ids=["timbre", "preset", "mix", "gain"],
 )
-def test_a_knob_from_end_to_end_leaves_no_step(bundle: Bundle, before: dict[str, float], after: dict[str, float], frames: int) -> None:
-    """From sample to sample and from block to block the sound is, while it changes, as smooth as it is before or after, within 0.1 % of full scale.
+def test_a_knob_from_end_to_end_leaves_no_step(
+    bundle: Bundle, before: dict[str, float], after: dict[str, float], frames: int
+) -> None:
+    """From sample to sample and from block to block the sound is, while it changes, as smooth as it is before or after,
+    within 0.1 % of full scale.
 
     A filter that was swapped at once would leave a step, and so would one that jumped at every hop, the noise of zips.
     """
@@ -81,14 +85,19 @@ def test_a_knob_from_end_to_end_leaves_no_step(bundle: Bundle, before: dict[str,
     assert sharpness(out[around]).max() < own + 1e-3
     at_once = np.where(np.arange(len(out)) < JUMP + 300, out, there)[around]
     if "mix" not in after:  # from the dry sound on, both may meet by chance
-        assert sharpness(at_once).max() > 2 * sharpness(out[around]).max(), "the measure must hear a filter that is swapped at once"
+        assert sharpness(at_once).max() > 2 * sharpness(out[around]).max(), (
+            "the measure must hear a filter that is swapped at once"
+        )
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"timbre[0]": 3.0}, {"preset": 4, "preset_amount": 1.0}, {"brightness": 3.0}], ids=["timbre", "preset", "brightness"]
+    "knobs",
+    [{"timbre[0]": 3.0}, {"preset": 4, "preset_amount": 1.0}, {"brightness": 3.0}],
+    ids=["timbre", "preset", "brightness"],
 )
 def test_nothing_rings_before_its_cause(bundle: Bundle, knobs: dict[str, float]) -> None:
-    """An impulse in the silence that keeps the filter as it is: not a sample comes before it, and then its energy comes as early as it can.
+    """An impulse in the silence that keeps the filter as it is: not a sample comes before it, and then its energy comes
+    as early as it can.
 
     Of all filters of one magnitude the minimum-phase one has given out most of its energy at every moment.
     """
@@ -115,7 +124,9 @@ def minimum_phase(magnitude: np.ndarray) -> np.ndarray:
 
 
 def test_a_sound_that_fades_to_nothing_leaves_no_tiny_numbers(bundle: Bundle) -> None:
-    """After a decay beyond the smallest float32, analysis, model, filter and histories keep nothing of a size that slows the processor down."""
+    """After a decay beyond the smallest float32, analysis, model, filter and histories keep nothing of a size that
+    slows the processor down.
+    """
     tone = steady_tone()
     seconds = np.arange(len(tone)) / RATE
     faded = np.concatenate([tone * 10.0 ** (-50 * seconds / seconds[-1]), np.zeros(RATE // 4)])

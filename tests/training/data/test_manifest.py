@@ -1,4 +1,6 @@
-"""The data set on disk: what is written is read back, any sound alone equals the whole read in order, damage is named."""
+"""The data set on disk: what is written is read back, any sound alone equals the whole read in order, damage is
+named.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_random_access_equals_sequential_read(tiny_data: Path) -> None:
         start, count = rng.integers(length, size=2).tolist()
         assert np.array_equal(store.read(row), expected)
         assert np.array_equal(store.read(row, start, count), expected[start : start + count])
-        assert np.array_equal(store.read(row, length - 5, 100), expected[-5:]), "a read ends with its sound, not in the next one"
+        assert np.array_equal(store.read(row, length - 5, 100), expected[-5:]), (
+            "a read ends with its sound, not in the next one"
+        )
 
 
 def test_a_store_survives_pickling_without_its_maps(tiny_data: Path) -> None:
@@ -71,7 +75,9 @@ def test_select(tiny_data: Path) -> None:
     assert set(chosen.instrument.tolist()) == {"Cello", "Flute"}
     assert set(chosen.split.tolist()) == {"train"}
     assert len(sounds.select(instruments=["Violin"])) == 20
-    assert np.array_equal(SoundStore(chosen).read(1), SoundStore(sounds).read(int(np.flatnonzero(sounds.sound == chosen.sound[1])[0])))
+    assert np.array_equal(
+        SoundStore(chosen).read(1), SoundStore(sounds).read(int(np.flatnonzero(sounds.sound == chosen.sound[1])[0]))
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +111,9 @@ def test_any_source_can_write(tmp_path: Path) -> None:
 
 def _edit_json(**changes: object) -> Callable[[Path], None]:
     def edit(data: Path) -> None:
-        replace_file(data / "dataset.json", json.dumps({**json.loads((data / "dataset.json").read_text()), **changes}).encode())
+        replace_file(
+            data / "dataset.json", json.dumps({**json.loads((data / "dataset.json").read_text()), **changes}).encode()
+        )
 
     return edit
 
@@ -123,19 +131,37 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "true for the count": (_edit_json(sounds=True), "sounds is True"),
     "no manifest": (lambda data: (data / "manifest.csv").unlink(), "manifest.csv cannot be read"),
     "empty manifest": (_edit_manifest(lambda text: b""), "does not begin with the columns"),
-    "no rows": (_edit_manifest(lambda text: text.splitlines(keepends=True)[0]), "has 0 sounds, dataset.json counts 160"),
-    "manifest cut between rows": (_edit_manifest(lambda text: b"".join(text.splitlines(keepends=True)[:-3])), "has 157 sounds"),
+    "no rows": (
+        _edit_manifest(lambda text: text.splitlines(keepends=True)[0]),
+        "has 0 sounds, dataset.json counts 160",
+    ),
+    "manifest cut between rows": (
+        _edit_manifest(lambda text: b"".join(text.splitlines(keepends=True)[:-3])),
+        "has 157 sounds",
+    ),
     "manifest cut within a row": (_edit_manifest(lambda text: text[:-9]), "line 161 is damaged"),
     "binary manifest": (_edit_manifest(lambda text: bytes(range(256))), "manifest.csv cannot be read"),
-    "a negative offset": (_edit_manifest(lambda text: text.replace(b".i16,0,", b".i16,-2,", 1)), "offset -2 .* are not a stretch"),
-    "a gain that is no number": (_edit_manifest(lambda text: text.replace(b",60,-", b",60,x", 1)), "line 2 is damaged .could not convert"),
+    "a negative offset": (
+        _edit_manifest(lambda text: text.replace(b".i16,0,", b".i16,-2,", 1)),
+        "offset -2 .* are not a stretch",
+    ),
+    "a gain that is no number": (
+        _edit_manifest(lambda text: text.replace(b",60,-", b",60,x", 1)),
+        "line 2 is damaged .could not convert",
+    ),
     "a pitch that is not finite": (
         _edit_manifest(lambda text: text.replace(b",60.0,", b",nan,", 1)),
         "line 2 is damaged .pitch or gain is not finite",
     ),
-    "a path out of the data set": (_edit_manifest(lambda text: text.replace(b"audio-000.i16", b"../../x.i16")), "points outside"),
+    "a path out of the data set": (
+        _edit_manifest(lambda text: text.replace(b"audio-000.i16", b"../../x.i16")),
+        "points outside",
+    ),
     "no audio": (lambda data: (data / "audio-040.i16").unlink(), "audio-040.i16 is missing"),
-    "audio cut short": (lambda data: replace_file(data / "audio-040.i16", (data / "audio-040.i16").read_bytes()[:-2]), "bytes, the manifest needs"),
+    "audio cut short": (
+        lambda data: replace_file(data / "audio-040.i16", (data / "audio-040.i16").read_bytes()[:-2]),
+        "bytes, the manifest needs",
+    ),
 }
 
 

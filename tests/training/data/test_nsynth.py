@@ -49,7 +49,12 @@ def make(folder: Path, instruments: list[tuple[str, str, int]]) -> None:
             for key, sound in zip(KEYS, notes(program, KEYS, velocity, sample_rate=RATE), strict=True):
                 entry = note_entry(len(content), instrument, family, key, velocity)
                 content[entry["note_str"]] = entry
-                put(folder / "audio" / f"{entry['note_str']}.wav", np.concatenate([np.zeros(round(LEAD * RATE)), sound]), RATE, "PCM_16")
+                put(
+                    folder / "audio" / f"{entry['note_str']}.wav",
+                    np.concatenate([np.zeros(round(LEAD * RATE)), sound]),
+                    RATE,
+                    "PCM_16",
+                )
     (folder / "examples.json").write_text(json.dumps(content))
 
 
@@ -68,23 +73,57 @@ def test_labels_splits_and_onsets(source: Path, tmp_path: Path) -> None:
     assert len(sounds) == 4 * 2 * len(KEYS)
     for name, split in (("nsynth-train", "train"), ("nsynth-valid", "validation"), ("nsynth-test", "test")):
         part = sounds.select(split=split)
-        assert set(zip(part.instrument.tolist(), part.family.tolist(), strict=True)) == {labels[:2] for labels in INSTRUMENTS[name]}
+        assert set(zip(part.instrument.tolist(), part.family.tolist(), strict=True)) == {
+            labels[:2] for labels in INSTRUMENTS[name]
+        }
     for instrument, program in (("keyboard_acoustic_004", PIANO), ("string_acoustic_056", CELLO)):
         part = sounds.select(instruments=[instrument])
         for row, (pitch, velocity) in enumerate(zip(part.pitch.tolist(), part.velocity.tolist(), strict=True)):
             assert part.sound[row].endswith(f"{int(pitch):03d}-{velocity:03d}.wav")
-            assert abs(lag_seconds(part, row, notes(program, KEYS, velocity, sample_rate=RATE)[KEYS.index(int(pitch))])) < 0.005
+            assert (
+                abs(lag_seconds(part, row, notes(program, KEYS, velocity, sample_rate=RATE)[KEYS.index(int(pitch))]))
+                < 0.005
+            )
 
 
 def test_one_of_its_folders_is_dealt(source: Path, tmp_path: Path) -> None:
-    assert main(["--source", str(source / "nsynth-train"), "--out", str(tmp_path / "out"), "--sample-rate", "22050", "--workers", "1"]) == 0
+    assert (
+        main(
+            [
+                "--source",
+                str(source / "nsynth-train"),
+                "--out",
+                str(tmp_path / "out"),
+                "--sample-rate",
+                "22050",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
     sounds = read_dataset(tmp_path / "out")
     assert sounds.sample_rate == 22050
-    assert {split: len(sounds.select(split=split)) for split in ("train", "validation", "test")}["train"] in (16, 17, 18)
+    assert {split: len(sounds.select(split=split)) for split in ("train", "validation", "test")}["train"] in (
+        16,
+        17,
+        18,
+    )
 
 
 def test_families_and_limit(source: Path, tmp_path: Path) -> None:
-    command = ["--source", str(source), "--out", str(tmp_path / "out"), "--workers", "1", "--families", "string,flute", "--limit", "4"]
+    command = [
+        "--source",
+        str(source),
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "1",
+        "--families",
+        "string,flute",
+        "--limit",
+        "4",
+    ]
     assert main(command) == 0
     sounds = read_dataset(tmp_path / "out")
     assert len(sounds) == 12
@@ -100,7 +139,10 @@ def test_what_is_missing_or_left_over_is_named(tmp_path: Path, capsys: pytest.Ca
     assert main(["--source", str(tmp_path), "--check", "--workers", "1"]) == 0
     said = capsys.readouterr().out
     assert "24 files, 22 read, 22 used" in said
-    assert "2 unreadable, left out: nsynth-train/audio/flute_acoustic_002-060-050.wav (No such file or directory); " in said
+    assert (
+        "2 unreadable, left out: nsynth-train/audio/flute_acoustic_002-060-050.wav (No such file or directory); "
+        in said
+    )
     assert "1 WAV file of nsynth-train left out, not in its examples.json: flute_acoustic_002-063-050.wav" in said
 
 
@@ -109,9 +151,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda folder: (folder / "examples.json").unlink(), "holds neither examples.json nor nsynth-train"),
     "no JSON": (lambda folder: (folder / "examples.json").write_text("{"), "is not readable JSON"),
     "a list": (lambda folder: (folder / "examples.json").write_text("[1]"), "is not an object with a note per name"),
-    "no keys": (lambda folder: (folder / "examples.json").write_text('{"a": {"pitch": 60}}'), "velocity of a is None, expected a MIDI number"),
-    "a word for a pitch": (lambda folder: (folder / "examples.json").write_text('{"a": {"pitch": "60"}}'), "pitch of a is '60'"),
-    "a path for a name": (lambda folder: (folder / "examples.json").write_text('{"../a": {}}'), "'../a' is not the name of a note"),
+    "no keys": (
+        lambda folder: (folder / "examples.json").write_text('{"a": {"pitch": 60}}'),
+        "velocity of a is None, expected a MIDI number",
+    ),
+    "a word for a pitch": (
+        lambda folder: (folder / "examples.json").write_text('{"a": {"pitch": "60"}}'),
+        "pitch of a is '60'",
+    ),
+    "a path for a name": (
+        lambda folder: (folder / "examples.json").write_text('{"../a": {}}'),
+        "'../a' is not the name of a note",
+    ),
 }
 
 

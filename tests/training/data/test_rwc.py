@@ -19,7 +19,11 @@ SCALES: dict[str, tuple[int, tuple[int, ...], int]] = {  # file → program, its
     "RWC_I_01/011/011PFNOP.WAV": (PIANO, tuple(range(21, 109)), 45),
     "RWC_I_06/171/171VCNOM.WAV": (CELLO, STRINGS, 90),
     "RWC_I_09/311/311CLNOM.WAV": (CLARINET, tuple(range(50, 90)), 90),
-    "RWC_I_10/331/331FLNOF.WAV": (FLUTE, (*range(62, 70), *range(71, 90)), 90),  # neither the table's range nor without a gap
+    "RWC_I_10/331/331FLNOF.WAV": (
+        FLUTE,
+        (*range(62, 70), *range(71, 90)),
+        90,
+    ),  # neither the table's range nor without a gap
 }
 SHUFFLED = "RWC_I_08/211/211TRNOM.WAV"
 DRUM = "RWC_I_11/431/431BDN1F.WAV"
@@ -30,7 +34,11 @@ STRANGE = "RWC_I_12/391/391QQNOM.WAV"
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rwc")
     for name, (program, keys, velocity) in SCALES.items():
-        put(folder / name, scale(notes(program, keys, velocity), noise=4e-4 if velocity == 90 else 0.0), subtype="PCM_16")
+        put(
+            folder / name,
+            scale(notes(program, keys, velocity), noise=4e-4 if velocity == 90 else 0.0),
+            subtype="PCM_16",
+        )
     put(folder / SHUFFLED, scale(notes(FLUTE, (64, 81, 67, 59, 79, 61, 73, 66, 84, 62, 76))))
     put(folder / DRUM, scale(notes(116, (60, 60, 60))))
     put(folder / STRANGE, scale(notes(FLUTE, (60,))))
@@ -90,10 +98,15 @@ def test_what_is_not_understood_is_named(source: Path, made: Path, capsys: pytes
 
 
 def test_ranges_of_the_database_s_own_list_and_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A transposing surprise: without words the flute file would be named from C4; the list says D4, and the user's word counts more."""
+    """A transposing surprise: without words the flute file would be named from C4; the list says D4, and the user's
+    word counts more.
+    """
     put(tmp_path / "RWC-I/331/331FLNOM.WAV", scale(notes(FLUTE, tuple(range(62, 74)))))
     put(tmp_path / "RWC-I/391/391QQNOM.WAV", scale(notes(CLARINET, tuple(range(60, 66)))))
-    header = "Inst. No.,Variation No.,Instrument name,Instrument symbol,File name (F),Pitch range (F),File name (M),Pitch range (M)"
+    header = (
+        "Inst. No.,Variation No.,Instrument name,Instrument symbol,File name (F),Pitch range (F),File name (M),Pitch "
+        "range (M)"
+    )
     rows = "33,1,フルート/FLUTE (SILVER),FL,,,331FLNOM.WAV,D4 >> C#5\n39,1,SHO,QQ,,,391QQNOM.WAV,C4 >> F4\n"
     (tmp_path / "RWC-I/02_instruments_details_en.csv").write_text(f"{header}\n{rows}", encoding="utf-8")
     out = tmp_path.with_name("out")
@@ -112,9 +125,15 @@ def test_ranges_of_the_database_s_own_list_and_of_the_user(tmp_path: Path, capsy
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("VN,G3\n", "line 1: 'VN,G3' is not 'file or symbol,lowest note,highest note'"), ("VN,E7,G3\n", "line 1"), ("VN,G3,H7\n", "line 1")],
+    [
+        ("VN,G3\n", "line 1: 'VN,G3' is not 'file or symbol,lowest note,highest note'"),
+        ("VN,E7,G3\n", "line 1"),
+        ("VN,G3,H7\n", "line 1"),
+    ],
 )
-def test_a_bad_list_of_ranges(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
+def test_a_bad_list_of_ranges(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
     (tmp_path / "ranges.csv").write_text(text)
     assert main(["--source", str(source), "--check", "--ranges", str(tmp_path / "ranges.csv")]) == 2
     said = capsys.readouterr().err
@@ -125,7 +144,8 @@ def test_a_bad_list_of_ranges(source: Path, tmp_path: Path, capsys: pytest.Captu
 def test_the_table_does_not_guess() -> None:
     assert len(INSTRUMENTS) == 47
     assert all(
-        instrument.low is not None and instrument.high is not None and instrument.low < instrument.high for _, instrument in INSTRUMENTS.values()
+        instrument.low is not None and instrument.high is not None and instrument.low < instrument.high
+        for _, instrument in INSTRUMENTS.values()
     )
     piano, horn = known_instrument(1, "PF"), known_instrument(29, "EH")
     assert piano is not None

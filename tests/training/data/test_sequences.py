@@ -1,4 +1,6 @@
-"""Phrases: the pitch track is the pitch that is heard, rests are silent, legato has no gap, and the same request gives the same bytes."""
+"""Phrases: the pitch track is the pitch that is heard, rests are silent, legato has no gap, and the same request gives
+the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def data(soundfont: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Violin, trumpet and flute, six phrases each. Do not write into it."""
     out = tmp_path_factory.mktemp("phrases") / "data"
     programs = ",".join(map(str, PROGRAM_LIST))
-    assert main(["--soundfont", str(soundfont), "--out", str(out), "--programs", programs, "--phrases", str(PHRASES)]) == 0
+    assert (
+        main(["--soundfont", str(soundfont), "--out", str(out), "--programs", programs, "--phrases", str(PHRASES)]) == 0
+    )
     return out
 
 
@@ -68,7 +72,9 @@ def test_the_track_is_the_pitch_that_is_heard(data: Path, program: int) -> None:
         seconds = np.arange(len(f0_hz)) * hop / rate
         tracks.append(track[np.minimum((seconds * SAMPLE_RATE / PITCH_STEP_SAMPLES).astype(int), len(track) - 1)])
         heard.append(librosa.hz_to_midi(f0_hz))
-        onsets = np.array([note.start for note in request_for().phrase(program, row).notes]) * BLOCK_SAMPLES / SAMPLE_RATE
+        onsets = (
+            np.array([note.start for note in request_for().phrase(program, row).notes]) * BLOCK_SAMPLES / SAMPLE_RATE
+        )
         apart.append(np.abs(seconds[:, None] - onsets).min(axis=1) > 0.06)
     pitch, found, steady = np.concatenate(tracks), np.concatenate(heard), np.concatenate(apart)
     both = np.isfinite(pitch) & np.isfinite(found)
@@ -81,7 +87,9 @@ def test_the_track_is_the_pitch_that_is_heard(data: Path, program: int) -> None:
 
 @pytest.mark.parametrize("sample_rate", [44100, 8000])
 def test_glides_are_continuous_and_real(sample_rate: int) -> None:
-    """Within a note the pitch never jumps; some notes travel, in 100 to 400 ms per glide; none leaves the wheel's reach."""
+    """Within a note the pitch never jumps; some notes travel, in 100 to 400 ms per glide; none leaves the wheel's
+    reach.
+    """
     travels = []
     for phrase in many_phrases(sample_rate):
         for note in phrase.notes:
@@ -118,7 +126,9 @@ def test_phrases_have_rests_legato_repeats_staccato_and_dynamics() -> None:
     overlaps = np.array([(first.release - second.start) * step for first, second in pairs])
     assert np.mean(overlaps > 0) > 0.2
     assert (np.abs(overlaps[overlaps > 0] - 0.04) < 0.022).all(), "legato notes overlap by 20 to 60 ms"
-    assert any(first.key == second.key and overlap < 0 for (first, second), overlap in zip(pairs, overlaps, strict=True)), "repeated"
+    assert any(
+        first.key == second.key and overlap < 0 for (first, second), overlap in zip(pairs, overlaps, strict=True)
+    ), "repeated"
     assert any((note.release - note.start) * step < 0.11 for phrase in phrases for note in phrase.notes), "staccato"
     rests = [rest for phrase in phrases for rest in phrase.rests if rest.fade > 0 and rest.end < phrase.blocks]
     assert len(rests) > 20
@@ -129,7 +139,11 @@ def test_phrases_have_rests_legato_repeats_staccato_and_dynamics() -> None:
     assert 0.2 < np.mean([np.ptp(phrase.swell) > 10 for phrase in phrases]) < 0.8
     assert all(len({note.velocity for note in phrase.notes}) > 1 for phrase in phrases if len(phrase.notes) > 3)
     for program in (0, VIOLIN, FLUTE, 14):
-        keys = [note.key for phrase in (request_for().phrase(program, number) for number in range(10)) for note in phrase.notes]
+        keys = [
+            note.key
+            for phrase in (request_for().phrase(program, number) for number in range(10))
+            for note in phrase.notes
+        ]
         assert PROGRAMS[program].low <= min(keys) <= max(keys) <= PROGRAMS[program].high
 
 
@@ -141,7 +155,9 @@ def test_rests_are_silent_and_the_track_says_so(data: Path) -> None:
         audio, track = store.read(row), store.pitch_track(row)
         assert track is not None
         for rest in phrase.rests:
-            assert np.abs(audio[rest.start * BLOCK_SAMPLES : rest.end * BLOCK_SAMPLES]).max(initial=0) < 10 ** (-70 / 20)
+            assert np.abs(audio[rest.start * BLOCK_SAMPLES : rest.end * BLOCK_SAMPLES]).max(initial=0) < 10 ** (
+                -70 / 20
+            )
             assert np.isnan(track[rest.start : rest.end]).all()
             seen += 1
         assert np.isfinite(track).mean() > 0.4
@@ -149,7 +165,9 @@ def test_rests_are_silent_and_the_track_says_so(data: Path) -> None:
 
 
 def test_legato_has_no_gap(data: Path) -> None:
-    """From 30 ms before the new note to 100 ms after, every 20 ms is within 20 dB of the old note's level, and has a pitch."""
+    """From 30 ms before the new note to 100 ms after, every 20 ms is within 20 dB of the old note's level, and has a
+    pitch.
+    """
     sounds = read_dataset(data)
     store, seen = SoundStore(sounds), 0
     for row in range(len(sounds)):
@@ -169,11 +187,26 @@ def test_legato_has_no_gap(data: Path) -> None:
 
 
 def test_labels_splits_and_layout(data: Path, soundfont: Path, tmp_path: Path) -> None:
-    """The labels of training.data.soundfont, its shares, pitch left to the track; sounds begin at multiples of a block."""
-    options = ["--programs", ",".join(map(str, PROGRAM_LIST)), "--notes", "72", "--velocities", "90", "--seconds", "0.2", "--no-percussion"]
+    """The labels of training.data.soundfont, its shares, pitch left to the track; sounds begin at multiples of a
+    block.
+    """
+    options = [
+        "--programs",
+        ",".join(map(str, PROGRAM_LIST)),
+        "--notes",
+        "72",
+        "--velocities",
+        "90",
+        "--seconds",
+        "0.2",
+        "--no-percussion",
+    ]
     assert notes.main(["--soundfont", str(soundfont), "--out", str(tmp_path), *options]) == 0
     single, sounds = read_dataset(tmp_path), read_dataset(data)
-    labels = [set(zip(part.program.tolist(), part.instrument.tolist(), part.family.tolist(), strict=True)) for part in (single, sounds)]
+    labels = [
+        set(zip(part.program.tolist(), part.instrument.tolist(), part.family.tolist(), strict=True))
+        for part in (single, sounds)
+    ]
     assert labels[0] == labels[1]
     assert PITCH_STEP_SAMPLES == BLOCK_SAMPLES
     assert (sounds.length == 4 * SAMPLE_RATE).all()
@@ -182,14 +215,30 @@ def test_labels_splits_and_layout(data: Path, soundfont: Path, tmp_path: Path) -
     for program in PROGRAM_LIST:
         part = sounds.select(programs=[program])
         assert len(part.select(split="train")) in (3, 4, 5)
-        velocities = [np.mean([note.velocity for note in request_for().phrase(program, number).notes]) for number in range(PHRASES)]
+        velocities = [
+            np.mean([note.velocity for note in request_for().phrase(program, number).notes])
+            for number in range(PHRASES)
+        ]
         assert part.velocity.tolist() == [round(float(velocity)) for velocity in velocities]
     assert SoundStore(single).pitch_track(0) is None, "single notes have no tracks"
 
 
 def test_each_track_belongs_to_its_sound(soundfont: Path, tmp_path: Path) -> None:
     """Phrases whose length is no multiple of a block: the track is that of the phrase alone, wherever it is heard."""
-    command = ["--soundfont", str(soundfont), "--out", str(tmp_path), "--programs", "73", "--phrases", "4", "--seconds", "1.237", "--seed", "7"]
+    command = [
+        "--soundfont",
+        str(soundfont),
+        "--out",
+        str(tmp_path),
+        "--programs",
+        "73",
+        "--phrases",
+        "4",
+        "--seconds",
+        "1.237",
+        "--seed",
+        "7",
+    ]
     assert main(command) == 0
     sounds = read_dataset(tmp_path)
     store, request = SoundStore(sounds), PhraseRequest("", "", (FLUTE,), 4, 1.237, SAMPLE_RATE, 7, SPLIT)
@@ -209,7 +258,18 @@ def test_each_track_belongs_to_its_sound(soundfont: Path, tmp_path: Path) -> Non
 
 
 def test_a_damaged_track_is_named_and_made_again(soundfont: Path, tmp_path: Path) -> None:
-    command = ["--soundfont", str(soundfont), "--out", str(tmp_path), "--programs", "40,73", "--phrases", "3", "--seconds", "1"]
+    command = [
+        "--soundfont",
+        str(soundfont),
+        "--out",
+        str(tmp_path),
+        "--programs",
+        "40,73",
+        "--phrases",
+        "3",
+        "--seconds",
+        "1",
+    ]
     assert main(command) == 0
     before, path = contents(tmp_path), pitch_file(tmp_path / "audio-073.i16")
     replace_file(path, b"cut short")
@@ -224,7 +284,11 @@ def test_a_damaged_track_is_named_and_made_again(soundfont: Path, tmp_path: Path
 
 def test_more_phrases_keep_the_first_and_another_seed_changes_them(soundfont: Path, tmp_path: Path) -> None:
     command = ["--soundfont", str(soundfont), "--programs", "56", "--seconds", "1"]
-    for name, options in {"few": ["--phrases", "2"], "more": ["--phrases", "4"], "other": ["--phrases", "2", "--seed", "1"]}.items():
+    for name, options in {
+        "few": ["--phrases", "2"],
+        "more": ["--phrases", "4"],
+        "other": ["--phrases", "2", "--seed", "1"],
+    }.items():
         assert main([*command, "--out", str(tmp_path / name), *options]) == 0
     few, more, other = ((tmp_path / name / "audio-056.i16").read_bytes() for name in ("few", "more", "other"))
     assert more[: len(few)] == few
@@ -249,7 +313,9 @@ def test_killed_and_continued_is_identical(tmp_path: Path, soundfont: Path) -> N
     assert len(read_dataset(killed)) == 10 * 8
 
 
-def test_another_data_set_is_refused_and_overwriting_leaves_no_tracks(soundfont: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_data_set_is_refused_and_overwriting_leaves_no_tracks(
+    soundfont: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Tracks of phrases beside single notes would be wrong without anyone noticing."""
     command = ["--soundfont", str(soundfont), "--out", str(tmp_path), "--programs", "73", "--seconds", "0.5"]
     assert main([*command, "--phrases", "2"]) == 0
@@ -262,7 +328,9 @@ def test_another_data_set_is_refused_and_overwriting_leaves_no_tracks(soundfont:
     assert "holds another request (other phrases)" in capsys.readouterr().err
 
 
-def test_a_program_that_is_not_in_the_soundfont(tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_is_not_in_the_soundfont(
+    tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The SoundFont with the preset header of program 40 renumbered: the violin is then not in it."""
     content = bytearray(soundfont.read_bytes())
     headers = content.index(b"phdr") + 8
@@ -278,7 +346,10 @@ def test_a_program_that_is_not_in_the_soundfont(tmp_path: Path, soundfont: Path,
     assert "2 sounds in" in said
     assert "2 silent phrases dropped" in said
     assert main([*command, "--out", str(tmp_path / "none"), "--programs", "40"]) == 2
-    assert "gives no sound: every phrase asked for is silent or not in it; choose other --programs" in capsys.readouterr().err
+    assert (
+        "gives no sound: every phrase asked for is silent or not in it; choose other --programs"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Rendering a SoundFont: the right notes from their onset on, the same data set however it was interrupted, errors that are sentences."""
+"""Rendering a SoundFont: the right notes from their onset on, the same data set however it was interrupted, errors that
+are sentences.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,18 @@ def test_general_midi_table() -> None:
     """Against pretty_midi's own table, which spells a few names otherwise."""
     others = {"Synth Voice": "Synth Choir", "Lead 4 (chiff)": "Lead 4 chiff", "Closed Hi-Hat": "Closed Hi Hat"}
     others |= {"Pedal Hi-Hat": "Pedal Hi Hat", "Open Hi-Hat": "Open Hi Hat"}
-    assert [others.get(program.name, program.name).lower() for program in PROGRAMS] == [name.lower() for name in pretty_midi.INSTRUMENT_MAP]
+    assert [others.get(program.name, program.name).lower() for program in PROGRAMS] == [
+        name.lower() for name in pretty_midi.INSTRUMENT_MAP
+    ]
     classes = [pretty_midi.program_to_instrument_class(program.number).lower() for program in PROGRAMS]
     assert [program.family for program in PROGRAMS] == classes
     assert [others.get(name, name) for name in PERCUSSION_KEYS.values()] == pretty_midi.DRUM_MAP
     assert list(PERCUSSION_KEYS) == list(range(35, 82))
     assert all(21 <= program.low <= program.high <= 108 for program in PROGRAMS)
     assert len(set(FAMILIES)) == 17
-    assert len({program.name for program in PROGRAMS} | set(PERCUSSION_KEYS.values())) == 128 + 47, "names tell all instruments apart"
+    assert len({program.name for program in PROGRAMS} | set(PERCUSSION_KEYS.values())) == 128 + 47, (
+        "names tell all instruments apart"
+    )
 
 
 def test_pitch_is_the_midi_note(tiny_data: Path) -> None:
@@ -60,31 +66,46 @@ def test_pitch_is_the_midi_note(tiny_data: Path) -> None:
 
 
 def test_sounds_begin_at_their_onset(tiny_data: Path) -> None:
-    """For struck and plucked instruments librosa, given silence before the sound, finds the onset where the sound begins."""
+    """For struck and plucked instruments librosa, given silence before the sound, finds the onset where the sound
+    begins.
+    """
     sounds = read_dataset(tiny_data).select(families=["piano", "chromatic percussion", "guitar"])
     store, hop, lead = SoundStore(sounds), 64, 8192
     for row in range(len(sounds)):
         audio = np.concatenate([np.zeros(lead, np.float32), store.read(row, 0, 22050)])
         strength = librosa.onset.onset_strength(y=audio, sr=sounds.sample_rate, hop_length=hop)
         onsets = hop * find_peaks(strength / strength.max(), height=0.2, distance=0.03 * sounds.sample_rate / hop)[0]
-        assert abs(int(onsets[0]) - lead) < 0.012 * sounds.sample_rate, f"{sounds.sound[row]}: onset at {onsets[0] - lead} samples"
+        assert abs(int(onsets[0]) - lead) < 0.012 * sounds.sample_rate, (
+            f"{sounds.sound[row]}: onset at {onsets[0] - lead} samples"
+        )
 
 
 def test_nothing_audible_is_trimmed_and_the_level_is_kept(tiny_data: Path, soundfont: Path) -> None:
-    """The first note of each instrument, rendered anew: what the data set lacks of it is 50 dB below its peak, the rest is equal."""
+    """The first note of each instrument, rendered anew: what the data set lacks of it is 50 dB below its peak, the rest
+    is equal.
+    """
     sounds = read_dataset(tiny_data)
     for program in np.unique(sounds.program).tolist():
         first = sounds.take(sounds.program == program).take(np.arange(1))
         key, velocity, samples = int(first.pitch[0]), int(first.velocity[0]), 2 * first.sample_rate
         with NoteRenderer(soundfont, bank=0, program=program, sample_rate=first.sample_rate) as renderer:
-            whole = renderer.note(key, velocity, held_samples=round(0.85 * samples), samples=samples + round(MARGIN_SECONDS * first.sample_rate))
+            whole = renderer.note(
+                key,
+                velocity,
+                held_samples=round(0.85 * samples),
+                samples=samples + round(MARGIN_SECONDS * first.sample_rate),
+            )
         audio = SoundStore(first).read(0, original_level=True)
         limit = np.abs(whole).max() * 10 ** (-50 / 20)
         onset = int(np.flatnonzero(np.abs(whole) >= limit)[0])
         step = 10 ** (first.gain_db[0] / 20) / 32768
         assert len(audio) <= samples
-        assert np.abs(audio - whole[onset : onset + len(audio)]).max() < step, "equal to one 16-bit step of the normalised sound"
-        assert np.abs(whole[onset + len(audio) : onset + samples]).max(initial=0) < step, "only digital silence is missing at the end"
+        assert np.abs(audio - whole[onset : onset + len(audio)]).max() < step, (
+            "equal to one 16-bit step of the normalised sound"
+        )
+        assert np.abs(whole[onset + len(audio) : onset + samples]).max(initial=0) < step, (
+            "only digital silence is missing at the end"
+        )
 
 
 def test_release_is_heard(tiny_data: Path) -> None:
@@ -107,7 +128,23 @@ def test_splits_have_their_shares_in_every_instrument(tiny_data: Path) -> None:
 
 
 def test_percussion(soundfont: Path, tmp_path: Path) -> None:
-    assert main(["--soundfont", str(soundfont), "--out", str(tmp_path), "--programs", "40", "--notes", "60", "--seconds", "0.5"]) == 0
+    assert (
+        main(
+            [
+                "--soundfont",
+                str(soundfont),
+                "--out",
+                str(tmp_path),
+                "--programs",
+                "40",
+                "--notes",
+                "60",
+                "--seconds",
+                "0.5",
+            ]
+        )
+        == 0
+    )
     sounds = read_dataset(tmp_path).select(families=["percussion"])
     assert set(sounds.instrument.tolist()) == set(PERCUSSION_KEYS.values())
     assert set(sounds.program.tolist()) == {PERCUSSION}
@@ -119,19 +156,37 @@ def test_percussion(soundfont: Path, tmp_path: Path) -> None:
     assert centroid_hz["Bass Drum 1"] < 2000 < 5000 < centroid_hz["Closed Hi-Hat"], "the names belong to the sounds"
 
 
-def test_each_instrument_keeps_to_its_range(soundfont: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--programs", "42,72", "--velocities", "90", "--seconds", "0.2", "--no-percussion", "--sample-rate", "22050"]
+def test_each_instrument_keeps_to_its_range(
+    soundfont: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--programs",
+        "42,72",
+        "--velocities",
+        "90",
+        "--seconds",
+        "0.2",
+        "--no-percussion",
+        "--sample-rate",
+        "22050",
+    ]
     assert main(["--soundfont", str(soundfont), "--out", str(tmp_path), *options]) == 0
     sounds = read_dataset(tmp_path)
     assert sounds.sample_rate == 22050
     assert sounds.length.max() == 4410
     for program in (42, 72):
         pitch = sounds.select(programs=[program]).pitch
-        assert (pitch.min(), pitch.max(), len(pitch)) == (PROGRAMS[program].low, PROGRAMS[program].high, np.ptp(pitch) + 1)
+        assert (pitch.min(), pitch.max(), len(pitch)) == (
+            PROGRAMS[program].low,
+            PROGRAMS[program].high,
+            np.ptp(pitch) + 1,
+        )
     assert f"{len(sounds)} sounds in {tmp_path}, 0 silent notes dropped" in capsys.readouterr().out
 
 
-def test_silent_notes_are_counted_and_failing_programs_named(tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_silent_notes_are_counted_and_failing_programs_named(
+    tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The SoundFont with the preset header of program 40 renumbered: the violin is then not in it."""
     content = bytearray(soundfont.read_bytes())
     headers = content.index(b"phdr") + 8
@@ -153,7 +208,9 @@ def test_silent_notes_are_counted_and_failing_programs_named(tmp_path: Path, sou
 
 
 def test_killed_and_continued_is_identical(tmp_path: Path, soundfont: Path) -> None:
-    """SIGKILL in the middle, one worker, then two workers: the same bytes as a run left alone; finished shards are not made again."""
+    """SIGKILL in the middle, one worker, then two workers: the same bytes as a run left alone; finished shards are not
+    made again.
+    """
     killed, alone = tmp_path / "killed", tmp_path / "alone"
     command = [*COMMAND, "--soundfont", str(soundfont), *SMALL]
     process = subprocess.Popen([*command, "--out", str(killed), "--workers", "1"], stdout=subprocess.DEVNULL)
@@ -180,7 +237,9 @@ def test_a_changed_shard_is_made_again_and_the_rest_kept(tmp_path: Path, soundfo
     assert (tmp_path / "audio-000.i16").stat().st_mtime_ns == kept
 
 
-def test_another_request_is_refused_unless_told_to_overwrite(tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_request_is_refused_unless_told_to_overwrite(
+    tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["--soundfont", str(soundfont), "--out", str(tmp_path), *SMALL, "--programs"]
     assert main([*command, "40,41"]) == 0
     before = contents(tmp_path)
@@ -215,7 +274,9 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, soundfont: Path
 
 
 def _bad_soundfonts(folder: Path, good: Path) -> dict[str, tuple[Path, str]]:
-    cut, text, empty, hollow, odd, long = (folder / f"{name}.sf2" for name in ("cut", "text", "empty", "hollow", "odd", "long"))
+    cut, text, empty, hollow, odd, long = (
+        folder / f"{name}.sf2" for name in ("cut", "text", "empty", "hollow", "odd", "long")
+    )
     cut.write_bytes(good.read_bytes()[:100_000])
     text.write_text("this is not a SoundFont")
     long.write_bytes(good.read_bytes() + b"more")
@@ -240,7 +301,9 @@ def _bad_soundfonts(folder: Path, good: Path) -> dict[str, tuple[Path, str]]:
 def test_bad_soundfonts(case: str, tmp_path: Path, soundfont: Path) -> None:
     path, message = _bad_soundfonts(tmp_path, soundfont)[case]
     out = tmp_path / "out"
-    done = subprocess.run([*COMMAND, "--soundfont", str(path), "--out", str(out)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*COMMAND, "--soundfont", str(path), "--out", str(out)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -282,7 +345,9 @@ def test_out_that_is_a_file(tmp_path: Path, soundfont: Path, capsys: pytest.Capt
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_without_the_library_it_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_the_library_it_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delitem(sys.modules, "fluidsynth", raising=False)
     monkeypatch.delenv("HOMEBREW_PREFIX", raising=False)
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
@@ -292,7 +357,9 @@ def test_without_the_library_it_names_the_package(tmp_path: Path, monkeypatch: p
     assert "brew install fluid-synth" in said
 
 
-def test_default_soundfont(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_default_soundfont(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, soundfont: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The system's FluidR3 GM if it is there, else the one inside pretty_midi; and the program says which."""
     monkeypatch.setattr(fluid, "_SYSTEM_PLACES", (str(tmp_path),))
     assert default_soundfont() == soundfont
@@ -308,5 +375,8 @@ def test_default_soundfont(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, soun
 
 
 def test_finding_the_embedded_soundfont_does_not_import_its_package() -> None:
-    code = "import sys; from training.data.build.fluid import embedded_soundfont; embedded_soundfont(); sys.exit('pretty_midi' in sys.modules)"
+    code = (
+        "import sys; from training.data.build.fluid import embedded_soundfont; embedded_soundfont(); "
+        "sys.exit('pretty_midi' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,6 @@
-"""Any folder of recordings, and what all sources share: formats, cutting, splits, the account, continuing after a kill."""
+"""Any folder of recordings, and what all sources share: formats, cutting, splits, the account, continuing after a
+kill.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,19 @@ import numpy as np
 import pytest
 import soxr
 
-from tests.support.miniatures import CELLO, CLARINET, FLUTE, ORGAN, PIANO, RATE, contents, lag_seconds, notes, put, scale
+from tests.support.miniatures import (
+    CELLO,
+    CLARINET,
+    FLUTE,
+    ORGAN,
+    PIANO,
+    RATE,
+    contents,
+    lag_seconds,
+    notes,
+    put,
+    scale,
+)
 from training.data.folder import main
 from training.data.manifest import read_dataset
 from training.data.nsynth import main as nsynth
@@ -31,7 +45,14 @@ NOTES: dict[str, tuple[int, int, int, int, int, str]] = {
     "strings/Cello/take 3 C#3.wav": (CELLO, 49, 0, 44100, 1, "FLOAT"),
     "Flute/flute_m64_v100.ogg": (FLUTE, 64, 100, 44100, 1, "VORBIS"),
     "Flute/flute_67_f.mp3": (FLUTE, 67, 96, 44100, 2, "MPEG_LAYER_III"),
-    "Piano/piano Bb4.wav": (PIANO, 70, 0, 22050, 1, "PCM_U8"),  # struck: 8 bits do not hold the beginning of a slow attack
+    "Piano/piano Bb4.wav": (
+        PIANO,
+        70,
+        0,
+        22050,
+        1,
+        "PCM_U8",
+    ),  # struck: 8 bits do not hold the beginning of a slow attack
     "Clarinet/clarinet-F#4.aiff": (CLARINET, 66, 0, 96000, 4, "PCM_16"),
 }
 
@@ -80,7 +101,12 @@ def test_every_format_gives_the_note_with_its_labels(made: Path, name: str) -> N
     sounds = read_dataset(made)
     _, key, velocity, *_ = NOTES[name]
     found = sounds.take(sounds.sound == name)
-    assert (len(found), found.pitch[0], found.velocity[0], found.instrument[0]) == (1, key, velocity, name.split("/")[-2])
+    assert (len(found), found.pitch[0], found.velocity[0], found.instrument[0]) == (
+        1,
+        key,
+        velocity,
+        name.split("/")[-2],
+    )
     assert found.family[0] == ("strings" if name.startswith("strings") else "unlabelled")
     assert abs(lag_seconds(found, 0, note_of(name))) < 0.005
     f0_hz = librosa.yin(SoundStore(found).read(0, 4410, 22050), fmin=100, fmax=1000, sr=RATE)
@@ -111,7 +137,9 @@ def test_a_recording_without_silence_is_cut_into_pieces(made: Path, source: Path
     assert position > len(original) - 0.25 * RATE
 
 
-def test_the_account_counts_what_was_planted(source: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_account_counts_what_was_planted(
+    source: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = contents(source)
     assert main(["--source", str(source), "--out", str(tmp_path / "out"), "--check", "--workers", "1"]) == 0
     said = capsys.readouterr().out
@@ -132,7 +160,10 @@ def test_the_account_counts_what_was_planted(source: Path, made: Path, tmp_path:
     ):
         assert line in said, f"{line!r} is not in:\n{said}"
     account = json.loads((made / "dataset.json").read_text())["account"]
-    counted = {key: account[key] for key in ("files", "files_read", "clipped", "offset", "truncated", "silent", "short", "unreadable", "skipped")}
+    counted = {
+        key: account[key]
+        for key in ("files", "files_read", "clipped", "offset", "truncated", "silent", "short", "unreadable", "skipped")
+    }
     assert counted == dict(zip(counted, (18, 15, 1, 2, 1, 2, 1, 3, 0), strict=True))
     assert account["sample_rates"] == {"22050": 1, "44100": 12, "48000": 1, "96000": 1}
     assert account["channels"] == {"1": 12, "2": 2, "4": 1}
@@ -176,10 +207,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_and_continued_is_identical(many: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle, one worker, then two: the same bytes as a run left alone; finished parts are not made again."""
+    """SIGKILL in the middle, one worker, then two: the same bytes as a run left alone; finished parts are not made
+    again.
+    """
     killed, alone = tmp_path / "killed", tmp_path / "alone"
     command = ["--source", str(many), "--sample-rate", "32000"]
-    process = subprocess.Popen([sys.executable, "-m", "training.data.folder", *command, "--out", str(killed), "--workers", "1"])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.data.folder", *command, "--out", str(killed), "--workers", "1"]
+    )
     while process.poll() is None and not list(killed.glob("rows-*.json")):
         time.sleep(0.002)
     process.kill()
@@ -193,7 +228,9 @@ def test_killed_and_continued_is_identical(many: Path, tmp_path: Path) -> None:
     assert len(read_dataset(killed)) == 200
 
 
-def test_another_request_is_refused_and_a_damaged_part_made_again(many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_request_is_refused_and_a_damaged_part_made_again(
+    many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     command = ["--source", str(many), "--out", str(out), "--workers", "1"]
     assert main(command) == 0
@@ -216,7 +253,17 @@ def _limit_file_size() -> None:
 
 
 def test_a_full_disk_is_one_sentence(many: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training.data.folder", "--source", str(many), "--out", str(tmp_path / "out"), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "training.data.folder",
+        "--source",
+        str(many),
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_limit_file_size)
     assert done.returncode == 2
     assert "make room there and run the same command again" in done.stderr

@@ -32,10 +32,15 @@ SMALL = ["--train-sounds", "120", "--test-sounds", "40", "--seconds", "0.5"]
 
 @pytest.fixture(scope="module")
 def models(smoke_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The smoke model, one of variation and pitch alone, and one whose pitch encoder is told the rest: of its sizes, weights as they are drawn."""
+    """The smoke model, one of variation and pitch alone, and one whose pitch encoder is told the rest: of its sizes,
+    weights as they are drawn.
+    """
     smoke, folder = load_checkpoint(smoke_checkpoint), tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    changes: dict[str, dict[str, Any]] = {"two": {"factors": ("variation", "pitch")}, "told": {"pitch_encoder": "conditional"}}
+    changes: dict[str, dict[str, Any]] = {
+        "two": {"factors": ("variation", "pitch")},
+        "told": {"pitch_encoder": "conditional"},
+    }
     for name, change in changes.items():
         model = PerturbationVAE(dataclasses.replace(smoke.model.config, **change)).eval()
         save_slim(dataclasses.replace(smoke, model=model), folder / f"{name}.pt")
@@ -71,7 +76,9 @@ def rows_of(out: Path) -> dict[str, Any]:
     return rows
 
 
-def test_authority_is_all_or_nothing_where_the_decoder_reads_one_latent(smoke_checkpoint: Path, tiny_data: Path) -> None:
+def test_authority_is_all_or_nothing_where_the_decoder_reads_one_latent(
+    smoke_checkpoint: Path, tiny_data: Path
+) -> None:
     """A decoder whose first layer is deaf to variation and pitch: swapping the timbre is swapping everything."""
     checkpoint = load_checkpoint(smoke_checkpoint)
     assert isinstance(checkpoint.model, PerturbationVAE)
@@ -107,7 +114,9 @@ def test_report_has_a_row_per_model_beside_the_papers(report: Path) -> None:
 
 
 def test_report_json_is_strict_and_has_intervals_seed_machine_and_verdicts(report: Path) -> None:
-    content = json.loads((report / "report.json").read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    content = json.loads(
+        (report / "report.json").read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON")
+    )
     assert (content["seed"], content["split"], content["train_sounds"], content["test_sounds"]) == (0, "test", 120, 40)
     assert content["duration_seconds"] > 0
     assert {"machine", "processors", "torch", "scikit-learn"} <= set(content["machine"])
@@ -116,7 +125,11 @@ def test_report_json_is_strict_and_has_intervals_seed_machine_and_verdicts(repor
         assert figure["low"] <= figure["value"] <= figure["high"], name
     assert "authority of timbre" not in rows_of(report)["two"]["figures"]
     claims = content["results"]["perturbation_vae"]["claims"]
-    assert {claim["verdict"].partition(" (")[0] for claim in claims} <= {"holds", "does not hold", "cannot be told apart"}
+    assert {claim["verdict"].partition(" (")[0] for claim in claims} <= {
+        "holds",
+        "does not hold",
+        "cannot be told apart",
+    }
     between = [claim for claim in claims if claim["lower"][0] != claim["higher"][0]]
     assert len(between) == 6  # five in table II of three factors and variation + pitch, one in table III
     assert all(low < high for low, high in (claim["paper"] for claim in claims))
@@ -140,7 +153,12 @@ def test_nothing_in_the_report_says_where_things_were(report: Path, tiny_data: P
 
 
 def test_without_out_the_same_table_is_printed(
-    report: Path, models: list[str], tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    report: Path,
+    models: list[str],
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert evaluate.main([*models, "--data", str(tiny_data), *SMALL]) == 0
@@ -158,7 +176,12 @@ def test_phrases_have_the_same_table(smoke_checkpoint: Path, tiny_data: Path, so
     options = ["--programs", "40,56,73", "--phrases", "3", "--seconds", "2", "--split", "0,0,1"]
     assert sequences.main(["--soundfont", str(soundfont), "--out", str(phrases), *options]) == 0
     out = tmp_path / "out"
-    assert evaluate.main([str(smoke_checkpoint), "--data", str(tiny_data), "--sequences", str(phrases), "--out", str(out), *SMALL]) == 0
+    assert (
+        evaluate.main(
+            [str(smoke_checkpoint), "--data", str(tiny_data), "--sequences", str(phrases), "--out", str(out), *SMALL]
+        )
+        == 0
+    )
     found = rows_of(out)["best"]["phrases"]
     assert found["phrases"] == 9
     figures = {name: figure["value"] for name, figure in found["figures"].items()}
@@ -173,7 +196,17 @@ def test_phrases_have_the_same_table(smoke_checkpoint: Path, tiny_data: Path, so
 def test_release_and_evaluate_agree(smoke_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
     """The card's figures are those that evaluating the released checkpoint gives; knobs travel in it."""
     out = tmp_path / "mine.pt"
-    words = [str(smoke_checkpoint), "--data", str(tiny_data), "--out", str(out), "--command", "as said", "--tuning-steps", "3"]
+    words = [
+        str(smoke_checkpoint),
+        "--data",
+        str(tiny_data),
+        "--out",
+        str(out),
+        "--command",
+        "as said",
+        "--tuning-steps",
+        "3",
+    ]
     assert release.main([*words, *SMALL]) == 0
     card = json.loads(out.with_suffix(".json").read_text())
     released = load_checkpoint(out)
@@ -183,9 +216,9 @@ def test_release_and_evaluate_agree(smoke_checkpoint: Path, tiny_data: Path, tmp
     assert out.stat().st_size < 0.6 * smoke_checkpoint.stat().st_size
     assert evaluate.main([str(out), "--data", str(tiny_data), "--out", str(tmp_path / "report"), *SMALL]) == 0
     found = rows_of(tmp_path / "report")["mine"]
-    assert {name: round(figure["value"], 4) for name, figure in found["figures"].items()} | found["measured"] == pytest.approx(
-        card["held_out"], abs=1e-4
-    )
+    assert {name: round(figure["value"], 4) for name, figure in found["figures"].items()} | found[
+        "measured"
+    ] == pytest.approx(card["held_out"], abs=1e-4)
 
 
 def test_knobs_are_the_same_from_a_table_that_is_there_already(smoke_checkpoint: Path, tiny_data: Path) -> None:
@@ -203,7 +236,11 @@ def test_knobs_are_the_same_from_a_table_that_is_there_already(smoke_checkpoint:
 @pytest.mark.parametrize(
     ("change", "figure", "sentence"),
     [
-        (lambda row: row if row.instrument == "Flute" else None, "instrument from timbre", "one instrument only (Flute)"),
+        (
+            lambda row: row if row.instrument == "Flute" else None,
+            "instrument from timbre",
+            "one instrument only (Flute)",
+        ),
         (lambda row: dataclasses.replace(row, pitch=None), "pitch from pitch", "no training sound has a known pitch"),
         (
             lambda row: dataclasses.replace(row, instrument=UNLABELLED, family=UNLABELLED),
@@ -213,7 +250,12 @@ def test_knobs_are_the_same_from_a_table_that_is_there_already(smoke_checkpoint:
     ],
 )
 def test_data_without_what_a_figure_needs_gives_a_footnote(
-    smoke_checkpoint: Path, tiny_data: Path, tmp_path: Path, change: Callable[[Sound], Sound | None], figure: str, sentence: str
+    smoke_checkpoint: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    change: Callable[[Sound], Sound | None],
+    figure: str,
+    sentence: str,
 ) -> None:
     data, out = relabelled(tiny_data, tmp_path / "data", change), tmp_path / "out"
     assert evaluate.main([str(smoke_checkpoint), "--data", str(data), "--out", str(out), *SMALL]) == 0
@@ -226,8 +268,12 @@ def test_data_without_what_a_figure_needs_gives_a_footnote(
     assert "nan" not in text.lower()
 
 
-def test_percussion_counts_for_the_instrument_and_not_for_the_pitch(smoke_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """The marimba as if it were a drum; and a model whose command says that phrases were among its sounds has no row in the paper."""
+def test_percussion_counts_for_the_instrument_and_not_for_the_pitch(
+    smoke_checkpoint: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    """The marimba as if it were a drum; and a model whose command says that phrases were among its sounds has no row in
+    the paper.
+    """
 
     def drummed(row: Sound) -> Sound:
         return dataclasses.replace(row, pitch=None, family="percussion") if row.instrument == "Marimba" else row
@@ -237,10 +283,16 @@ def test_percussion_counts_for_the_instrument_and_not_for_the_pitch(smoke_checkp
     save_slim(dataclasses.replace(smoke, info=smoke.info | {"command": "fit --data.sequences=somewhere"}), told)
     assert evaluate.main([str(smoke_checkpoint), str(told), "--data", str(data), "--out", str(out), *SMALL]) == 0
     cells = cells_of((out / "report.md").read_text().split("## ")[1])
-    assert [line[4] for line in cells] == ["pitched + percussive", "pitched + percussive", "pitched + percussive + phrases"]
+    assert [line[4] for line in cells] == [
+        "pitched + percussive",
+        "pitched + percussive",
+        "pitched + percussive + phrases",
+    ]
     assert cells[1][7:9] == ["0.549", "0.962"]
     claims = json.loads((out / "report.json").read_text())["results"]["perturbation_vae"]["claims"]
-    assert {len({claim["lower"][0], claim["higher"][0]}) for claim in claims} == {1}  # their training differs in more than the row
+    assert {len({claim["lower"][0], claim["higher"][0]}) for claim in claims} == {
+        1
+    }  # their training differs in more than the row
 
 
 def test_few_and_very_short_sounds_still_give_a_report(smoke_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -270,8 +322,13 @@ def test_missing_data_and_checkpoints_are_one_sentence(
     assert not (tmp_path / "x.pt").exists()
 
 
-@pytest.mark.parametrize("words", [["--seconds", "0"], ["--test-sounds", "0"], ["--train-sounds", "many"], ["--seed", "-1"], ["--split", "train"]])
-def test_numbers_out_of_range_are_refused_before_anything_is_read(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["--seconds", "0"], ["--test-sounds", "0"], ["--train-sounds", "many"], ["--seed", "-1"], ["--split", "train"]],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_read(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         evaluate.main(["none.pt", "--data", "nowhere", *words])
     assert stopped.value.code == 2

@@ -1,4 +1,6 @@
-"""What evaluation computes, checked where the answer is known: intervals, k-NN, the papers' figures, their claims, the pitch of frames."""
+"""What evaluation computes, checked where the answer is known: intervals, k-NN, the papers' figures, their claims, the
+pitch of frames.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,29 @@ from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.build.cutting import UNLABELLED
 from training.data.manifest import SoundSet, read_dataset
 from training.evaluation.bootstrap import interval
-from training.evaluation.figures import FAILS, HOLDS, OVERLAP, UNMEASURED, ZERO_INSIDE, Figure, compare, mean_of, nothing
+from training.evaluation.figures import (
+    FAILS,
+    HOLDS,
+    OVERLAP,
+    UNMEASURED,
+    ZERO_INSIDE,
+    Figure,
+    compare,
+    mean_of,
+    nothing,
+)
 from training.evaluation.frames import frame_pitch, gather
 from training.evaluation.measurement import knn
 from training.evaluation.perturbation.claims import Entry, check, unchecked
-from training.evaluation.perturbation.paper_tables import CLAIMS, PAPER, TABLE_II, TABLE_III, WITHOUT_TIMBRE, WITHOUT_VARIATION, Row
+from training.evaluation.perturbation.paper_tables import (
+    CLAIMS,
+    PAPER,
+    TABLE_II,
+    TABLE_III,
+    WITHOUT_TIMBRE,
+    WITHOUT_VARIATION,
+    Row,
+)
 from training.evaluation.perturbation.swaps import choose_pair, swapped
 from training.evaluation.probes import LatentTable, encode_all, knn_correct
 from training.evaluation.report import Footnotes, command_line, short_names, table
@@ -64,7 +84,9 @@ def test_figure_weighs_by_its_wholes_and_leaves_out_what_does_not_count() -> Non
 
 
 def test_comparison_sound_by_sound_sees_what_intervals_cannot() -> None:
-    """0.500 and 0.520 of the same sounds differ in eight that only one gets right; of other sounds, that could be chance."""
+    """0.500 and 0.520 of the same sounds differ in eight that only one gets right; of other sounds, that could be
+    chance.
+    """
     low, high = accuracy(0.50), accuracy(0.52)
     assert compare(low, high, 0) == HOLDS
     assert compare(high, low, 0) == FAILS
@@ -102,7 +124,9 @@ def test_every_claim_is_what_the_paper_measured() -> None:
 
 def entry(name: str, row: Row, setting: str = "small", **changes: float) -> Entry:
     """The paper's own row as if measured on 2,000 sounds, with changes."""
-    figures = {figure: accuracy(changes.get(figure.replace(" ", "_"), value), 2000) for figure, value in PAPER[row].items()}
+    figures = {
+        figure: accuracy(changes.get(figure.replace(" ", "_"), value), 2000) for figure, value in PAPER[row].items()
+    }
     return Entry(name, row, setting, figures)
 
 
@@ -183,7 +207,10 @@ def test_unpitched_unlabelled_and_silent_sounds_do_not_count(sounds: SoundSet) -
     [
         (np.full(160, "Flute"), "one instrument only (Flute)"),
         (np.full(160, UNLABELLED), "no training sound has a known instrument"),
-        (np.array([f"number {i}" if i < 4 else UNLABELLED for i in range(160)]), "4 training sounds have a known instrument, fewer"),
+        (
+            np.array([f"number {i}" if i < 4 else UNLABELLED for i in range(160)]),
+            "4 training sounds have a known instrument, fewer",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_a_sentence_not_a_zero(sounds: SoundSet, instrument: np.ndarray, reason: str) -> None:
@@ -202,7 +229,10 @@ def test_unseen_instruments_are_named_and_all_unseen_is_no_figure(sounds: SoundS
     assert found.figure.value == pytest.approx(1 - flute.mean())
     assert found.remark == "20 of 160 test sounds have an instrument that no training sound has, and count as missed."
     only = LatentTable({"timbre": table.latents["timbre"][flute]}, table.squared_error[flute], table.frames[flute])
-    assert "no instrument of the test sounds occurs" in knn("instrument", "timbre", (sounds.take(~flute), sounds.take(flute)), (rest, only)).missing
+    assert (
+        "no instrument of the test sounds occurs"
+        in knn("instrument", "timbre", (sounds.take(~flute), sounds.take(flute)), (rest, only)).missing
+    )
 
 
 # Frames of notes and phrases ------------------------------------------------------------------------------------------
@@ -267,7 +297,13 @@ def test_swapping_the_only_latent_that_is_heard_gives_the_other_sound(smoke_chec
     shown = swapped(checkpoint.model, features, two, 0.5)
     np.testing.assert_array_equal(shown["timbre of the other"], shown["reconstruction"][::-1])
     np.testing.assert_array_equal(shown["pitch of the other"], shown["reconstruction"])
-    assert list(shown) == ["original", "reconstruction", "timbre of the other", "variation of the other", "pitch of the other"]
+    assert list(shown) == [
+        "original",
+        "reconstruction",
+        "timbre of the other",
+        "variation of the other",
+        "pitch of the other",
+    ]
 
 
 def test_no_pair_where_all_sounds_are_one_instrument(sounds: SoundSet) -> None:
@@ -285,7 +321,10 @@ def test_names_tell_checkpoints_apart_without_saying_where_they_are() -> None:
     assert short_names([Path("/x/a.pt"), Path("/x/b.pt")]) == ["a", "b"]
     assert short_names([Path("/x/1/a.pt"), Path("/y/1/b.pt"), Path("/x/2/a.pt")]) == ["1/a", "1/b", "2/a"]
     assert len(set(short_names([Path("a.pt"), Path("a.pt")]))) == 2
-    assert command_line("run", ["/x/a.pt", "--data=/y/z", "--out", "o/p", "--seed", "1"]) == "run a.pt --data=z --out p --seed 1"
+    assert (
+        command_line("run", ["/x/a.pt", "--data=/y/z", "--out", "o/p", "--seed", "1"])
+        == "run a.pt --data=z --out p --seed 1"
+    )
 
 
 def test_tables_and_footnotes() -> None:

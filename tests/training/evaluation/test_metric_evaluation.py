@@ -1,4 +1,6 @@
-"""S2's evaluation: denseness and divergence where the answer is known, and the whole report on real notes of unseen instruments."""
+"""S2's evaluation: denseness and divergence where the answer is known, and the whole report on real notes of unseen
+instruments.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SELECTION: dict[str, Any] = {"held_out_instruments": [2, 3], "pitches": [62, 76]
 def test_clusters_placed_by_hand() -> None:
     """Three centres 3, 4 and 5 apart; every frame of a class 1, 2 or 0 from its centre, on both sides."""
     centres = np.array([[0.0, 0, 0], [3, 0, 0], [0, 4, 0]])
-    frames = np.stack([centres[k] + sign * radius * np.eye(3)[2] for k, radius in enumerate((1, 2, 0)) for sign in (1, -1)])
+    frames = np.stack(
+        [centres[k] + sign * radius * np.eye(3)[2] for k, radius in enumerate((1, 2, 0)) for sign in (1, -1)]
+    )
     classes = Classes(frames[:, None].repeat(FRAMES, 1), np.repeat([0, 1, 2], 2), ("a", "b", "c"))
     np.testing.assert_allclose(classes.means, centres, atol=1e-12)
     np.testing.assert_allclose(classes.per_class, [1, 2, 0])
@@ -82,7 +86,14 @@ def test_the_size_of_a_space_does_not_count() -> None:
 def checkpoint(seed: int, alpha: float, **selection: object) -> Checkpoint:
     """A model that has learnt nothing: enough to see whether the report says what was measured."""
     torch.manual_seed(seed)
-    info = {"alpha": alpha, "beta": alpha, "epoch": 3, "segment_seconds": 0.4, "selection": SELECTION | selection, "data": "/nowhere/of/mine"}
+    info = {
+        "alpha": alpha,
+        "beta": alpha,
+        "epoch": 3,
+        "segment_seconds": 0.4,
+        "selection": SELECTION | selection,
+        "data": "/nowhere/of/mine",
+    }
     return Checkpoint(FEATURES, MetricVAE(MODEL).eval(), info)
 
 
@@ -105,7 +116,11 @@ def test_the_report_says_what_was_measured(tiny_data: Path, tmp_path: Path) -> N
                 assert f"{entry['value']:.3f}" in text
                 assert entry["low"] < entry["high"]
             assert len(content["rows"][name]["denseness per class"][space]) == len(np.unique(labels))
-        assert figures["authority of timbre"]["low"] <= figures["authority of timbre"]["value"] <= figures["authority of timbre"]["high"]
+        assert (
+            figures["authority of timbre"]["low"]
+            <= figures["authority of timbre"]["value"]
+            <= figures["authority of timbre"]["high"]
+        )
     assert all(figure in text for figure in ("3.334", "2.279", "3.640", "1.541", "2.891", "3.551", "3.420", "2.654"))
     twins = [claim for claim in content["orderings"] if claim["models"] == ["same as plain", "plain"]]
     assert [claim["verdict"] for claim in twins] == [ZERO_INSIDE] * 4

@@ -1,4 +1,6 @@
-"""Knobs for pitch and variation: what is heard, what is uncorrelated with what, and whether the decoder plays the notes of the curve."""
+"""Knobs for pitch and variation: what is heard, what is uncorrelated with what, and whether the decoder plays the notes
+of the curve.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,15 @@ CHECKPOINT = Path(__file__).parents[3] / "training/checkpoints/live.pt"
 FEATURES = FeatureConfig(window_samples=1024, hop_samples=512)
 SMALL = PerturbationConfig(FEATURES.bins, 6, 10, 5, 16, None, 2, False)
 PRESETS = [
-    {"name": name, "anchors": [{"midi_note": 55.0, "timbre": [x]}, {"midi_note": 85.0, "timbre": [x]}]} for name, x in (("a", 0.0), ("b", 1.0))
+    {"name": name, "anchors": [{"midi_note": 55.0, "timbre": [x]}, {"midi_note": 85.0, "timbre": [x]}]}
+    for name, x in (("a", 0.0), ("b", 1.0))
 ]
 
 
 class Organ(nn.Module):
-    """A decoder of known pitch: ten harmonics of the MIDI note 60 + 10·z^p[0], falling more steeply where z^t is higher."""
+    """A decoder of known pitch: ten harmonics of the MIDI note 60 + 10·z^p[0], falling more steeply where z^t is
+    higher.
+    """
 
     KIND: ClassVar[str] = "organ"
     latent_sizes: ClassVar[dict[str, int]] = {"timbre": 1, "pitch": 2}
@@ -48,9 +53,13 @@ class Organ(nn.Module):
 
     def decode(self, latents: Latents) -> Tensor:
         hz = 440 * 2 ** ((latents.pitch[:, :1, :1, None] * 10 + 60 - 69) / 12)
-        bins = torch.arange(FEATURES.bins, dtype=torch.float32)[:, None] * (FEATURES.sample_rate / FEATURES.window_samples)
+        bins = torch.arange(FEATURES.bins, dtype=torch.float32)[:, None] * (
+            FEATURES.sample_rate / FEATURES.window_samples
+        )
         order = torch.arange(1, 11, dtype=torch.float32)
-        peaks = torch.exp(-0.5 * ((bins - hz * order) / 40).square()) * torch.exp(-(0.1 + latents.timbre[:, None, None]) * order)
+        peaks = torch.exp(-0.5 * ((bins - hz * order) / 40).square()) * torch.exp(
+            -(0.1 + latents.timbre[:, None, None]) * order
+        )
         return torch.log(peaks.sum(-1) + FEATURES.log_floor).expand(-1, latents.pitch.shape[1], -1)
 
 
@@ -68,7 +77,9 @@ def test_pitch_of_a_tone_is_its_note(note: float) -> None:
 
 
 def test_noise_and_silence_have_no_pitch() -> None:
-    amplitude = np.abs(np.random.default_rng(0).standard_normal((20, 50, FEATURES.bins))).mean(1)  # over time, as decoded spectra are
+    amplitude = np.abs(np.random.default_rng(0).standard_normal((20, 50, FEATURES.bins))).mean(
+        1
+    )  # over time, as decoded spectra are
     assert np.isnan(pitch_of(np.concatenate([amplitude, np.zeros((1, FEATURES.bins))]), FEATURES)).all()
 
 
@@ -85,7 +96,12 @@ def straight_notes(offset: float = 0.0, sounds: int = 6) -> Notes:
     """The organ's own z^p for the notes 58 … 82, off by so many semitones, each by several sounds that differ."""
     rng = np.random.default_rng(2)
     note = np.repeat(np.arange(58.0, 83.0), sounds)
-    return Notes(np.stack([(note + offset - 60) / 10 + 0.02 * rng.standard_normal(len(note)), rng.standard_normal(len(note))], 1), note)
+    return Notes(
+        np.stack(
+            [(note + offset - 60) / 10 + 0.02 * rng.standard_normal(len(note)), rng.standard_normal(len(note))], 1
+        ),
+        note,
+    )
 
 
 def test_curve_has_the_notes_with_enough_sounds_and_goes_through_their_means() -> None:
@@ -126,7 +142,9 @@ def small() -> PerturbationVAE:
 @pytest.fixture(scope="module")
 def probe() -> Latents:
     generator = torch.Generator().manual_seed(1)
-    return Latents(*(torch.randn(3, *frames, size, generator=generator) for frames, size in (((), 6), ((12,), 10), ((12,), 5))))
+    return Latents(
+        *(torch.randn(3, *frames, size, generator=generator) for frames, size in (((), 6), ((12,), 10), ((12,), 5)))
+    )
 
 
 def test_variation_axes_are_those_heard_most_and_uncorrelated(small: PerturbationVAE, probe: Latents) -> None:
@@ -137,7 +155,9 @@ def test_variation_axes_are_those_heard_most_and_uncorrelated(small: Perturbatio
     effects = [axis["effect_db"] for axis in axes]
     assert effects == sorted(effects, reverse=True)
     directions = np.array([axis["direction"] for axis in axes])
-    gram = directions @ np.linalg.inv(np.cov(frames.T)) @ directions.T  # in whitened coordinates: unit length, right angles
+    gram = (
+        directions @ np.linalg.inv(np.cov(frames.T)) @ directions.T
+    )  # in whitened coordinates: unit length, right angles
     np.testing.assert_allclose(gram, np.eye(8), atol=0.03)
     rest = heard_most(small, probe, "variation", frames)
     assert min(effects) >= rest[-1].effect_db - 1e-3
@@ -165,7 +185,9 @@ def test_systems_without_variation(system: str, tiny_data: Path) -> None:
     config = MetricConfig(bins=129, latent_dim=5, hidden=8, shared=8, decoder_hidden=8, log_floor=features.log_floor)
     model = MetricVAE(config).eval() if system == "metric" else model_of()
     data = read_dataset(tiny_data)
-    knobs = measure_knobs(model, FeatureExtractor(features), data.select(split="train"), data.select(split="validation"), 0.3)
+    knobs = measure_knobs(
+        model, FeatureExtractor(features), data.select(split="train"), data.select(split="validation"), 0.3
+    )
     assert knobs["variation_axes"] == []
     assert [axis["name"] for axis in knobs["pitch_axes"]] == ["pitch[0]", "pitch[1]"]
     assert [anchor["midi_note"] for anchor in knobs["pitch_anchors"]] == list(range(60, 79, 2))
@@ -178,7 +200,18 @@ def test_what_is_missing_is_added_and_the_rest_stays(
     source, out = tmp_path / "old.pt", tmp_path / "new.pt"
     old = {"axes": [{"name": "timbre[0]", "label": "mine", "direction": [1.0] * 6, "effect_db": 2.5}], "presets": []}
     save_slim(Checkpoint(FEATURES, small, {"command": "as said"}, old), source)
-    words = [str(source), "--data", str(tiny_data), "--out", str(out), "--train-sounds", "120", "--seconds", "0.3", "--add-missing"]
+    words = [
+        str(source),
+        "--data",
+        str(tiny_data),
+        "--out",
+        str(out),
+        "--train-sounds",
+        "120",
+        "--seconds",
+        "0.3",
+        "--add-missing",
+    ]
     assert release.main([*words, "--tuning-steps", "2"]) == 2
     assert "no card old.json" in capsys.readouterr().err
     assert not out.exists()
@@ -200,11 +233,15 @@ def test_shipped_model_plays_what_its_card_says() -> None:
     card = json.loads(CHECKPOINT.with_suffix(".json").read_text())["playable"]
     assert checkpoint.knobs is not None
     assert playable(checkpoint.knobs["pitch_anchors"]) == card
-    assert [list(anchor.pitch) for anchor in manifest.pitch_anchors] == [anchor["pitch"] for anchor in checkpoint.knobs["pitch_anchors"]]
+    assert [list(anchor.pitch) for anchor in manifest.pitch_anchors] == [
+        anchor["pitch"] for anchor in checkpoint.knobs["pitch_anchors"]
+    ]
     assert card["highest"] - card["lowest"] >= 10
     curve = {anchor.midi_note: anchor.pitch for anchor in manifest.pitch_anchors}
     notes = np.arange(card["lowest"], card["highest"] + 1)
-    timbres = [timbres_at(checkpoint.knobs["presets"], note)[2::9] for note in notes]  # as the runtime plays presets: those of the note
+    timbres = [
+        timbres_at(checkpoint.knobs["presets"], note)[2::9] for note in notes
+    ]  # as the runtime plays presets: those of the note
     rows = np.repeat(notes, [len(some) for some in timbres])
     latents = {
         "timbre": np.concatenate(timbres),

@@ -1,4 +1,6 @@
-"""Random phrases, joined as players and singers join notes: glides, legato, vibrato, scoops, staccato, repeated notes, rests, swells."""
+"""Random phrases, joined as players and singers join notes: glides, legato, vibrato, scoops, staccato, repeated notes,
+rests, swells.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def _held(rng: np.random.Generator, key: int, bounds: tuple[int, int]) -> _Held:
 
 
 def _joint(rng: np.random.Generator, held: _Held, *, repeated: bool) -> str:
-    """How the key is joined to the next: a repeated note must be let go between, and staccato leaves no time to glide."""
+    """How the key is joined to the next: a repeated note must be let go between, and staccato leaves no time to
+    glide.
+    """
     return _weighted(
         rng, {joint: weight for joint, weight in _JOINTS.items() if not ((joint == "legato" and repeated) or (joint == "staccato" and held.glides))}
     )

@@ -39,7 +39,9 @@ class Found:
 
 
 def run_source(options: argparse.Namespace, find: Callable[[argparse.Namespace], Found]) -> int:
-    """A source's command; returns the exit code: 0, 2 for what cannot be done (one sentence on stderr), 130 when interrupted."""
+    """A source's command; returns the exit code: 0, 2 for what cannot be done (one sentence on stderr), 130 when
+    interrupted.
+    """
     try:
         if options.out is None and not options.check:
             raise DataError("--out is missing; name the folder of the data set with --out DIR, or only look with --check")
@@ -107,7 +109,9 @@ def _finish(found: Found, options: argparse.Namespace, request: dict[str, Any], 
 
 
 def _with_splits(rows: list[Sound], options: argparse.Namespace) -> list[Sound]:
-    """Sounds without a split get one: those of an instrument by themselves, but pieces of one recording without pitch all together."""
+    """Sounds without a split get one: those of an instrument by themselves, but pieces of one recording without pitch
+    all together.
+    """
     open_rows = [row for row in rows if not row.split]
     groups = [row.sound if row.pitch is not None else _PIECE.sub("", row.sound) for row in open_rows]
     dealt = iter(deal([row.instrument for row in open_rows], groups, shares=options.split, seed=options.seed)) if open_rows else iter(())

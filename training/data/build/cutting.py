@@ -51,7 +51,9 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found in one file. `state` : "used", "unreadable", "silent", "short" or "skipped"; `why` belongs to it."""
+    """What was found in one file. `state` : "used", "unreadable", "silent", "short" or "skipped"; `why` belongs to
+    it.
+    """
 
     path: str
     state: str
@@ -68,7 +70,9 @@ class Facts:
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """Facts of one file, its sounds as int16, and their rows, with offsets from the first sound, and `file` and `split` left open."""
+    """Facts of one file, its sounds as int16, and their rows, with offsets from the first sound, and `file` and `split`
+    left open.
+    """
 
     facts: Facts
     coded: list[np.ndarray]

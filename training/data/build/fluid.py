@@ -19,7 +19,8 @@ BLOCK_SAMPLES = 64  # FluidSynth renders in blocks of this size; events take eff
 PERCUSSION_BANK, PERCUSSION_CHANNEL = 128, 9
 BEND_SEMITONES, BEND_STEPS = 12, 8192  # reach of the pitch wheel up and down, and its steps each way
 _BEND_RANGE = ((101, 0), (100, 0), (6, BEND_SEMITONES), (38, 0))  # registered parameter 0, then its value
-_TABLES = {"phdr": 38, "pbag": 4, "pmod": 10, "pgen": 4, "inst": 22, "ibag": 4, "imod": 10, "igen": 4, "shdr": 46}  # bytes per record
+# bytes per record
+_TABLES = {"phdr": 38, "pbag": 4, "pmod": 10, "pgen": 4, "inst": 22, "ibag": 4, "imod": 10, "igen": 4, "shdr": 46}
 _SYSTEM_PLACES = (
     "/usr/share/sounds/sf2",  # Debian, Ubuntu
     "/usr/share/soundfonts",  # Fedora, Arch
@@ -49,7 +50,9 @@ def embedded_soundfont() -> Path | None:
 
 
 def check_soundfont(path: Path) -> None:
-    """Refuse what is not a whole SoundFont file, with a sentence. (FluidSynth says only that it failed, and prints pages.)"""
+    """Refuse what is not a whole SoundFont file, with a sentence. (FluidSynth says only that it failed, and prints
+    pages.)
+    """
     if not path.is_file():
         raise DataError(f"no SoundFont at {path}; name a .sf2 file with --soundfont FILE")
     try:
@@ -74,7 +77,9 @@ def _check_header(path: Path, file: BinaryIO) -> None:
 
 
 def _check_tables(path: Path, file: BinaryIO) -> None:
-    """The three lists of a SoundFont 2 file, and in the last the nine tables, each a whole number of records (SoundFont 2.04, section 7)."""
+    """The three lists of a SoundFont 2 file, and in the last the nine tables, each a whole number of records (SoundFont
+    2.04, section 7).
+    """
     lists = {}
     for start, end, _ in _chunks(file, 12, path.stat().st_size):
         file.seek(start)
@@ -132,7 +137,8 @@ class NoteRenderer:
     (A synthesizer used for other notes before does not: FluidSynth's voices remember. So: one renderer per program.)
 
     bank, program : percussion is bank 128, program 0
-    channels : how many channels play the program, from 0, the pitch wheel reaching `BEND_SEMITONES`; 9 at most, then comes percussion's
+    channels : how many channels play the program, from 0, the pitch wheel reaching `BEND_SEMITONES`; 9 at most, then
+        comes percussion's
     """
 
     def __init__(self, soundfont: Path, *, bank: int, program: int, sample_rate: int, channels: int = 1) -> None:
@@ -176,7 +182,8 @@ class NoteRenderer:
         self._synth.noteoff(self._channel, key)
         self._render(stereo, held, total)
         self._synth.all_sounds_off(self._channel)
-        self._render(np.empty((2, BLOCK_SAMPLES), np.float32), 0, BLOCK_SAMPLES)  # the voices end in this block, not in the next note
+        # the voices end in this block, not in the next note
+        self._render(np.empty((2, BLOCK_SAMPLES), np.float32), 0, BLOCK_SAMPLES)
         return stereo.mean(axis=0)
 
     def play(self, events: Iterable[Event], *, blocks: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""General MIDI level 1: what the 128 programs and the percussion keys are called, and which notes each instrument plays.
+"""General MIDI level 1: what the 128 programs and the percussion keys are called, and which notes each instrument
+plays.
 
-Names and families: the MIDI Manufacturers Association's sound set. Ranges: the usual playing ranges of orchestration books, sounding pitch;
-synthetic programs play the whole piano. All MIDI notes lie within A0 … C8.
+Names and families: the MIDI Manufacturers Association's sound set. Ranges: the usual playing ranges of orchestration
+books, sounding pitch; synthetic programs play the whole piano. All MIDI notes lie within A0 … C8.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Work that survives being killed: a folder claimed for one request, jobs in processes, errors of the disk as a sentence."""
+"""Work that survives being killed: a folder claimed for one request, jobs in processes, errors of the disk as a
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ def _read_request(record: Path) -> dict[str, object]:
 
 
 def run_jobs(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, *, isolated: bool = False) -> Iterator[tuple[Job, Result]]:
-    """Yield each job with its result as it is done; in this process if one worker is enough, unless `isolated`, for work that may crash.
+    """Yield each job with its result as it is done; in this process if one worker is enough, unless `isolated`, for
+    work that may crash.
 
     Raises
     ------

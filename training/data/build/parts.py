@@ -1,4 +1,6 @@
-"""One part of a data set: the sounds of some files in one file of audio, with their rows and the facts about the files beside it."""
+"""One part of a data set: the sounds of some files in one file of audio, with their rows and the facts about the files
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Job:
 
 
 def work(job: Job) -> list[Facts]:
-    """Examine the files of one job and, unless only looking, write their audio, then their rows and facts, each in one step."""
+    """Examine the files of one job and, unless only looking, write their audio, then their rows and facts, each in one
+    step.
+    """
     facts, rows, audio, offset = [], [], [], 0
     for file in job.files:
         examined = examine(job.folder, file, job.sample_rate, job.samples)

@@ -44,7 +44,9 @@ class PhraseRequest:
         return compose(rng, low=gm.low, high=gm.high, seconds=self.seconds, sample_rate=self.sample_rate)
 
     def render_job(self, soundfont: Path, out: Path, program: int) -> None:
-        """Render one program and write its shard. Between sounds: zeros up to the next multiple of `PITCH_STEP_SAMPLES`."""
+        """Render one program and write its shard. Between sounds: zeros up to the next multiple of
+        `PITCH_STEP_SAMPLES`.
+        """
         samples = round(self.seconds * self.sample_rate)
         rows, end = list[Sound](), 0
         audio, tracks = list[np.ndarray](), list[np.ndarray]()

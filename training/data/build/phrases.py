@@ -22,7 +22,8 @@ _NEIGHBOURHOOD_SECONDS = 0.04  # … or a block this near does: blocks are short
 class PhraseNote:
     """One key, from the block of its note-on to that of its note-off.
 
-    wheel : ndarray, (release − start,), int, steps of the pitch wheel in each block; the last one stays while the note rings
+    wheel : ndarray, (release − start,), int, steps of the pitch wheel in each block; the last one stays while the note
+        rings
     """
 
     key: int
@@ -78,7 +79,9 @@ def wheel_steps(semitones: np.ndarray) -> np.ndarray:
 
 
 def events(phrase: Phrase) -> list[Event]:
-    """The MIDI messages that play it, ascending in time. In one block: silence, note-offs, controls, wheels, note-ons."""
+    """The MIDI messages that play it, ascending in time. In one block: silence, note-offs, controls, wheels,
+    note-ons.
+    """
     channels = range(CHANNELS)
     cuts = [Event(rest.start, channel, "all_sounds_off") for rest in phrase.rests for channel in channels]
     expression = phrase.expression
@@ -104,7 +107,8 @@ def pitch_track(phrase: Phrase, audio: np.ndarray, sample_rate: int) -> np.ndarr
 
     Returns
     -------
-    ndarray, (blocks,), float32, MIDI note; NaN where nothing is heard: before the first note, in rests, where a note has died away
+    ndarray, (blocks,), float32, MIDI note; NaN where nothing is heard: before the first note, in rests, where a note
+    has died away
     """
     track = np.full(phrase.blocks, np.nan)
     ends = [note.start for note in phrase.notes[1:]] + [phrase.blocks]

@@ -9,15 +9,18 @@ import numpy as np
 
 CONFIRMING = 0.6  # semitones between an estimate and its note, octaves aside
 _FRAME_SECONDS = 0.19  # five periods of A0
-_NEXT, _RESTART, _MISSED, _REPEATED = 0.0, 1.2, 0.7, 0.9  # costs of going on to the next semitone, to a lower one, over a gap, nowhere
+# costs of going on to the next semitone, to a lower one, over a gap, nowhere
+_NEXT, _RESTART, _MISSED, _REPEATED = 0.0, 1.2, 0.7, 0.9
 _OCTAVE, _WRONG, _UNKNOWN = 0.3, 1.0, 0.5  # costs of an estimate an octave off, elsewhere, missing
 _LONGEST_GAP = 3  # notes missing in a row
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """notes : MIDI notes in order;  confirmed : share of the estimates within `CONFIRMING`, octaves aside;  exact : without that pardon;
-    irregular : steps other than the next semitone or back to a lower note;  restarts : steps back."""
+    """notes : MIDI notes in order;  confirmed : share of the estimates within `CONFIRMING`, octaves aside
+    exact : without that pardon;
+    irregular : steps other than the next semitone or back to a lower note;  restarts : steps back.
+    """
 
     notes: tuple[int, ...]
     confirmed: float
@@ -27,7 +30,9 @@ class Alignment:
 
 
 def estimate(sounds: Sequence[np.ndarray], sample_rate: int, low: int, high: int) -> np.ndarray:
-    """The MIDI pitch of each sound, (sounds,), fractional; NaN where a sound is too short. Median of YIN over its first second."""
+    """The MIDI pitch of each sound, (sounds,), fractional; NaN where a sound is too short. Median of YIN over its first
+    second.
+    """
     import librosa  # here, because it takes seconds to import
 
     frame = round(_FRAME_SECONDS * sample_rate)
@@ -48,7 +53,9 @@ def in_order(estimates: np.ndarray, low: int) -> Alignment:
 
 
 def align(estimates: np.ndarray, low: int, high: int) -> Alignment:
-    """The cheapest sequence of notes in low … high: ascending by semitones, with few gaps, repetitions, and restarts (the next string)."""
+    """The cheapest sequence of notes in low … high: ascending by semitones, with few gaps, repetitions, and restarts
+    (the next string).
+    """
     notes = np.arange(low, high + 1)
     step = _steps(len(notes))
     away = np.abs(estimates[:, None] - notes)

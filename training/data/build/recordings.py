@@ -1,4 +1,6 @@
-"""Any file libsndfile reads, at any rate and channel count, as mono at the data set's rate, with what is wrong with it."""
+"""Any file libsndfile reads, at any rate and channel count, as mono at the data set's rate, with what is wrong with
+it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class RecordingError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One file. `audio` : (samples,), float32, mean of the channels at `sample_rate`, full scale = 1, without its offset if that is large."""
+    """One file. `audio` : (samples,), float32, mean of the channels at `sample_rate`, full scale = 1, without its
+    offset if that is large.
+    """
 
     audio: np.ndarray
     sample_rate: int
@@ -38,14 +42,18 @@ class Recording:
 
 
 def audio_suffixes() -> frozenset[str]:
-    """File name endings of the formats libsndfile reads, with the dot, lower case. (Raw samples have no header: they are not among them.)"""
+    """File name endings of the formats libsndfile reads, with the dot, lower case. (Raw samples have no header: they
+    are not among them.)
+    """
     return frozenset(f".{name.lower()}" for name in {*soundfile.available_formats(), *_MORE_SUFFIXES} - {"RAW"})
 
 
 def audio_files(source: Path) -> tuple[list[str], list[str]]:
-    """Every file under a folder, as paths relative to it with /, in order: those of audio formats, and the others. Hidden ones are passed over.
+    """Every file under a folder, as paths relative to it with /, in order: those of audio formats, and the others.
+    Hidden ones are passed over.
 
-    A name that is not text (bytes of another encoding) cannot stand in a manifest; its file is among the others, with the bytes escaped.
+    A name that is not text (bytes of another encoding) cannot stand in a manifest; its file is among the others, with
+    the bytes escaped.
     """
     audio: list[str] = []
     others: list[str] = []
@@ -110,7 +118,9 @@ def _read(file: soundfile.SoundFile, sample_rate: int, incomplete: bool) -> Reco
 
 
 def _offset(audio: np.ndarray, sample_rate: int) -> float:
-    """The constant in a recording, 0 where there is none worth removing. It is there in every frame; the mean of a lopsided wave is not."""
+    """The constant in a recording, 0 where there is none worth removing. It is there in every frame; the mean of a
+    lopsided wave is not.
+    """
     size = min(len(audio), round(_DC_FRAME_SECONDS * sample_rate))
     if not size:
         return 0.0
@@ -139,7 +149,9 @@ def _clips(block: np.ndarray, limit: float) -> bool:
 
 
 def _shorter_than_its_header(path: Path) -> bool:
-    """Whether a RIFF or FORM file says it is longer than it is. (libsndfile reads on without a word; 0 and all ones mean unknown.)"""
+    """Whether a RIFF or FORM file says it is longer than it is. (libsndfile reads on without a word; 0 and all ones
+    mean unknown.)
+    """
     with path.open("rb") as file:
         header = file.read(8)
     if header[:4] not in (b"RIFF", b"FORM") or len(header) < 8:

@@ -1,4 +1,6 @@
-"""A whole SoundFont rendered by several processes; a run that was stopped continues with the programs that are missing."""
+"""A whole SoundFont rendered by several processes; a run that was stopped continues with the programs that are
+missing.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Account:
 
 
 def render_command(options: argparse.Namespace, request_of: Callable[[argparse.Namespace, str, str], RenderRequest]) -> int:
-    """Render what a command line asks for; returns the exit code: 0, 2 for what cannot be done (one sentence on stderr), 130 when interrupted.
+    """Render what a command line asks for; returns the exit code: 0, 2 for what cannot be done (one sentence on
+    stderr), 130 when interrupted.
 
     options : `soundfont`, `out`, `workers`, `overwrite`, and what `request_of` reads
     request_of : the request for these options, the SoundFont's file name and its SHA-256

@@ -1,9 +1,11 @@
-"""The instruments of the RWC Musical Instrument Sound Database (RWC-MDB-I-2001) and where its file names and its own list say what a file is.
+"""The instruments of the RWC Musical Instrument Sound Database (RWC-MDB-I-2001) and where its file names and its own
+list say what a file is.
 
-A file is called NNVSSYYD: instrument number and variation (011 … 503), instrument symbol (PF), playing style (NO), dynamics (F, M, P), for
-example 011PFNOF.WAV, in a folder of that number (RWC-I/011/011PFNOF.WAV, or RWC-MDB-I-2001-W01/011/011PFNOF.WAV).
-The release of 2026 (Zenodo record 17170844) carries `02_instruments_details_en.csv` with the instrument and the pitch range of every file.
-Without that list this table stands in: usual playing ranges, sounding pitch, so a file whose sounds do not fit is aligned by estimated pitches.
+A file is called NNVSSYYD: instrument number and variation (011 … 503), instrument symbol (PF), playing style (NO),
+dynamics (F, M, P), for example 011PFNOF.WAV, in a folder of that number (RWC-I/011/011PFNOF.WAV, or
+RWC-MDB-I-2001-W01/011/011PFNOF.WAV). The release of 2026 (Zenodo record 17170844) carries
+`02_instruments_details_en.csv` with the instrument and the pitch range of every file. Without that list this table
+stands in: usual playing ranges, sounding pitch, so a file whose sounds do not fit is aligned by estimated pitches.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ INSTRUMENTS = _instruments()
 
 
 def known_instrument(number: int, symbol: str) -> Instrument | None:
-    """The instrument of a number and symbol, else the only one with this number; a drum by its symbol; None where that would be a guess."""
+    """The instrument of a number and symbol, else the only one with this number; a drum by its symbol; None where that
+    would be a guess.
+    """
     of, instrument = INSTRUMENTS.get(symbol, (0, None))
     if instrument and (number <= _LAST_KNOWN if of <= _LAST_KNOWN else number >= _FIRST_VOICE):
         return instrument
@@ -78,7 +82,9 @@ def known_instrument(number: int, symbol: str) -> Instrument | None:
 
 @dataclass(frozen=True)
 class Range:
-    """What a list says of one file (or of a symbol): instrument ("" if it does not say), lowest and highest note, None if unpitched."""
+    """What a list says of one file (or of a symbol): instrument ("" if it does not say), lowest and highest note, None
+    if unpitched.
+    """
 
     instrument: str
     low: int | None
@@ -103,7 +109,9 @@ def read_list(path: Path) -> dict[str, Range]:
 
 
 def read_ranges(path: Path) -> dict[str, Range]:
-    """--ranges: a line per file name or symbol, lowest note, highest note ('011PFNOF,A0,C8' or 'VN,55,100'); both empty: unpitched."""
+    """--ranges: a line per file name or symbol, lowest note, highest note ('011PFNOF,A0,C8' or 'VN,55,100'); both
+    empty: unpitched.
+    """
     found = {}
     for number, line in enumerate(csv.reader(io.StringIO(_text(path), newline="")), start=1):
         cells = [cell.strip() for cell in line]

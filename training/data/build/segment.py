@@ -8,7 +8,8 @@ from training.data.build.shard import ONSET_DB, SILENT_DBFS
 
 FRAME_SECONDS = 0.01
 SILENCE_DB = -60.0  # below the loudest frame of the recording is silence …
-OTHER_SILENCE_DB = (-70.0, -65.0, -55.0, -50.0, -45.0, -40.0)  # … or, where the number of sounds is known, below one of these
+# … or, where the number of sounds is known, below one of these
+OTHER_SILENCE_DB = (-70.0, -65.0, -55.0, -50.0, -45.0, -40.0)
 GAP_SECONDS = 0.1  # shorter gaps belong to the sound; the period of the lowest note is 36 ms
 SHORTEST_SECONDS = 0.02
 BLIP_DB = -40.0  # stretches so far below the median of all are noises: a key, a chair
@@ -39,7 +40,9 @@ def threshold(peaks: np.ndarray, relative_db: float) -> float:
 
 
 def from_onset(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The recording of one sound from its onset on: the first sample within 50 dB of the peak and above the noise floor."""
+    """The recording of one sound from its onset on: the first sample within 50 dB of the peak and above the noise
+    floor.
+    """
     peaks, _ = frame_peaks(audio, sample_rate)
     above = np.abs(audio) >= threshold(peaks, ONSET_DB)
     return audio[int(np.argmax(above)) :] if above.any() else audio[:0]
@@ -80,7 +83,8 @@ def find_this_many(audio: np.ndarray, sample_rate: int, count: int) -> list[Stre
 def pieces(audio: np.ndarray, sample_rate: int, stretch: Stretch, samples: int) -> list[Stretch]:
     """A stretch without silence, cut into consecutive pieces of at most `samples`, at note onsets where there are any.
 
-    The cut is the last onset in the second half of what a piece may hold, else its end. A short rest at the end is dropped.
+    The cut is the last onset in the second half of what a piece may hold, else its end. A short rest at the end is
+    dropped.
     """
     start, end = stretch
     if end - start <= samples:

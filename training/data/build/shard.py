@@ -100,7 +100,9 @@ def is_silent(audio: np.ndarray) -> bool:
 
 
 def normalise(audio: np.ndarray) -> tuple[np.ndarray, float]:
-    """A sound as it is stored: (samples,), int16, its peak at `PEAK_DBFS`, and the gain in dB that gives the original level back."""
+    """A sound as it is stored: (samples,), int16, its peak at `PEAK_DBFS`, and the gain in dB that gives the original
+    level back.
+    """
     gain = float(np.abs(audio).max()) / 10 ** (PEAK_DBFS / 20)
     return np.rint(audio / gain * FULL_SCALE).astype("<i2"), round(20 * np.log10(gain), 4)
 

@@ -25,11 +25,15 @@ class Classes:
         """Denseness and divergence of some of the sounds, counted twice where `rows` has them twice; remembered."""
         key = rows.tobytes()
         if key not in self._drawn:
-            member = (self.label == self.present[:, None]) * np.bincount(rows, minlength=len(self.label))  # (classes, sounds)
+            member = (self.label == self.present[:, None]) * np.bincount(
+                rows, minlength=len(self.label)
+            )  # (classes, sounds)
             member = member[member.any(1)]
             share = member / member.sum(1, keepdims=True)
             means = share @ self.frames.mean(1)
-            own = np.linalg.norm(self.frames - means[member.astype(bool).argmax(0)][:, None], axis=-1).mean(1)  # of sounds not drawn: not counted
+            own = np.linalg.norm(self.frames - means[member.astype(bool).argmax(0)][:, None], axis=-1).mean(
+                1
+            )  # of sounds not drawn: not counted
             divergence = float(pdist(means).mean()) if len(means) > 1 else float("nan")
             self._drawn[key] = (float((share @ own).mean()), divergence)
         return self._drawn[key]
@@ -67,7 +71,8 @@ class Classes:
 
 
 def normalised(frames: np.ndarray) -> np.ndarray:
-    """Each dimension to zero mean and unit variance over all sounds and frames, so that the size of a space does not count.
+    """Each dimension to zero mean and unit variance over all sounds and frames, so that the size of a space does not
+    count.
 
     The paper says "normalised" and no more. A dimension that never moves stays zero.
 

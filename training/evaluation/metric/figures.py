@@ -1,4 +1,6 @@
-"""Figures 3 to 5 of Tanaka 2021: both spaces by t-SNE, denseness by class, distances between classes. Model → space → its classes."""
+"""Figures 3 to 5 of Tanaka 2021: both spaces by t-SNE, denseness by class, distances between classes. Model → space →
+its classes.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,17 @@ def tsne_figure(models: Models, seed: int) -> Picture:
             sounds, frames = classes.frames.shape[:2]
             chosen = np.random.default_rng(seed).permutation(sounds * frames)[:POINTS]
             flat = classes.frames.reshape(sounds * frames, -1)[chosen]
-            points = TSNE(perplexity=min(PERPLEXITY, (len(flat) - 1) / 3), init="pca", random_state=seed).fit_transform(flat)
+            points = TSNE(perplexity=min(PERPLEXITY, (len(flat) - 1) / 3), init="pca", random_state=seed).fit_transform(
+                flat
+            )
             for colouring, axes in zip(("pitch", "timbre"), row[2 * k : 2 * k + 2], strict=True):
                 label = np.repeat(spaces[colouring].label, frames)[chosen]
                 draw = _by_pitch if colouring == "pitch" else _by_instrument
                 draw(figure, axes, points, label, spaces[colouring].names)
                 axes.set(xticks=[], yticks=[])
-                axes.set_title(f"{name}: {space} space by {'pitch' if colouring == 'pitch' else 'instrument'}", fontsize=10)
+                axes.set_title(
+                    f"{name}: {space} space by {'pitch' if colouring == 'pitch' else 'instrument'}", fontsize=10
+                )
     return figure
 
 

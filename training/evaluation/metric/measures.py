@@ -1,4 +1,6 @@
-"""What is measured of one S2 model: denseness and divergence of its spaces, authority of its latents, reconstruction; with intervals."""
+"""What is measured of one S2 model: denseness and divergence of its spaces, authority of its latents, reconstruction;
+with intervals.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ Statistic = Callable[[np.ndarray], float]  # of row indices
 class Row:
     """What was measured of one checkpoint.
 
-    kind : the paper's row it stands beside;  spaces : space → its own classes;  seen : test instruments that it was trained on
+    kind : the paper's row it stands beside;  spaces : space → its own classes
+    seen : test instruments that it was trained on
     statistics : figure → (number of rows, the figure of those rows)
     """
 
@@ -65,7 +68,10 @@ def measure(checkpoint: Checkpoint, sounds: SoundSet, seen: list[str], seed: int
     statistics: dict[str, tuple[int, Statistic]] = {}
     for space, classes in spaces.items():
         for k, figure in enumerate(("denseness", "divergence")):
-            statistics[f"{space} {figure}"] = (len(sounds), lambda rows, classes=classes, k=k: classes.figures_of(rows)[k])  # type: ignore[misc]
+            statistics[f"{space} {figure}"] = (
+                len(sounds),
+                lambda rows, classes=classes, k=k: classes.figures_of(rows)[k],  # type: ignore[misc]
+            )
         statistics[f"authority of {space}"] = (len(changes[space]), _share(changes[space], changes["all"]))
     statistics["MSE"] = (len(sounds), _share(errors.squared_error * errors.frames, errors.frames))
     kind = "proposed" if checkpoint.info.get("alpha") or checkpoint.info.get("beta") else "vanilla"
@@ -73,7 +79,9 @@ def measure(checkpoint: Checkpoint, sounds: SoundSet, seen: list[str], seed: int
 
 
 @torch.no_grad()
-def first_frames(checkpoint: Checkpoint, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> dict[str, np.ndarray]:
+def first_frames(
+    checkpoint: Checkpoint, features: FeatureExtractor, sounds: SoundSet, seconds: float
+) -> dict[str, np.ndarray]:
     """Posterior means of the first frames of each sound, (sounds, FRAMES, D) per space."""
     parts = []
     for _, audio in batches(sounds, seconds):

@@ -1,4 +1,6 @@
-"""S3 as Luo 2019 evaluates it: F-scores of drawn notes, timbre transfer, traversals, the dimension of brightness; and authority, which is ours."""
+"""S3 as Luo 2019 evaluates it: F-scores of drawn notes, timbre transfer, traversals, the dimension of brightness; and
+authority, which is ours.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ ALIKE = 0.05  # p-value
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Of one checkpoint. `f_scores` : kind of sound → label → score, the sounds being "originals", "rebuilt", "drawn" and "typical"."""
+    """Of one checkpoint. `f_scores` : kind of sound → label → score, the sounds being "originals", "rebuilt", "drawn"
+    and "typical".
+    """
 
     label_portion: float
     f_scores: dict[str, dict[str, Score]]
@@ -56,7 +60,9 @@ class Result:
     notes: Notes  # of the test sounds
 
 
-def evaluate_mixture(checkpoints: Mapping[str, Checkpoint], data: Path, out: Path, *, seed: int, test_sounds: int) -> tuple[str, dict[str, Any]]:
+def evaluate_mixture(
+    checkpoints: Mapping[str, Checkpoint], data: Path, out: Path, *, seed: int, test_sounds: int
+) -> tuple[str, dict[str, Any]]:
     """Measure S3 models, a row each; figures and sounds go into `out`.
 
     Returns
@@ -82,13 +88,19 @@ def _evaluate(checkpoint: Checkpoint, data: Path, seed: int, test_sounds: int) -
     everything = usable(read_matching(data, checkpoint).select(**checkpoint.selection), model)
     rng = np.random.default_rng(seed)
     train, test = (
-        subset(everything.take(everything.split == split), count, rng) for split, count in (("train", TRAIN_SOUNDS), ("test", test_sounds))
+        subset(everything.take(everything.split == split), count, rng)
+        for split, count in (("train", TRAIN_SOUNDS), ("test", test_sounds))
     )
     if len(np.unique(train.instrument)) < 2 or len(np.unique(np.rint(train.pitch))) < 2 or not len(test):
-        raise DataError(f"{data} has too little of this model's instruments and pitches: {len(train)} training, {len(test)} test sounds; render more")
+        raise DataError(
+            f"{data} has too little of this model's instruments and pitches: {len(train)} training, {len(test)} test "
+            "sounds; render more"
+        )
     learnt, asked = read_notes(checkpoint, train), read_notes(checkpoint, test)
     classifiers = train_classifiers(learnt, seed)
-    drawn = np.sort(rng.permutation(len(train))[:test_sounds])  # instruments and pitches as they go together in the training set
+    drawn = np.sort(
+        rng.permutation(len(train))[:test_sounds]
+    )  # instruments and pitches as they go together in the training set
     labels = {label: learnt.labels[label][drawn] for label in LABELS}
     chosen = labels["instrument"].tolist(), labels["pitch"].tolist()
     sounds = {
@@ -104,7 +116,15 @@ def _evaluate(checkpoint: Checkpoint, data: Path, seed: int, test_sounds: int) -
         {kind: scores(classifiers, mel, wanted, seed) for kind, (mel, wanted) in sounds.items()},
         [transfer(model, asked, classifiers, pair) for pair in pairs],
         brightness_table(checkpoint, asked),
-        measure(checkpoint, data, split="test", train_sounds=TRAIN_SOUNDS, test_sounds=test_sounds, seconds=segment_seconds(checkpoint), seed=seed),
+        measure(
+            checkpoint,
+            data,
+            split="test",
+            train_sounds=TRAIN_SOUNDS,
+            test_sounds=test_sounds,
+            seconds=segment_seconds(checkpoint),
+            seed=seed,
+        ),
         asked,
     )
 
@@ -120,10 +140,21 @@ def usable(sounds: SoundSet, model: MixtureVAE) -> SoundSet:
 def _main_table(results: Mapping[str, Result], seed: int) -> str:
     header = ["model", "labels used"]
     header += [f"{label}: {kind}" for label in LABELS for kind in ("drawn ↑", "typical", "rebuilt", "originals")]
-    figures = ["mse", *(f"{kind} {name}" for kind in ("instrument from", "pitch from", "authority of") for name in ("timbre", "pitch"))]
+    figures = [
+        "mse",
+        *(
+            f"{kind} {name}"
+            for kind in ("instrument from", "pitch from", "authority of")
+            for name in ("timbre", "pitch")
+        ),
+    ]
     rows = []
     for name, result in results.items():
-        f = [str(result.f_scores[kind][label]) for label in LABELS for kind in ("drawn", "typical", "rebuilt", "originals")]
+        f = [
+            str(result.f_scores[kind][label])
+            for label in LABELS
+            for kind in ("drawn", "typical", "rebuilt", "originals")
+        ]
         rows.append([name, f"{result.label_portion:.0%}", *f])
     rows.append(["*paper, best*", "100%", f"{PAPER_F_SCORE:.3f}", *["—"] * 7])
     text = "## F-scores of classifiers trained on original notes\n\n" + table(header, rows)
@@ -132,10 +163,14 @@ def _main_table(results: Mapping[str, Result], seed: int) -> str:
 
 
 EXPLANATION = (
-    "F-scores are macro averages over classes, in brackets the 95 % bootstrap interval over sounds. *Drawn*: z^t and z^p drawn from the components "
-    "of an instrument and a pitch that go together in the training set; *typical*: the components' means; *rebuilt*: test notes through the model; "
-    "*originals*: the test notes themselves, which is what the classifiers can do at best (principal components of the scaled mel chunk, logistic "
-    "regression). k-NN with 5 neighbours; ± is half the width of the interval; MSE of log-amplitude per bin; authority: squared change of the "
+    "F-scores are macro averages over classes, in brackets the 95 % bootstrap interval over sounds. *Drawn*: z^t and "
+    "z^p drawn from the components "
+    "of an instrument and a pitch that go together in the training set; *typical*: the components' means; *rebuilt*: "
+    "test notes through the model; "
+    "*originals*: the test notes themselves, which is what the classifiers can do at best (principal components of "
+    "the scaled mel chunk, logistic "
+    "regression). k-NN with 5 neighbours; ± is half the width of the interval; MSE of log-amplitude per bin; "
+    "authority: squared change of the "
     "decoded log-spectrum when one latent is another sound's, over the change when both are.\n"
 )
 
@@ -144,7 +179,11 @@ def _transfer_table(results: Mapping[str, Result], seed: int) -> str:
     """Mean over all ordered pairs of instruments."""
     rows = []
     for name, result in results.items():
-        for title, part in (("probability of the target", "target"), ("probability of the source", "source"), ("F-score of the pitch", "pitch")):
+        for title, part in (
+            ("probability of the target", "target"),
+            ("probability of the source", "source"),
+            ("F-score of the pitch", "pitch"),
+        ):
             curves = np.array([getattr(one, part) for one in result.transfers])
             cells = []
             for curve in curves.T:
@@ -172,27 +211,57 @@ def _details(name: str, checkpoint: Checkpoint, result: Result, out: Path, seed:
         links.append(f"[dimension {index}]({stem}-dimension-{index}.ogg)")
     for instrument in names[:TRAVERSED]:
         file = f"{stem}-drawn-{re.sub(r'[^a-z]+', '-', instrument.lower())}.ogg"
-        soundfile.write(out / file, sample_note(model, features, instrument, middle_pitch(model), seed=seed), features.sample_rate)
+        soundfile.write(
+            out / file, sample_note(model, features, instrument, middle_pitch(model), seed=seed), features.sample_rate
+        )
         links.append(f"[drawn: {instrument}]({file})")
     text += "To hear: " + ", ".join(links) + "\n\n"
-    text += save_picture(spaces_picture(result.notes, names, seed), out, f"{stem}-spaces", "t-SNE of both latents") + "\n"
+    text += (
+        save_picture(spaces_picture(result.notes, names, seed), out, f"{stem}-spaces", "t-SNE of both latents") + "\n"
+    )
     rows = [
-        [str(one.index), f"{one.r:+.3f}", f"{one.p:.2g}", f"{one.holm:.2g}", "yes" if one.holm < ALIKE else "no", f"{one.slope:+.3f}"]
+        [
+            str(one.index),
+            f"{one.r:+.3f}",
+            f"{one.p:.2g}",
+            f"{one.holm:.2g}",
+            "yes" if one.holm < ALIKE else "no",
+            f"{one.slope:+.3f}",
+        ]
         for one in strongest
     ]
-    header = ["dimension of z^t", "r with the centroid", "p (two-sided)", "p (Holm)", f"below {ALIKE}", "octaves per σ, decoded"]
-    return text + f"Spectral centroid of {len(result.notes.centroid)} test notes against each dimension:\n\n" + table(header, rows)
+    header = [
+        "dimension of z^t",
+        "r with the centroid",
+        "p (two-sided)",
+        "p (Holm)",
+        f"below {ALIKE}",
+        "octaves per σ, decoded",
+    ]
+    return (
+        text
+        + f"Spectral centroid of {len(result.notes.centroid)} test notes against each dimension:\n\n"
+        + table(header, rows)
+    )
 
 
 def _content(result: Result, seed: int) -> dict[str, Any]:
     return {
         "label_portion": result.label_portion,
-        "f_scores": {kind: {label: asdict(score) for label, score in found.items()} for kind, found in result.f_scores.items()},
+        "f_scores": {
+            kind: {label: asdict(score) for label, score in found.items()} for kind, found in result.f_scores.items()
+        },
         "paper_best_f_score": PAPER_F_SCORE,
         "figures": {name: figure.plain(seed) for name, figure in result.measured.figures.items()},
         "missing": result.measured.missing,
         "transfer": [
-            {"pair": list(one.pair), "alpha": list(ALPHAS), "source": one.source.tolist(), "target": one.target.tolist(), "pitch": one.pitch.tolist()}
+            {
+                "pair": list(one.pair),
+                "alpha": list(ALPHAS),
+                "source": one.source.tolist(),
+                "target": one.target.tolist(),
+                "pitch": one.pitch.tolist(),
+            }
             for one in result.transfers
         ],
         "dimensions": [asdict(one) for one in result.dimensions],

@@ -1,4 +1,6 @@
-"""What is measured of S3 (Luo 2019): classifiers trained on original notes judge drawn and transferred ones; which dimension is brightness."""
+"""What is measured of S3 (Luo 2019): classifiers trained on original notes judge drawn and transferred ones; which
+dimension is brightness.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from training.models.latents import Latents
 from training.models.mixture import MixtureVAE
 
 LABELS = ("instrument", "pitch")
-COMPONENTS = 200  # principal components that the classifiers read, as they are: whitened ones would magnify what a decoder leaves out
+# principal components that the classifiers read, as they are: whitened ones would magnify what a decoder leaves out
+COMPONENTS = 200
 INVERSE_PENALTY = 0.1  # of the logistic regression; with it, originals held out are told best
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIGMAS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
@@ -36,7 +39,8 @@ class Notes:
     """Sounds as the model reads them.
 
     mel : (sounds, frames, bands), scaled;  latents : posterior means, (sounds, D) each
-    labels : "instrument" → component of the prior, "pitch" → MIDI note, (sounds,);  centroid : (sounds,), octaves above 1 kHz
+    labels : "instrument" → component of the prior, "pitch" → MIDI note, (sounds,)
+    centroid : (sounds,), octaves above 1 kHz
     """
 
     mel: Tensor
@@ -75,7 +79,10 @@ def read_notes(checkpoint: Checkpoint, sounds: SoundSet) -> Notes:
     parts = [model.encode_mel(mel).latents for mel in mels]
     latents = Latents(**{name: torch.cat([part[name] for part in parts]) for name in model.latent_sizes})
     position = {name: i for i, name in enumerate(model.config.instruments)}
-    labels = {"instrument": np.array([position[name] for name in sounds.instrument]), "pitch": np.rint(sounds.pitch).astype(int)}
+    labels = {
+        "instrument": np.array([position[name] for name in sounds.instrument]),
+        "pitch": np.rint(sounds.pitch).astype(int),
+    }
     return Notes(torch.cat(mels), latents, labels, np.concatenate(centroids))
 
 
@@ -91,7 +98,9 @@ def train_classifiers(notes: Notes, seed: int) -> dict[str, Pipeline]:
     chunks = notes.mel.flatten(1).numpy()
     count = min(COMPONENTS, len(chunks) - 1, chunks.shape[1])
     return {
-        label: make_pipeline(PCA(count, random_state=seed), LogisticRegression(C=INVERSE_PENALTY, max_iter=300)).fit(chunks, notes.labels[label])
+        label: make_pipeline(PCA(count, random_state=seed), LogisticRegression(C=INVERSE_PENALTY, max_iter=300)).fit(
+            chunks, notes.labels[label]
+        )
         for label in LABELS
     }
 
@@ -113,7 +122,8 @@ def scores(classifiers: dict[str, Pipeline], mel: Tensor, labels: dict[str, np.n
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """z^t moved from one component's mean towards another's, by each share of ALPHAS: (alphas,) each, over the source's test sounds.
+    """z^t moved from one component's mean towards another's, by each share of ALPHAS: (alphas,) each, over the source's
+    test sounds.
 
     source, target : mean probability of the two instruments;  pitch : F-score of the note that was played
     """
@@ -135,7 +145,9 @@ def transfer(model: MixtureVAE, notes: Notes, classifiers: dict[str, Pipeline], 
     shares, pitch = [], []
     for alpha in ALPHAS:
         chunks = decode_mel(model, z.with_(timbre=z.timbre + alpha * step)).flatten(1).numpy()
-        shares.append(classifiers["instrument"].predict_proba(chunks)[:, [classes.index(source), classes.index(target)]].mean(0))
+        shares.append(
+            classifiers["instrument"].predict_proba(chunks)[:, [classes.index(source), classes.index(target)]].mean(0)
+        )
         pitch.append(f_score(notes.labels["pitch"][rows], classifiers["pitch"].predict(chunks)))
     each = np.array(shares)
     return Transfer(pair, each[:, 0], each[:, 1], np.array(pitch))
@@ -145,8 +157,10 @@ def transfer(model: MixtureVAE, notes: Notes, classifiers: dict[str, Pipeline], 
 class Dimension:
     """How one dimension of z^t goes with brightness.
 
-    r, p, holm : Pearson correlation with the spectral centroid of the sounds, its two-sided p-value, and that corrected for the number of dimensions
-    slope : octaves that the decoded sound's centroid moves for one standard deviation of the prior, average over the instruments' typical notes
+    r, p, holm : Pearson correlation with the spectral centroid of the sounds, its two-sided p-value, and that corrected
+        for the number of dimensions
+    slope : octaves that the decoded sound's centroid moves for one standard deviation of the prior, average over the
+        instruments' typical notes
     """
 
     index: int
@@ -174,7 +188,9 @@ def correlation(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of several tests, corrected (Holm 1979): the smallest times their number, the next times one less, never falling, at most 1."""
+    """p-values of several tests, corrected (Holm 1979): the smallest times their number, the next times one less, never
+    falling, at most 1.
+    """
     order = np.argsort(p_values)
     raised = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(order), 0, -1)))
     return [float(value) for value in raised[np.argsort(order)]]
@@ -182,7 +198,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @torch.no_grad()
 def traversal(model: MixtureVAE, start: Latents, dimension: int) -> Latents:
-    """One note's latents (1, D) with one dimension of z^t moved by each of SIGMAS, in standard deviations of the prior."""
+    """One note's latents (1, D) with one dimension of z^t moved by each of SIGMAS, in standard deviations of the
+    prior.
+    """
     timbre = start.timbre.repeat(len(SIGMAS), 1)
     timbre[:, dimension] += model.config.timbre_sigma * torch.tensor(SIGMAS)
     return Latents(timbre=timbre, pitch=start.pitch.repeat(len(SIGMAS), 1))
@@ -192,11 +210,16 @@ def traversal(model: MixtureVAE, start: Latents, dimension: int) -> Latents:
 def centroid_slope(checkpoint: Checkpoint, dimension: int) -> float:
     model, features = checkpoint.model, FeatureExtractor(checkpoint.features)
     assert isinstance(model, MixtureVAE)
-    moved = [traversal(model, model.component(i, middle_pitch(model)), dimension) for i in range(len(model.config.instruments))]
+    moved = [
+        traversal(model, model.component(i, middle_pitch(model)), dimension)
+        for i in range(len(model.config.instruments))
+    ]
     every = Latents(**{name: torch.cat([z[name] for z in moved]) for name in model.latent_sizes})
     amplitude = features.linear(model.scale.log_amplitude(decode_mel(model, every)))
     sounding = torch.ones(amplitude.shape[:2], dtype=torch.bool)
-    centroid = brightness(Amplitudes(amplitude, sounding), checkpoint.features, np.empty(0)).numpy().reshape(-1, len(SIGMAS))
+    centroid = (
+        brightness(Amplitudes(amplitude, sounding), checkpoint.features, np.empty(0)).numpy().reshape(-1, len(SIGMAS))
+    )
     return float(np.polyfit(SIGMAS, centroid.T, 1)[0].mean())
 
 

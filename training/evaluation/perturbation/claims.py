@@ -14,7 +14,8 @@ from training.evaluation.perturbation.paper_tables import CLAIMS, PAPER, Claim, 
 from training.evaluation.report import table
 
 COMPARED = (
-    "Figures of the same test sounds are compared sound by sound (95 % bootstrap interval of the difference), others by whether their intervals "
+    "Figures of the same test sounds are compared sound by sound (95 % bootstrap interval of the difference), others "
+    "by whether their intervals "
     "overlap. Only models that agree in everything but the row are compared.\n\n"
 )
 
@@ -53,7 +54,12 @@ def pairs(claim: Claim, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry
     """The rows it compares; one row twice where it compares two figures of it."""
     for lower, higher in product(entries, entries):
         same = claim.lower[1] == claim.higher[1]
-        if lower.row == claim.lower[1] and higher.row == claim.higher[1] and lower.setting == higher.setting and (lower is higher or not same):
+        if (
+            lower.row == claim.lower[1]
+            and higher.row == claim.higher[1]
+            and lower.setting == higher.setting
+            and (lower is higher or not same)
+        ):
             yield lower, higher
 
 
@@ -70,27 +76,53 @@ def as_markdown(verdicts: Sequence[Verdict], missing: Sequence[Claim]) -> str:
     if verdicts:
         header = ("source", "data", "claim", "paper", "ours", "verdict", "models")
         text += table(header, [_claim_line(verdict) for verdict in verdicts]) + "\n"
-        text += "".join(f"- Does not hold: {_sentence(verdict)}\n" for verdict in verdicts if verdict.verdict == FAILS) + "\n"
-        text += f"{counts[0]} hold, {counts[1]} do not hold, {len(verdicts) - sum(counts)} cannot be told apart (or were not measured). "
+        text += (
+            "".join(f"- Does not hold: {_sentence(verdict)}\n" for verdict in verdicts if verdict.verdict == FAILS)
+            + "\n"
+        )
+        text += (
+            f"{counts[0]} hold, {counts[1]} do not hold, {len(verdicts) - sum(counts)} cannot be told apart (or were "
+            "not measured). "
+        )
     return text + (f"{len(missing)} orderings are about rows that are not among these models.\n" if missing else "\n")
 
 
 def _claim_line(verdict: Verdict) -> list[str]:
     paper, ours = (f"{low:.3f} < {high:.3f}" for low, high in (verdict.paper, verdict.ours))
     models = verdict.lower if verdict.lower == verdict.higher else f"{verdict.lower} < {verdict.higher}"
-    return [verdict.claim.source, _about(verdict), verdict.claim.text, paper, ours.replace("nan", "—"), verdict.verdict, models]
+    return [
+        verdict.claim.source,
+        _about(verdict),
+        verdict.claim.text,
+        paper,
+        ours.replace("nan", "—"),
+        verdict.verdict,
+        models,
+    ]
 
 
 def _about(verdict: Verdict) -> str:
     kinds = {row.percussion for _, row in (verdict.claim.lower, verdict.claim.higher)}
-    return "pitched against pitched + percussive" if len(kinds) == 2 else "pitched + percussive" if kinds == {True} else "pitched"
+    return (
+        "pitched against pitched + percussive"
+        if len(kinds) == 2
+        else "pitched + percussive"
+        if kinds == {True}
+        else "pitched"
+    )
 
 
 def _sentence(verdict: Verdict) -> str:
     """One ordering that does not hold, with the figures that say so."""
     (lower, _), (higher, _) = verdict.claim.lower, verdict.claim.higher
-    ours = f"{lower} {verdict.ours[0]:.3f} ({verdict.lower}) is not below {higher} {verdict.ours[1]:.3f} ({verdict.higher})"
-    return f"{verdict.claim.text} ({_about(verdict)}): {ours}; the paper has {verdict.paper[0]:.3f} and {verdict.paper[1]:.3f}."
+    ours = (
+        f"{lower} {verdict.ours[0]:.3f} ({verdict.lower}) is not below {higher} {verdict.ours[1]:.3f} "
+        f"({verdict.higher})"
+    )
+    return (
+        f"{verdict.claim.text} ({_about(verdict)}): {ours}; the paper has {verdict.paper[0]:.3f} and "
+        f"{verdict.paper[1]:.3f}."
+    )
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""S1 as Tanaka 2022 evaluates it: tables II and III, the orderings they claim, swapped spectrograms; and authority, which is ours."""
+"""S1 as Tanaka 2022 evaluates it: tables II and III, the orderings they claim, swapped spectrograms; and authority,
+which is ours.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,14 @@ from training.models.perturbation import PerturbationConfig
 FIGURES = ("mse", *(f"{kind} {name}" for kind in ("instrument from", "pitch from", "authority of") for name in LATENTS))
 HEADER = (
     *("model", "timbre", "variation", "pitch", "data", "pitch encoder", "centred", "MSE ↓"),
-    *("instrument from timbre ↑", "from variation", "from pitch ↓", "pitch from timbre ↓", "from variation ↓", "from pitch ↑"),
+    *(
+        "instrument from timbre ↑",
+        "from variation",
+        "from pitch ↓",
+        "pitch from timbre ↓",
+        "from variation ↓",
+        "from pitch ↑",
+    ),
     *("authority of timbre", "of variation", "of pitch"),
 )
 
@@ -43,7 +52,8 @@ def evaluate_perturbation(
 ) -> tuple[str, dict[str, Any]]:
     """Measure S1 models and lay them out as the paper does.
 
-    checkpoints : name → S1 model;  out : where the figures go, None for none;  sequences : a data set of phrases with pitch tracks
+    checkpoints : name → S1 model;  out : where the figures go, None for none
+    sequences : a data set of phrases with pitch tracks
 
     Returns
     -------
@@ -56,7 +66,15 @@ def evaluate_perturbation(
     """
     entries, measured, content, pictures = [], {}, {}, []
     for name, checkpoint in checkpoints.items():
-        found = measure(checkpoint, data, split=split, train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed)
+        found = measure(
+            checkpoint,
+            data,
+            split=split,
+            train_sounds=train_sounds,
+            test_sounds=test_sounds,
+            seconds=seconds,
+            seed=seed,
+        )
         measured[name] = found
         entries.append(entry(name, checkpoint, found))
         content[name] = _content(entries[-1], checkpoint, found, split, seconds, seed)
@@ -65,7 +83,9 @@ def evaluate_perturbation(
     verdicts = check(entries, seed)
     text = _tables(checkpoints, entries, measured, seed) + as_markdown(verdicts, unchecked(entries))
     if sequences:
-        phrases = evaluate_phrases(checkpoints, measured, sequences, split=split, test_sounds=test_sounds, seconds=seconds, seed=seed)
+        phrases = evaluate_phrases(
+            checkpoints, measured, sequences, split=split, test_sounds=test_sounds, seconds=seconds, seed=seed
+        )
         text += phrases[0]
         content = {name: row | {"phrases": phrases[1][name]} for name, row in content.items()}
     if pictures:
@@ -77,7 +97,9 @@ def entry(name: str, checkpoint: Checkpoint, found: Measurement) -> Entry:
     """Which row of the paper's tables a model is, and what else it must share with a row it is compared with."""
     config: PerturbationConfig = checkpoint.model.config
     others = {key: value for key, value in asdict(config).items() if key not in ("factors", "pitch_encoder")}
-    training = {key: checkpoint.info.get(key) for key in ("kl", "segment_seconds")} | {"phrases": heard_phrases(checkpoint)}
+    training = {key: checkpoint.info.get(key) for key in ("kl", "segment_seconds")} | {
+        "phrases": heard_phrases(checkpoint)
+    }
     training["data"] = str(checkpoint.info.get("data")).rpartition("/")[2]
     setting = json.dumps([others, asdict(checkpoint.features), training], sort_keys=True, default=str)
     return Entry(name, Row(config.factors, config.pitch_encoder, has_percussion(found.train)), setting, found.figures)
@@ -100,7 +122,9 @@ def data_kind(sounds: SoundSet) -> str:
     return " + ".join(parts)
 
 
-def _tables(checkpoints: Mapping[str, Checkpoint], entries: Sequence[Entry], measured: Mapping[str, Measurement], seed: int) -> str:
+def _tables(
+    checkpoints: Mapping[str, Checkpoint], entries: Sequence[Entry], measured: Mapping[str, Measurement], seed: int
+) -> str:
     notes = Footnotes()
     two_and_three = [one for one in entries if not (one.row.factors == THREE and one.row.encoder == "conditional")]
     three = [one for one in entries if one.row.factors == THREE]
@@ -110,16 +134,21 @@ def _tables(checkpoints: Mapping[str, Checkpoint], entries: Sequence[Entry], mea
     text = ""
     for title, rows in blocks.items():
         if rows:
-            lines = [line for one in rows for line in _lines(one, checkpoints[one.name], measured[one.name], notes, seed)]
+            lines = [
+                line for one in rows for line in _lines(one, checkpoints[one.name], measured[one.name], notes, seed)
+            ]
             text += f"## {title}\n\n{table(HEADER, lines)}\n"
     remarks = sorted({f"{name}: {remark}" for name, found in measured.items() for remark in found.remarks})
     return text + EXPLANATION + "\n" + notes.text() + "".join(f"{remark}  \n" for remark in remarks)
 
 
 EXPLANATION = (
-    "*Paper*: the row of Tanaka 2022 with the same factors, data and encoder, on RWC sounds. ↑ more is better, ↓ less. ± is half the width of the "
-    "95 % bootstrap interval over test sounds; what another training run would give is not in it. k-NN with 5 neighbours, instrument over all "
-    "sounds, pitch over the pitched ones. Authority: squared change of the decoded log-spectrum when one latent is another sound's, over the "
+    "*Paper*: the row of Tanaka 2022 with the same factors, data and encoder, on RWC sounds. ↑ more is better, ↓ "
+    "less. ± is half the width of the "
+    "95 % bootstrap interval over test sounds; what another training run would give is not in it. k-NN with 5 "
+    "neighbours, instrument over all "
+    "sounds, pitch over the pitched ones. Authority: squared change of the decoded log-spectrum when one latent is "
+    "another sound's, over the "
     "change when all are. — : the model has no such latent, or why is said below.\n"
 )
 
@@ -129,7 +158,11 @@ def _lines(one: Entry, checkpoint: Checkpoint, found: Measurement, notes: Footno
     config: PerturbationConfig = checkpoint.model.config
     marks = ["✓" if name in config.factors else "" for name in LATENTS]
     phrases = heard_phrases(checkpoint)
-    told = [data_kind(found.train) + " + phrases" * phrases, config.pitch_encoder, "✓" if config.centred_variation else ""]
+    told = [
+        data_kind(found.train) + " + phrases" * phrases,
+        config.pitch_encoder,
+        "✓" if config.centred_variation else "",
+    ]
     cells = []
     for name in FIGURES:
         cell = found.figures[name].cell(seed) if name in found.figures else "—"
@@ -139,19 +172,43 @@ def _lines(one: Entry, checkpoint: Checkpoint, found: Measurement, notes: Footno
         paper = [f"{PAPER[one.row][name]:.3f}" if name in PAPER[one.row] else "—" for name in FIGURES[:7]]
         arrows = [_arrow(name, one.row, cell) for name, cell in zip(FIGURES, paper, strict=False)]
         kind = "pitched + percussive" if one.row.percussion else "pitched"
-        rows.append(["*paper*", *marks, kind, told[1], "", *(cell + arrow for cell, arrow in zip(paper, arrows, strict=True)), "", "", ""])
+        rows.append(
+            [
+                "*paper*",
+                *marks,
+                kind,
+                told[1],
+                "",
+                *(cell + arrow for cell, arrow in zip(paper, arrows, strict=True)),
+                "",
+                "",
+                "",
+            ]
+        )
     return rows
 
 
 def _arrow(name: str, row: Row, cell: str) -> str:
-    """The variation is all there is of timbre where there is no timbre; then it should tell the instrument (as in the paper's table)."""
+    """The variation is all there is of timbre where there is no timbre; then it should tell the instrument (as in the
+    paper's table).
+    """
     return "" if name != "instrument from variation" or cell == "—" else " (↓)" if "timbre" in row.factors else " (↑)"
 
 
-def _content(one: Entry, checkpoint: Checkpoint, found: Measurement, split: str, seconds: float, seed: int) -> dict[str, Any]:
+def _content(
+    one: Entry, checkpoint: Checkpoint, found: Measurement, split: str, seconds: float, seed: int
+) -> dict[str, Any]:
     config: PerturbationConfig = checkpoint.model.config
-    row: dict[str, Any] = {"factors": list(config.factors), "pitch_encoder": config.pitch_encoder, "centred": config.centred_variation}
-    row |= {"data": data_kind(found.train), "trained_on_phrases": heard_phrases(checkpoint), "measured": about(found, split, seconds, seed)}
+    row: dict[str, Any] = {
+        "factors": list(config.factors),
+        "pitch_encoder": config.pitch_encoder,
+        "centred": config.centred_variation,
+    }
+    row |= {
+        "data": data_kind(found.train),
+        "trained_on_phrases": heard_phrases(checkpoint),
+        "measured": about(found, split, seconds, seed),
+    }
     figures = {name: figure.plain(seed) for name, figure in found.figures.items()}
     return {**row, "figures": figures, "paper": PAPER.get(one.row), "missing": found.missing, "remarks": found.remarks}
 

@@ -58,13 +58,17 @@ PAPER = TABLE_II | TABLE_III
 
 
 def _claims(percussion: bool) -> tuple[Claim, ...]:
-    """The orderings of one kind of data that the text draws from the tables (section IV-D), or that disentangling means (section IV-C)."""
+    """The orderings of one kind of data that the text draws from the tables (section IV-D), or that disentangling means
+    (section IV-C).
+    """
     three, conditional = Row(percussion=percussion), Row(encoder="conditional", percussion=percussion)
     no_timbre, no_variation = Row(WITHOUT_TIMBRE, percussion=percussion), Row(WITHOUT_VARIATION, percussion=percussion)
     ii, iii = "table II", "table III"
     claims = (
         Claim("three factors reconstruct better than variation + pitch", ii, ("mse", three), ("mse", no_timbre)),
-        Claim("variation + pitch reconstruct better than timbre + pitch", ii, ("mse", no_timbre), ("mse", no_variation)),
+        Claim(
+            "variation + pitch reconstruct better than timbre + pitch", ii, ("mse", no_timbre), ("mse", no_variation)
+        ),
         Claim("three factors reconstruct better than timbre + pitch", ii, ("mse", three), ("mse", no_variation)),
         Claim(
             "the timbre of three factors tells the instrument better than that of timbre + pitch",
@@ -96,10 +100,30 @@ def _claims(percussion: bool) -> tuple[Claim, ...]:
             ("instrument from pitch", three),
             ("instrument from pitch", no_variation),
         ),
-        Claim("the timbre tells the instrument, the variation less", ii, ("instrument from variation", three), ("instrument from timbre", three)),
-        Claim("the timbre tells the instrument, the pitch less", ii, ("instrument from pitch", three), ("instrument from timbre", three)),
-        Claim("the pitch latent tells the pitch, the timbre less", ii, ("pitch from timbre", three), ("pitch from pitch", three)),
-        Claim("the pitch latent tells the pitch, the variation less", ii, ("pitch from variation", three), ("pitch from pitch", three)),
+        Claim(
+            "the timbre tells the instrument, the variation less",
+            ii,
+            ("instrument from variation", three),
+            ("instrument from timbre", three),
+        ),
+        Claim(
+            "the timbre tells the instrument, the pitch less",
+            ii,
+            ("instrument from pitch", three),
+            ("instrument from timbre", three),
+        ),
+        Claim(
+            "the pitch latent tells the pitch, the timbre less",
+            ii,
+            ("pitch from timbre", three),
+            ("pitch from pitch", three),
+        ),
+        Claim(
+            "the pitch latent tells the pitch, the variation less",
+            ii,
+            ("pitch from variation", three),
+            ("pitch from pitch", three),
+        ),
         Claim(
             "with a timbre beside it, the variation tells less of the pitch",
             ii,
@@ -113,7 +137,12 @@ def _claims(percussion: bool) -> tuple[Claim, ...]:
             ("instrument from pitch", conditional),
         ),
     )
-    better = Claim("three factors tell the pitch better than timbre + pitch", ii, ("pitch from pitch", no_variation), ("pitch from pitch", three))
+    better = Claim(
+        "three factors tell the pitch better than timbre + pitch",
+        ii,
+        ("pitch from pitch", no_variation),
+        ("pitch from pitch", three),
+    )
     return (*claims, better) if percussion else claims
 
 

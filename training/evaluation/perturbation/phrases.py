@@ -1,4 +1,6 @@
-"""The same table on phrases, where the pitch glides and notes are tied: what a model trained on single notes makes of playing."""
+"""The same table on phrases, where the pitch glides and notes are tied: what a model trained on single notes makes of
+playing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,15 @@ LONGEST_SECONDS = 10.0
 KINDS = ("all frames", "steady", "moving")
 HEADER = (
     *("model", "MSE ↓", "instrument from timbre ↑", "from variation", "from pitch ↓", "pitch from pitch ↑: notes"),
-    *("phrases", "phrases, steady", "phrases, moving", "pitch from variation ↓: phrases", "authority of timbre", "of variation", "of pitch"),
+    *(
+        "phrases",
+        "phrases, steady",
+        "phrases, moving",
+        "pitch from variation ↓: phrases",
+        "authority of timbre",
+        "of variation",
+        "of pitch",
+    ),
 )
 COLUMNS = (
     *("mse", *(f"instrument from {name}" for name in LATENTS), "pitch from pitch, notes"),
@@ -52,22 +62,35 @@ def evaluate_phrases(
     """
     lines, content, footnotes = [], {}, Footnotes()
     for name, checkpoint in checkpoints.items():
-        phrases = subset(matching_phrases(data, checkpoint, split), min(test_sounds, PHRASES_ASKED), np.random.default_rng(seed))
+        phrases = subset(
+            matching_phrases(data, checkpoint, split), min(test_sounds, PHRASES_ASKED), np.random.default_rng(seed)
+        )
         figures, missing = measure_phrases(checkpoint, notes[name], phrases, seconds, seed)
         cells = [
-            (figures[column].cell(seed) if column in figures else "—") + (footnotes.mark(missing[column]) if column in missing else "")
+            (figures[column].cell(seed) if column in figures else "—")
+            + (footnotes.mark(missing[column]) if column in missing else "")
             for column in COLUMNS
         ]
         lines.append([name, *cells])
-        content[name] = {"phrases": len(phrases), "figures": {key: figure.plain(seed) for key, figure in figures.items()}, "missing": missing}
+        content[name] = {
+            "phrases": len(phrases),
+            "figures": {key: figure.plain(seed) for key, figure in figures.items()},
+            "missing": missing,
+        }
     explanation = (
         "Instrument: neighbours are single training notes. "
-        f"Pitch: frame by frame, neighbours are up to {FRAMES_LEARNT} frames each of up to {NOTES_LEARNT} training notes; asked are up to "
-        f"{FRAMES_ASKED} sounding frames each of up to {NOTES_ASKED} test notes and {PHRASES_ASKED} phrases, the nearest semitone counts. "
-        f"*Moving*: within {1000 * REACH_SECONDS:.0f} ms the pitch covers more than half a semitone (glide, tie, strong vibrato); "
+        f"Pitch: frame by frame, neighbours are up to {FRAMES_LEARNT} frames each of up to {NOTES_LEARNT} training "
+        "notes; asked are up to "
+        f"{FRAMES_ASKED} sounding frames each of up to {NOTES_ASKED} test notes and {PHRASES_ASKED} phrases, the "
+        "nearest semitone counts. "
+        f"*Moving*: within {1000 * REACH_SECONDS:.0f} ms the pitch covers more than half a semitone (glide, tie, "
+        "strong vibrato); "
         "*steady*: the others. Intervals are over phrases.\n"
     )
-    return f"\n## Phrases with glides, ties and vibrato\n\n{table(HEADER, lines)}\n{explanation}\n{footnotes.text()}", content
+    return (
+        f"\n## Phrases with glides, ties and vibrato\n\n{table(HEADER, lines)}\n{explanation}\n{footnotes.text()}",
+        content,
+    )
 
 
 def matching_phrases(data: Path, checkpoint: Checkpoint, split: str) -> SoundSet:
@@ -86,9 +109,15 @@ def matching_phrases(data: Path, checkpoint: Checkpoint, split: str) -> SoundSet
             selection[plural] = [label for label in checkpoint.selection[plural] if label in present]
     phrases = everything.select(split=split, **selection)
     if not len(phrases):
-        raise DataError(f"{data} has no {split} phrases of this model's instruments; render some with: python -m training.data.sequences --out DIR")
+        raise DataError(
+            f"{data} has no {split} phrases of this model's instruments; render some with: python -m "
+            "training.data.sequences --out DIR"
+        )
     if SoundStore(phrases).pitch_track(0) is None:
-        raise DataError(f"{data} has no pitch tracks, so it holds no phrases; render some with: python -m training.data.sequences --out DIR")
+        raise DataError(
+            f"{data} has no pitch tracks, so it holds no phrases; render some with: python -m training.data.sequences "
+            "--out DIR"
+        )
     return phrases
 
 
@@ -108,21 +137,28 @@ def measure_phrases(
     figures |= authority_figures(checkpoint, features, phrases, whole, seed)
     rng = np.random.default_rng(seed)
     pitched = [
-        subset(sounds.take(np.isfinite(sounds.pitch)), count, rng) for sounds, count in ((notes.train, NOTES_LEARNT), (notes.test, NOTES_ASKED))
+        subset(sounds.take(np.isfinite(sounds.pitch)), count, rng)
+        for sounds, count in ((notes.train, NOTES_LEARNT), (notes.test, NOTES_ASKED))
     ]
     if not all(map(len, pitched)):
-        return figures, missing | {f"pitch from pitch, {kind}": "the single notes have no pitch labels." for kind in ("notes", *KINDS)}
+        return figures, missing | {
+            f"pitch from pitch, {kind}": "the single notes have no pitch labels." for kind in ("notes", *KINDS)
+        }
     learnt = gather(model, features, pitched[0], seconds, FRAMES_LEARNT, seed)
     asked = gather(model, features, pitched[1], seconds, FRAMES_ASKED, seed)
     moved = gather(model, features, phrases, whole, FRAMES_ASKED, seed)
     for name in moved.latents:
         figures[f"pitch from {name}, notes"] = _accuracies(learnt, asked, pitched[1], name)[KINDS[0]]
-        figures |= {f"pitch from {name}, {kind}": figure for kind, figure in _accuracies(learnt, moved, phrases, name).items()}
+        figures |= {
+            f"pitch from {name}, {kind}": figure for kind, figure in _accuracies(learnt, moved, phrases, name).items()
+        }
     return figures, missing
 
 
 def _accuracies(learnt: Frames, asked: Frames, sounds: SoundSet, latent: str) -> dict[str, Figure]:
-    """Of all frames, the steady and the moving ones; per sound, so that frames of one sound stay together in the bootstrap."""
+    """Of all frames, the steady and the moving ones; per sound, so that frames of one sound stay together in the
+    bootstrap.
+    """
     a, b = learnt.latents[latent], asked.latents[latent]
     if len(a) < K or not len(b) or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return dict.fromkeys(KINDS, nothing())
@@ -131,7 +167,9 @@ def _accuracies(learnt: Frames, asked: Frames, sounds: SoundSet, latent: str) ->
     count = len(sounds)
     return {
         kind: Figure(
-            np.bincount(asked.sound[keep], correct[keep], count), np.bincount(asked.sound[keep], minlength=count).astype(float), sounds.sound
+            np.bincount(asked.sound[keep], correct[keep], count),
+            np.bincount(asked.sound[keep], minlength=count).astype(float),
+            sounds.sound,
         )
         for kind, keep in chosen.items()
     }

@@ -1,4 +1,6 @@
-"""Figure 3 of Tanaka 2022: the spectrograms of two sounds, as they are, reconstructed, and with each latent taken from the other."""
+"""Figure 3 of Tanaka 2022: the spectrograms of two sounds, as they are, reconstructed, and with each latent taken from
+the other.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,14 @@ SHORTEST = 0.7  # of the longest sounding stretch in the set, so that there is s
 
 
 def choose_pair(sounds: SoundSet, table: LatentTable, seed: int) -> np.ndarray | None:
-    """Rows of two long sounds of different families, if there are, and instruments, at least five semitones apart; None where there are none."""
+    """Rows of two long sounds of different families, if there are, and instruments, at least five semitones apart; None
+    where there are none.
+    """
     usable = np.flatnonzero(np.isfinite(sounds.pitch) & (table.frames >= SHORTEST * table.frames.max()))
     for first in np.random.default_rng(seed).permutation(usable):
-        apart = (np.abs(sounds.pitch[usable] - sounds.pitch[first]) >= APART_SEMITONES) & (sounds.instrument[usable] != sounds.instrument[first])
+        apart = (np.abs(sounds.pitch[usable] - sounds.pitch[first]) >= APART_SEMITONES) & (
+            sounds.instrument[usable] != sounds.instrument[first]
+        )
         others = usable[apart]
         if len(others):
             elsewhere = others[sounds.family[others] != sounds.family[first]]
@@ -56,7 +62,13 @@ def swap_picture(checkpoint: Checkpoint, sounds: SoundSet, seconds: float) -> Pi
     for column, (name, values) in enumerate(columns.items()):
         for row in range(2):
             image = axes[row, column].imshow(
-                values[row].T * DB, origin="lower", aspect="auto", extent=_extent(values[row], config), vmin=bottom, vmax=top, cmap="magma"
+                values[row].T * DB,
+                origin="lower",
+                aspect="auto",
+                extent=_extent(values[row], config),
+                vmin=bottom,
+                vmax=top,
+                cmap="magma",
             )
         axes[0, column].set_title(name)
         axes[1, column].set_xlabel("s")
