@@ -157,8 +157,8 @@ def test_a_device_that_is_pulled_out_is_told_and_comes_back_by_itself(
 
 SLOW_TO_WATCH = """
 import time
-from realtime.live.loop import player
-from realtime.live.loop import audio_process as stream
+from realtime.live import player
+from realtime.live import audio_process as stream
 watch = player.Watch
 def late(*arguments):
     time.sleep(1)
