@@ -16,15 +16,17 @@ import numpy as np
 
 from realtime.bundle import Bundle
 from realtime.dsp.convolver import Convolver
+from realtime.dsp.deadline import Deadline
 from realtime.dsp.framing import HopSource
 from realtime.dsp.limiter import Limiter, repair
 from realtime.dsp.lookahead import SampleDelay
-from realtime.hop.meters import Summary, new_meters, summarize
-from realtime.hop.overload import Hurry, Patience
+from realtime.hop.meters import CONVOLUTION, RESYNTH, Summary, new_meters, summarize
+from realtime.hop.overload import OverloadGuard
 from realtime.hop.published import new_published
-from realtime.hop.step import Answer, HopStep
+from realtime.hop.step import HopStep
 from realtime.hop.worker import Worker
 from realtime.knobs.targets import DEFAULT_LATENCY_MS, KnobBank, targets_of
+from realtime.outputs.base import Answer
 from realtime.outputs.mixer import ResynthWay
 
 CHUNK_SAMPLES = 2048  # larger blocks are taken in pieces
@@ -101,12 +103,12 @@ class Session:
         self._lookahead_samples = round(bundle.manifest.lookahead_hops * features.hop_seconds * sample_rate)
         self._delay = SampleDelay(channels, self._lookahead_samples, CHUNK_SAMPLES)
         self._convolver = Convolver(channels, self._step.taps, self._hops.fade_samples, self._hops.most_samples)
-        self._hurries, self._hurry = hurry, Hurry()
+        self._hurries, self._hurry = hurry, Deadline()
         self._resynth = ResynthWay(
             features, channels, sample_rate, latency_ms, self._hops.fade_samples, self._convolver.most, self._hurry
         )
         self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if limit else None
-        self._patience = Patience(features.hop_seconds) if live else None
+        self._patience = OverloadGuard(features.hop_seconds) if live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
         self._mono, self._late = np.zeros(CHUNK_SAMPLES), np.zeros(CHUNK_SAMPLES)
         self._morph_place = knobs.index["resynth"]
@@ -259,9 +261,9 @@ class Session:
         stage, started = self._meters["stage_seconds"], time.perf_counter()
         morphed = self._convolver.process(dry)
         filtered = time.perf_counter()
-        stage[4] += filtered - started
+        stage[CONVOLUTION] += filtered - started
         self._resynth.process(dry, mono, morphed, out)
-        stage[5] += time.perf_counter() - filtered
+        stage[RESYNTH] += time.perf_counter() - filtered
 
     def _hop_ended(self) -> None:  # audio thread
         hop, answer, patience = self._hops.hop, self._answer, self._patience

@@ -127,12 +127,80 @@ def test_init_files_are_a_docstring_and_nothing_is_called_utils(package: str) ->
         assert (path.parent / "__init__.py").is_file(), (
             f"{path.parent.relative_to(ROOT)} lacks __init__.py, so it would not be installed"
         )
+        if path == ROOT / "realtime/__init__.py":
+            continue  # the library's one name; see the next test
         if path.name == "__init__.py":
             body = ast.parse(path.read_text(encoding="utf-8")).body
             assert len(body) == 1, f"{path.relative_to(ROOT)} must hold a docstring and nothing else"
             assert ast.get_docstring(ast.Module(body=body, type_ignores=[])), (
                 f"{path.relative_to(ROOT)} must hold a docstring"
             )
+
+
+def test_the_library_offers_one_name_and_loads_it_when_asked() -> None:
+    """`realtime/__init__.py` holds a docstring, imports for types, `__all__` and `__getattr__`, nothing that runs."""
+    body = ast.parse((ROOT / "realtime/__init__.py").read_text(encoding="utf-8")).body
+    assert isinstance(body[0], ast.Expr)
+    kinds = [type(node) for node in body[1:]]
+    assert kinds == [ast.ImportFrom, ast.ImportFrom, ast.If, ast.Assign, ast.FunctionDef]
+    assert isinstance(body[-1], ast.FunctionDef)
+    assert body[-1].name == "__getattr__"
+
+
+# Each room of the runtime, with those below it: a module may import from its own room and from earlier ones.
+ROOMS = (
+    "bundle",
+    "knobs",
+    "dsp",
+    "outputs",
+    "hop",
+    "session",
+    "render",
+    "instrument",
+    "files",
+    "devices",
+    "controls",
+    "cli",
+    "live",
+    "run",
+)
+MOST_MODULES = 16  # in one folder
+
+
+def rooms_imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and room of every import from the runtime."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("realtime."):
+            yield node.lineno, node.module.split(".")[1]
+        elif isinstance(node, ast.ImportFrom) and node.module == "realtime":
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            names = (alias.name.split(".") for alias in node.names)
+            yield from ((node.lineno, name[1]) for name in names if name[0] == "realtime" and len(name) > 1)
+
+
+def test_rooms_of_the_runtime_stand_in_order() -> None:
+    seen, broken = set(), []
+    for path in sources("realtime"):
+        parts = path.relative_to(ROOT / "realtime").with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        seen.add(parts[0])
+        for line, room in rooms_imported(ast.parse(path.read_text(encoding="utf-8"))):
+            if ROOMS.index(room) > ROOMS.index(parts[0]) or (parts[0] == "dsp" and room == "knobs"):
+                broken.append(f"{path.relative_to(ROOT)}:{line}: {parts[0]} comes before {room}")
+    assert not broken, "\n".join(broken)
+    assert seen == set(ROOMS), "name a new room in ROOMS, where it belongs"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_folders_stay_small_enough_to_survey(package: str) -> None:
+    folders = {path.parent for path in sources(package)}
+    counts = {folder: sum(path.name != "__init__.py" for path in folder.glob("*.py")) for folder in folders}
+    crowded = [
+        f"{folder.relative_to(ROOT)}: {count} modules" for folder, count in counts.items() if count > MOST_MODULES
+    ]
+    assert not crowded, "\n".join(crowded)
 
 
 def test_importing_realtime_loads_no_torch_and_starts_nothing() -> None:

@@ -162,8 +162,8 @@ def _shares(cases: list[Case], figures: dict[int, dict[str, Any]], shown: str) -
         "knobs and pitch; *filter*:"
     )
     told += (
-        " making it, and filtering the blocks; *resynth*: phases and overlap-add; *the rest*: mixing, levels, "
-        "limiter, counting."
+        " making it; *convolution*: filtering the blocks; *resynth*: phases and overlap-add; *the rest*: mixing, "
+        "levels, limiter, counting."
     )
     header = ["model", "way out", "knobs", "ms per hop", *names]
     return f"## Where the time goes\n\n{told}\n\n{shown}\n{table(header, rows)}"

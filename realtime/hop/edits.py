@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from realtime.bundle import Manifest
-from realtime.hop.smoothing import Kept, Turned
+from realtime.hop.smoothing import LatentHold, ParameterSmoother
 from realtime.knobs.curves import pitch_curve, preset_curves
 
 SWITCHES = {"timbre": "timbre_hold", "variation": "variation_freeze", "pitch": "pitch_freeze"}
@@ -35,11 +35,11 @@ class Edits:
     timbre_seconds : float, time constant of the running timbre
     at_rest : bool, the edited latents are the latents themselves
     keys : bool, notes play;  note : float or None, the key held;  velocity : 0 … 1
-    kept : name → `Kept`, of every latent
+    kept : name → `LatentHold`, of every latent
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._turned = turned = Turned(manifest)
+        self._turned = turned = ParameterSmoother(manifest)
         index, latents = turned.index, manifest.latents
         self._names: list[Any] = list(latents)
         self._active: list[Any] = []  # those of them that are not as heard
@@ -52,7 +52,7 @@ class Edits:
         self._presets = preset_curves(manifest)
         self._curve = pitch_curve(manifest)
         self._switch = {name: index[SWITCHES[name]] for name in latents}
-        self.kept = {name: Kept(latents[name], turned.rate) for name in latents}
+        self.kept = {name: LatentHold(latents[name], turned.rate) for name in latents}
         self._scale, self._semitones = index.get("variation_scale"), index.get("pitch_semitones")
         self._corner = np.zeros((4, latents["timbre"]))
         self._weight = [1.0, 0.0, 0.0, 0.0]

@@ -7,16 +7,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 HOP_HISTORY = 65536
-STAGES = (
-    "stft",
-    "encoder",
-    "edits",
-    "decoder",
-    "filter",
-    "resynth",
-)  # what a hop's time is spent on; "filter" is making it and filtering
+# What a hop's time is spent on. The step writes the first five ("filter" is making the filter), the session's own
+# thread the others ("convolution" is filtering). With a worker these are two threads; every slot has one writer.
+STAGES = ("stft", "encoder", "edits", "decoder", "filter", "convolution", "resynth")
+STFT, ENCODER, EDITS, DECODER, FILTER, CONVOLUTION, RESYNTH = range(len(STAGES))
 
-# Writer of every field: the session (audio thread). Everyone else only reads.
+# Writer of every field: the session (audio thread), but for what the step writes: with a worker, the worker's thread.
+# Everyone else only reads.
 METERS = np.dtype(
     [
         ("frames", "<i8"),  # samples per channel processed

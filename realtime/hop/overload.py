@@ -1,20 +1,16 @@
-"""When there is too little time: the model is left out for a while, then tried again; what comes in rounds gets fewer
-of them.
-"""
+"""What happens when the model is late: it is left out for a while, then tried again."""
 
 from __future__ import annotations
 
 import math
-import time
 
 LATE_IN_A_ROW = 4  # hops
 FAR_TOO_LATE = 4.0  # a single hop that takes so many times as long as it lasts is enough
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 4.0
-BLOCK_SHARE = 0.6  # of what a block lasts, after which it is about to be late
 STEADY_SECONDS = 2.0  # after this long without a late hop the next pause is short again
 
 
-class Patience:
+class OverloadGuard:
     """Decides, hop by hop, whether the model is asked. Times are counted in hops, so that the clock decides only what
     is late.
     """
@@ -49,25 +45,3 @@ class Patience:
         if self._late >= LATE_IN_A_ROW or seconds > FAR_TOO_LATE * self._hop_seconds:
             self._left, self._late = self._pause, 0
             self._pause = min(2 * self._pause, self._longest)
-
-
-class Hurry:
-    """How long work that could go on may go on.
-
-    shortened : how often it was cut short; for the caller to clear
-    """
-
-    def __init__(self) -> None:
-        self._due = math.inf
-        self.shortened = 0
-
-    def begin(self, started: float, block_seconds: float) -> None:  # audio thread
-        """A block that lasts so long began at that time (time.perf_counter). Without a call there is no hurry."""
-        self._due = started + BLOCK_SHARE * block_seconds
-
-    def cuts_short(self) -> bool:  # audio thread
-        """Whether to stop now."""
-        if time.perf_counter() < self._due:
-            return False
-        self.shortened += 1
-        return True

@@ -13,7 +13,7 @@ SNAP = 1e-4  # closer than this to its target, a knob is there
 CORNERS = ("preset", "preset_b", "preset_c", "preset_d")
 
 
-class Turned:
+class ParameterSmoother:
     """The knobs as they stand after smoothing, one call of `follow` per hop.
 
     value : (targets,), smoothed;  target : (targets,), where they go;  share : four, of each corner's preset, smoothed
@@ -105,7 +105,7 @@ class Turned:
         np.copyto(self._rates, self.rate, where=~np.isfinite(smoothing))
 
 
-class Kept:
+class LatentHold:
     """A latent as it was when a switch was turned on; fades in and out.
 
     held : (dimensions,);  share : 0 … 1, smoothed

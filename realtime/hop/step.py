@@ -15,9 +15,10 @@ from realtime.dsp.pitch import PitchTracker
 from realtime.dsp.spectrum import FrameAnalyser
 from realtime.hop.edits import Edits
 from realtime.hop.memory import Memory
-from realtime.hop.meters import HOP_HISTORY
+from realtime.hop.meters import DECODER, EDITS, ENCODER, FILTER, HOP_HISTORY, STFT
 from realtime.hop.model import StreamingModel
 from realtime.knobs.targets import KnobBank
+from realtime.outputs.base import Answer
 from realtime.outputs.morph import MinimumPhase, MorphGain
 
 SETTLE_SECONDS = (
@@ -26,28 +27,6 @@ SETTLE_SECONDS = (
 SETTLE_RATE_SECONDS = 0.02
 REMEMBER_HOPS = 32  # how often what must outlive the process is written down
 KEYS_RMS = 0.1  # of a note played from the keys at full velocity, −20 dBFS
-
-
-class Answer:
-    """What the audio side does until the next one. Arrays are overwritten when the same object is used again.
-
-    filtered : whether `response`, (taps,), is the filter; else the dry sound passes, times `gain`
-    wet, dry : linear, shares of edited and dry sound, without `gain`
-    resynth : 0 … 1, share of that way out;  phase : 0 … 1, of it
-    curve : (bins,), the decoded spectrum as edited;  log_amplitude, amplitude : (bins,), of the frame it answers
-    sounding : of that frame
-    level : linear, what the frame was divided by;  keys : notes play;  velocity : of the note held, 0 if none is
-    """
-
-    def __init__(self, bins: int, taps: int) -> None:
-        self.response = np.zeros(taps)
-        self.curve, self.log_amplitude, self.amplitude = (np.zeros(bins) for _ in range(3))
-        self.filtered = self.sounding = self.keys = False
-        self.gain, self.wet, self.dry = 1.0, 1.0, 0.0
-        self.resynth = self.phase = self.level = self.velocity = 0.0
-
-    def pass_dry(self, gain: float) -> None:  # audio thread
-        self.filtered, self.gain, self.wet, self.dry, self.resynth = False, gain, 0.0, 1.0, 0.0
 
 
 class HopStep:
@@ -122,7 +101,7 @@ class HopStep:
         frame.push(hop)
         heard.push()
         analysed = time.perf_counter()
-        self._stage[0] += analysed - started
+        self._stage[STFT] += analysed - started
         edits.follow(self.knobs.values, self.knobs.smoothing, self.model.latents)
         self._rest_hops = self._rest_hops + 1 if edits.at_rest else 0
         settled = self._rest_hops >= self._settle_hops
@@ -136,7 +115,7 @@ class HopStep:
             self.model.merge_decoder_rows(1.0 if settled else self._settle_share)
         self._publish()
         ended = time.perf_counter()
-        self._stage[4] += ended - decoded
+        self._stage[FILTER] += ended - decoded
         self._hop_ms[self._made % HOP_HISTORY] = 1000 * (ended - started)
         self._made += 1
         self._hops_made[...] = self._made
@@ -161,7 +140,7 @@ class HopStep:
             if frame.sounding:
                 model.encode(frame.envelope, frame.fine, min(1.0, self._hop_seconds / edits.timbre_seconds))
             encoded = time.perf_counter()
-            stage[1] += encoded - started
+            stage[ENCODER] += encoded - started
             if self._heard.sounding and not edits.at_rest:
                 self._pitch.update(self._heard.amplitude)
             inputs = model.decoder_inputs
@@ -169,9 +148,9 @@ class HopStep:
                 inputs[name][:] = value
             edits.apply(model.latents, self.knobs.slots, self._pitch.midi_note, inputs)
             edited = time.perf_counter()
-            stage[2] += edited - encoded
+            stage[EDITS] += edited - encoded
             model.decode()
-            stage[3] += time.perf_counter() - edited
+            stage[DECODER] += time.perf_counter() - edited
         except Exception:  # whatever the runtime throws, the music goes on
             return False
         return math.isfinite(float(np.vdot(model.log_amplitude, model.log_amplitude)))

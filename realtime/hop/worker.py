@@ -9,7 +9,8 @@ import time
 import numpy as np
 
 from realtime.hop.scheduling import Follower
-from realtime.hop.step import Answer, HopStep
+from realtime.hop.step import HopStep
+from realtime.outputs.base import Answer
 
 WAITING_HOPS = 4  # hops that may wait for the model; older ones are dropped
 ANSWERS = 4  # objects in turn: one is read while the next is written

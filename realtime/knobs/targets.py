@@ -152,17 +152,6 @@ class KnobBank:
         self.values[self.index[name]] = value
 
 
-def parse_assignment(text: str) -> tuple[str, float]:
-    """'timbre[3]=1.5' → ('timbre[3]', 1.5)."""
-    name, separator, number = text.partition("=")
-    try:
-        if not separator:
-            raise ValueError
-        return name.strip(), float(number)
-    except ValueError:
-        raise KnobError(f"cannot read the knob {text!r}; write NAME=NUMBER, for example timbre[3]=1.5") from None
-
-
 def _ranges(names: dict[str, int]) -> str:
     """'timbre[0…63], brightness, mix' instead of 64 names."""
     families: dict[str, list[int]] = {}

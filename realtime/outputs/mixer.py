@@ -9,10 +9,10 @@ import math
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.dsp.deadline import Deadline
 from realtime.dsp.fader import Fader
 from realtime.dsp.history import History
-from realtime.hop.overload import Hurry
-from realtime.hop.step import Answer
+from realtime.outputs.base import Answer
 from realtime.outputs.resynth.resynth import Resynth
 
 
@@ -34,7 +34,7 @@ class ResynthWay:
         latency_ms: float,
         fade_samples: int,
         most: int,
-        hurry: Hurry,
+        hurry: Deadline,
     ) -> None:
         self._resynth = Resynth(features, device_rate, latency_ms, most, hurry)
         self.latency_samples = self._resynth.latency_samples

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from realtime.bundle import Bundle, load_bundle
+from realtime.dsp import deadline
 from realtime.dsp.limiter import CEILING
-from realtime.hop import overload as patience
 from realtime.hop.published import new_published
 from realtime.knobs.targets import KnobBank
 from realtime.session import Session
@@ -146,11 +146,11 @@ def test_in_a_hurry_rebuilt_phases_get_fewer_rounds_and_that_is_counted(
 ) -> None:
     knobs = {"resynth": 1.0, "phase": 0.0}
     wanted = play(session_of(bundle, knobs), sound)
-    monkeypatch.setattr(patience, "BLOCK_SHARE", 1e6)
+    monkeypatch.setattr(deadline, "BLOCK_SHARE", 1e6)
     leisurely = session_of(bundle, knobs, hurry=True)
     assert np.array_equal(play(leisurely, sound), wanted)
     assert leisurely.meters["shortened_steps"] == 0
-    monkeypatch.setattr(patience, "BLOCK_SHARE", -1.0)
+    monkeypatch.setattr(deadline, "BLOCK_SHARE", -1.0)
     hurried = session_of(bundle, knobs, hurry=True)
     out = play(hurried, sound)
     assert hurried.meters["shortened_steps"] > 0.9 * len(sound) / HOP

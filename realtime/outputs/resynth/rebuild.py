@@ -16,8 +16,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from realtime.bundle import Features
+from realtime.dsp.deadline import Deadline
 from realtime.dsp.fourier import RealFourier
-from realtime.hop.overload import Hurry
 from realtime.outputs.resynth.input_phases import NOTHING, InputPhases, likeness, to_unit
 from realtime.outputs.resynth.layout import Layout
 from realtime.outputs.resynth.level import LevelFollower
@@ -32,7 +32,7 @@ MOMENTUM = np.float32(
 class Rebuilder:
     """Input, magnitudes and phases to the next `layout.step` samples, `layout.latency` late."""
 
-    def __init__(self, features: Features, layout: Layout, hurry: Hurry) -> None:
+    def __init__(self, features: Features, layout: Layout, hurry: Deadline) -> None:
         window, frames, bins = features.window_samples, len(layout.ends), features.bins
         self._layout, self._hurry, self._window32 = layout, hurry, layout.window.astype(np.float32)
         self._now = window - int(layout.ends[0])  # index of now in the sound

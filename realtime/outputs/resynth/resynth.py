@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.dsp.deadline import Deadline
 from realtime.dsp.step_resampler import StepOutput, resampling_ms, steps_of
-from realtime.hop.overload import Hurry
 from realtime.outputs.resynth.layout import layout_of
 from realtime.outputs.resynth.rebuild import Rebuilder
 
@@ -35,7 +35,7 @@ class Resynth:
     latency_ms : float, 3 … 50, resampling included; the nearest possible is taken, at most half the model's window and
         the resampling
     most : int, largest block, samples
-    hurry : Hurry, which says when a block is about to be late, or None: time does not count
+    hurry : Deadline, which says when a block is about to be late, or None: time does not count
 
     Attributes
     ----------
@@ -46,13 +46,13 @@ class Resynth:
     """
 
     def __init__(
-        self, features: Features, device_rate: float, latency_ms: float, most: int, hurry: Hurry | None = None
+        self, features: Features, device_rate: float, latency_ms: float, most: int, hurry: Deadline | None = None
     ) -> None:
         layout = layout_of(features, latency_ms - resampling_ms(features.sample_rate, device_rate))
         self._hops = steps_of(features, device_rate, layout.step)
         self._output = StepOutput(features.sample_rate, device_rate, layout.step, layout.latency)
         self.latency_samples = self._output.latency_samples
-        self._rebuilder = Rebuilder(features, layout, hurry or Hurry())
+        self._rebuilder = Rebuilder(features, layout, hurry or Deadline())
         self._scale = float(layout.window.sum()) / 2
         self._floor = features.log_floor
         self._shape = np.empty(features.bins)
