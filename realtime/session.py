@@ -18,8 +18,8 @@ from realtime.bundle import Bundle
 from realtime.dsp.convolver import Convolver
 from realtime.dsp.deadline import Deadline
 from realtime.dsp.framing import HopSource
+from realtime.dsp.history import SampleDelay
 from realtime.dsp.limiter import Limiter, repair
-from realtime.dsp.lookahead import SampleDelay
 from realtime.hop.meters import CONVOLUTION, RESYNTH, Summary, new_meters, summarize
 from realtime.hop.overload import OverloadGuard
 from realtime.hop.published import new_published

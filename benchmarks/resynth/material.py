@@ -12,7 +12,8 @@ import soxr
 
 from export.calibration import SHIPPED
 from realtime.bundle import Bundle, Features
-from realtime.dsp.spectrum import FrameAnalyser, periodic_hann
+from realtime.dsp.fourier import periodic_hann
+from realtime.dsp.spectrum import FrameAnalyser
 from realtime.hop.model import StreamingModel
 from realtime.outputs.resynth.resynth import Resynth
 from training.data.manifest import DataError, read_dataset

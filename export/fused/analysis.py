@@ -1,4 +1,4 @@
-"""`realtime.dsp.spectrum.FrameAnalyser` as a pure step, and `realtime.dsp.lookahead.FrameDelay`: the newest window
+"""`realtime.dsp.spectrum.FrameAnalyser` as a pure step, and `realtime.dsp.spectrum.FrameDelay`: the newest window
 becomes a spectrum, its envelope and its fine structure; models that answer some hops late need the spectrum of so many
 hops ago.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from realtime.bundle import Features
-from realtime.dsp.spectrum import periodic_hann
+from realtime.dsp.fourier import periodic_hann
 
 State = dict[str, Tensor]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from export.fused.analysis import Heard, State
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from realtime.bundle import Features
-from realtime.dsp.convolver import fast_length
+from realtime.dsp.fourier import fast_length
 from realtime.outputs.morph import (
     CORRECTION_PERIODS,
     CORRECTION_QUEFRENCIES,

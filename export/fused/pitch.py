@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from export.fused.analysis import State
 from export.fused.fourier import signal_of
 from realtime.bundle import Features
+from realtime.dsp.fourier import periodic_hann
 from realtime.dsp.pitch import HIGHEST_NOTE, LOWEST_NOTE, MEDIAN_HOPS, NEAR_HIGHEST, VOICED
-from realtime.dsp.spectrum import periodic_hann
 from realtime.hop.edits import FIRST_NOTE
 
 

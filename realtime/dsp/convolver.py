@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.dsp.fourier import RealFourier
+from realtime.dsp.fourier import RealFourier, fast_length
 from realtime.dsp.history import History
 
 LONGEST_SEGMENT = 512  # samples; within longer ones direct convolution costs more than another FFT
@@ -205,18 +205,3 @@ class Convolver:
         factor = np.multiply(ramp, self._new.scale - self._old.scale, out=self._factor[: len(ramp)])
         factor += self._old.scale
         np.multiply(dry, factor, out=wet)
-
-
-def fast_length(samples: int) -> int:
-    """The next even length with no prime factor above 5: a fast one for an FFT."""
-    samples += samples % 2
-    while _without(samples, 2, 3, 5) != 1:
-        samples += 2
-    return samples
-
-
-def _without(number: int, *factors: int) -> int:
-    for factor in factors:
-        while number % factor == 0:
-            number //= factor
-    return number

@@ -1,4 +1,4 @@
-"""Real FFTs of one length and precision, into arrays that are there already."""
+"""Real FFTs of one length and precision, into arrays that are there already; lengths and windows for them."""
 
 from __future__ import annotations
 
@@ -54,3 +54,23 @@ class RealFourier:
             np.abs(spectrum - wanted).max() <= close * np.abs(wanted).max()
             and np.abs(found - back).max() <= close * np.abs(back).max()
         )
+
+
+def fast_length(samples: int) -> int:
+    """The next even length with no prime factor above 5: a fast one for an FFT."""
+    samples += samples % 2
+    while _without(samples, 2, 3, 5) != 1:
+        samples += 2
+    return samples
+
+
+def _without(number: int, *factors: int) -> int:
+    for factor in factors:
+        while number % factor == 0:
+            number //= factor
+    return number
+
+
+def periodic_hann(samples: int) -> np.ndarray:
+    """(samples,), float64: the Hann window whose period is its length."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)

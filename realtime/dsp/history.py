@@ -1,4 +1,4 @@
-"""The newest samples of every channel, contiguous in memory."""
+"""The newest samples of every channel, contiguous in memory, and a delay made of them."""
 
 from __future__ import annotations
 
@@ -43,3 +43,19 @@ class History:
         self._buffer[:, self._end : self._end + n] = block
         self._end += n
         return self._buffer[:, start : start + self.keep + n]
+
+
+class SampleDelay:
+    """Every channel, `samples` later. None at all passes the very block on."""
+
+    def __init__(self, channels: int, samples: int, most: int) -> None:
+        self._samples = samples
+        self._history = History(channels, samples, most) if samples else None
+
+    def reset(self) -> None:
+        if self._history:
+            self._history.reset()
+
+    def process(self, block: np.ndarray) -> np.ndarray:  # audio thread
+        """block : (channels, n).  Returns (channels, n), a view overwritten by later calls, or `block` itself."""
+        return self._history.append(block)[:, : block.shape[1]] if self._history else block

@@ -13,8 +13,7 @@ from collections import deque
 import numpy as np
 
 from realtime.bundle import Features
-from realtime.dsp.fourier import RealFourier
-from realtime.dsp.spectrum import periodic_hann
+from realtime.dsp.fourier import RealFourier, periodic_hann
 
 LOWEST_NOTE, HIGHEST_NOTE = 27.0, 108.0  # D♯1, C8
 VOICED = 0.3  # peak of the normalised autocorrelation

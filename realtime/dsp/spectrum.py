@@ -15,16 +15,12 @@ import math
 import numpy as np
 
 from realtime.bundle import Features
-from realtime.dsp.fourier import RealFourier
+from realtime.dsp.fourier import RealFourier, periodic_hann
 from realtime.dsp.history import History
 
 NOTHING = (
     1e-60  # energy of a frame below which it counts as zeros, for its tiny numbers would only slow the processor down
 )
-
-
-def periodic_hann(samples: int) -> np.ndarray:
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
 
 
 class Lifter:
@@ -123,3 +119,46 @@ class FrameAnalyser:
         np.log(log_amplitude, out=log_amplitude)
         self._lifter.smooth(log_amplitude, self.envelope)
         np.subtract(log_amplitude, self.envelope, out=self.fine)
+
+
+class FrameDelay:
+    """What the filter must know of the frame of `hops` hops ago.
+
+    log_amplitude, amplitude : (bins,);  sounding : bool; as `FrameAnalyser` had them then, and as after its reset
+        before the start
+    """
+
+    def __init__(self, frame: FrameAnalyser, hops: int) -> None:
+        self._frame, self._hops = frame, hops
+        self.log_amplitude, self.amplitude, self.sounding = frame.log_amplitude, frame.amplitude, False
+        self._log_amplitudes, self._amplitudes = (
+            np.empty((hops + 1, len(part)), part.dtype) for part in (frame.log_amplitude, frame.amplitude)
+        )
+        self._sounding = np.zeros(hops + 1, bool)
+        self.reset()
+
+    def reset(self) -> None:
+        """After the analyser's own reset."""
+        self._newest, self.sounding = 0, False
+        self._log_amplitudes[:] = self._frame.log_amplitude
+        self._amplitudes[:] = self._frame.amplitude
+        self._sounding[:] = False
+        if self._hops:
+            self._point()
+
+    def push(self) -> None:  # audio thread
+        """Take what the analyser has now."""
+        if not self._hops:  # its arrays are the very ones
+            self.sounding = self._frame.sounding
+            return
+        self._newest = (self._newest + 1) % (self._hops + 1)
+        np.copyto(self._log_amplitudes[self._newest], self._frame.log_amplitude)
+        np.copyto(self._amplitudes[self._newest], self._frame.amplitude)
+        self._sounding[self._newest] = self._frame.sounding
+        self._point()
+
+    def _point(self) -> None:  # audio thread
+        oldest = (self._newest + 1) % (self._hops + 1)
+        self.log_amplitude = self._log_amplitudes[oldest]
+        self.amplitude = self._amplitudes[oldest]
+        self.sounding = bool(self._sounding[oldest])

@@ -10,9 +10,8 @@ import time
 import numpy as np
 
 from realtime.bundle import Bundle
-from realtime.dsp.lookahead import FrameDelay
 from realtime.dsp.pitch import PitchTracker
-from realtime.dsp.spectrum import FrameAnalyser
+from realtime.dsp.spectrum import FrameAnalyser, FrameDelay
 from realtime.hop.edits import Edits
 from realtime.hop.memory import Memory
 from realtime.hop.meters import DECODER, EDITS, ENCODER, FILTER, HOP_HISTORY, STFT

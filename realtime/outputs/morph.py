@@ -17,8 +17,7 @@ import math
 import numpy as np
 
 from realtime.bundle import Features
-from realtime.dsp.convolver import fast_length
-from realtime.dsp.fourier import RealFourier
+from realtime.dsp.fourier import RealFourier, fast_length
 
 DB = 20 / math.log(10)  # one neper
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.bundle import Features
-from realtime.dsp.spectrum import periodic_hann
+from realtime.dsp.fourier import periodic_hann
 
 # of them, which end up to seven eighths of a window after now; transforms of four or eight at once are the fast ones
 FRAMES = 8

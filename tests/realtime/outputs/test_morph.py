@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.bundle import Features
-from realtime.dsp.convolver import Convolver, fast_length
+from realtime.dsp.convolver import Convolver
+from realtime.dsp.fourier import fast_length
 from realtime.outputs.morph import DB, LEVEL_LIMIT_DB, MinimumPhase, MorphGain
 
 FEATURES = Features(

@@ -16,7 +16,7 @@ from realtime.knobs.targets import KnobBank
 from realtime.session import Session
 
 RATE = 44100
-PARTS = tuple(f"dsp.{name}" for name in ("convolver", "history", "framing", "lookahead", "pitch", "spectrum"))
+PARTS = tuple(f"dsp.{name}" for name in ("convolver", "history", "framing", "pitch", "spectrum"))
 PARTS += ("hop.model", "outputs.morph")
 JUMP = 26001  # within a hop and within a block
 
