@@ -8,7 +8,14 @@ ORT := $(shell if [ "$$(uname -m)" = x86_64 ] && nvidia-smi -L >/dev/null 2>&1; 
 endif
 # How many tests run side by side. Override: make test TEST_PROCESSES=1
 TEST_PROCESSES := auto
+# Which tests: one or more of PARTS; all where it is empty.
+PART :=
+PARTS := realtime export training benchmarks
 STAMP := .venv/.stamp-$(ORT)
+
+ifneq ($(filter-out $(PARTS),$(PART)),)
+$(error There is no part '$(PART)' of the tests; write make test PART=realtime, export, training or benchmarks)
+endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -22,10 +29,10 @@ setup: $(STAMP) ## System packages, virtual environment, Python packages
 demo: $(STAMP) ## Play a phrase through the shipped model; writes sound and picture to build/demo
 	$(PYTHON) -m benchmarks.demo
 
-# Tests that play through a sound server come last, with nothing else beside them.
-test: lint ## Linter, types, all tests
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not jack" -n $(TEST_PROCESSES) --dist loadfile
-	$(PYTHON) -m pytest -m jack
+# Tests that play through a sound server come last, with nothing else beside them. A part may have none (pytest's code 5).
+test: $(if $(PART),$(STAMP),lint) ## Linter, types, all tests; PART=realtime, export, training or benchmarks: only the tests of that part
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not jack" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PART:%=tests/%)
+	$(PYTHON) -m pytest -m jack $(PART:%=tests/%) || [ $$? = $(if $(PART),5,0) ]
 
 papers: $(STAMP) ## Render public sounds, train a small model for every row of the papers' tables, write the report; hours, resumable
 	@WITH_SOUNDFONT=1 bash .ci/system-packages.sh

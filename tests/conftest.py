@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests."""
+"""Fixtures shared by the tests. What trains is imported where it is used, since many tests need no torch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{WORKER}")
 
-from training.data.build.fluid import embedded_soundfont  # noqa: E402
-from training.data.manifest import read_dataset  # noqa: E402
-from training.data.soundfont import main  # noqa: E402
-from training.data.store import SoundStore  # noqa: E402
-from training.train import recipe  # noqa: E402
-
 TINY_PROGRAMS = {
     0: "piano",
     12: "marimba",
@@ -42,10 +36,27 @@ TINY_PROGRAMS = {
 }
 TINY_NOTES = range(60, 79, 2)  # C4 … F♯5, which all eight play
 
+# Files with minutes of work start first (in this order), so that no worker is left alone with one in the end.
+LONG_FILES = (
+    "benchmarks/test_papers.py",
+    "export/test_causal.py",
+    "training/test_mixture.py",
+    "training/evaluation/test_metric_evaluation.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole files change places; the order within a file stays."""
+    root = Path(__file__).parent
+    ranks = {root / name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
 
 @pytest.fixture(scope="session")
 def soundfont() -> Path:
     """The small SoundFont that ships inside pretty_midi: real sampled instruments."""
+    from training.data.build.fluid import embedded_soundfont
+
     path = embedded_soundfont()
     assert path is not None, "pretty_midi is installed for the tests, its SoundFont must be there"
     return path
@@ -54,6 +65,8 @@ def soundfont() -> Path:
 @pytest.fixture(scope="session")
 def tiny_data(soundfont: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of real notes: eight instruments × ten notes × two velocities, 2 s, 44.1 kHz. Do not write into it."""
+    from training.data.soundfont import main
+
     out = tmp_path_factory.mktemp("tiny") / "data"
     lists = {"programs": TINY_PROGRAMS, "notes": TINY_NOTES, "velocities": (60, 110)}
     options = [word for name, numbers in lists.items() for word in (f"--{name}", ",".join(map(str, numbers)))]
@@ -64,6 +77,9 @@ def tiny_data(soundfont: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def phrase(tiny_data: Path) -> np.ndarray:
     """The attacks of eight notes of eight sampled instruments, 1.6 s at 44.1 kHz; looped, it is never silent."""
+    from training.data.manifest import read_dataset
+    from training.data.store import SoundStore
+
     dataset = read_dataset(tiny_data)
     store = SoundStore(dataset)
     rows = [int(np.flatnonzero(dataset.program == program)[0]) for program in np.unique(dataset.program)]
@@ -73,6 +89,8 @@ def phrase(tiny_data: Path) -> np.ndarray:
 @pytest.fixture(scope="session")
 def smoke_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a training run of the smoke recipe on `tiny_data`."""
+    from training.train import recipe
+
     root = tmp_path_factory.mktemp("smoke")
     arguments = [
         "fit",
