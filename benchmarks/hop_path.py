@@ -19,7 +19,7 @@ from realtime.instrument import Instrument
 ROOT = Path(__file__).resolve().parents[1]
 PHRASE = ROOT / "benchmarks/demo/phrase.flac"
 SETTLE_SECONDS = 1.0
-WAYS = {"morph": {"preset": "Violin"}, "resynth": {"preset": "Violin", "resynth": 1.0}}
+WAYS: dict[str, dict[str, float | str]] = {"morph": {"preset": "Violin"}, "resynth": {"preset": "Violin", "resynth": 1.0}}
 
 
 def files_crossed(instrument: Instrument, sound: np.ndarray, rate: int, knobs: dict[str, float | str]) -> list[str]:
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     sound, rate = soundfile.read(PHRASE, dtype="float32")
     instrument = Instrument.load(provider="cpu")
     for way, knobs in WAYS.items():
-        crossed = files_crossed(instrument, sound, rate, knobs)  # type: ignore[arg-type]
+        crossed = files_crossed(instrument, sound, rate, knobs)
         print(f"{way}: {len(crossed)} files")
         print("\n".join(f"  {path}" for path in crossed))
     return 0
