@@ -19,7 +19,10 @@ from realtime.instrument import Instrument
 ROOT = Path(__file__).resolve().parents[1]
 PHRASE = ROOT / "benchmarks/demo/phrase.flac"
 SETTLE_SECONDS = 1.0
-WAYS: dict[str, dict[str, float | str]] = {"morph": {"preset": "Violin"}, "resynth": {"preset": "Violin", "resynth": 1.0}}
+WAYS: dict[str, dict[str, float | str]] = {
+    "morph": {"preset": "Violin"},
+    "resynth": {"preset": "Violin", "resynth": 1.0},
+}
 
 
 def files_crossed(instrument: Instrument, sound: np.ndarray, rate: int, knobs: dict[str, float | str]) -> list[str]:
