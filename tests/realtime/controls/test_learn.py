@@ -155,6 +155,7 @@ def test_unlearning_by_touch_and_by_target(lesson: Lesson) -> None:
     assert "1 knob unlearned" in lesson.said[-1]
     assert "# the pedal" in lesson.path.read_text(encoding="utf-8")
     assert lesson.knobs.routes == ()
+    assert "knob" not in lesson.path.read_text(encoding="utf-8").replace("# big knob", "")
     lesson.learner.answer("unlearn mix")
     assert lesson.said[-1] == "mix: nothing to unlearn"
     lesson.learner.answer("unlearn")
