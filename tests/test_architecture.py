@@ -25,7 +25,12 @@ FORBIDDEN = {
     "benchmarks": set(),
 }
 # Import names that differ from the distribution's name.
-IMPORT_NAMES = {"python-rtmidi": "rtmidi", "python-osc": "pythonosc", "onnxruntime-gpu": "onnxruntime"}
+IMPORT_NAMES = {
+    "python-rtmidi": "rtmidi",
+    "python-osc": "pythonosc",
+    "onnxruntime-gpu": "onnxruntime",
+    "JACK-Client": "jack",
+}
 AUDIO_THREAD = re.compile(r"#\s*audio thread\b")
 BLOCKING_CALLS = {"print", "open", "input", "sleep", "acquire", "wait", "Lock", "RLock", "Condition", "Semaphore"}
 
@@ -103,10 +108,12 @@ def test_packages_import_only_what_they_may_know(package: str) -> None:
 
 
 def test_realtime_imports_nothing_beyond_its_own_dependencies() -> None:
-    """What a stage machine installs, `neiro[cpu]` or `neiro[gpu]`, is all that realtime may use."""
+    """What a stage machine installs, `neiro[cpu]` or `neiro[gpu]`, perhaps with `jack`, is all that realtime may use."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    names = [Requirement(line).name for line in [*project["dependencies"], *extras["cpu"], *extras["gpu"]]]
+    names = [
+        Requirement(line).name for line in [*project["dependencies"], *extras["cpu"], *extras["gpu"], *extras["jack"]]
+    ]
     allowed = {IMPORT_NAMES.get(name, name) for name in names} | {"realtime"} | sys.stdlib_module_names
     unknown = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"

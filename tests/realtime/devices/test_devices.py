@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from realtime.devices.devices import Device, DeviceError, choose_pair, list_devices
+from realtime.devices.jack_ports import JackPorts
 from realtime.devices.routes import Route, _rates, host_hints, plan_routes
 
 
@@ -176,3 +177,8 @@ def test_a_missing_portaudio_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DeviceError, match=r"needs the PortAudio library; run: make setup .*libportaudio2"):
         list_devices()
+
+
+def test_without_the_jack_package_or_its_library_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jack", None)  # import raises ImportError
+    assert JackPorts.connect() is None
