@@ -108,7 +108,7 @@ def test_packages_import_only_what_they_may_know(package: str) -> None:
 
 
 def test_realtime_imports_nothing_beyond_its_own_dependencies() -> None:
-    """What a stage machine installs, `neiro[cpu]` or `neiro[gpu]`, perhaps with `jack`, is all that realtime may use."""
+    """What `neiro[cpu,jack]` or `neiro[gpu,jack]` installs is all that realtime may use."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     names = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realtime.cli.options import HIGHEST_RATE, LARGEST_BLOCK, Options, UsageError
+from realtime.cli.options import HIGHEST_RATE, Options, UsageError
+from realtime.devices.routes import LARGEST_BLOCK
 from realtime.knobs.targets import LATENCY_MS
 
 LIVE_ONLY = (

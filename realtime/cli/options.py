@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from realtime.devices.routes import LARGEST_BLOCK
 from realtime.knobs.targets import DEFAULT_LATENCY_MS, LATENCY_MS
 
-LARGEST_BLOCK = 8192
 HIGHEST_RATE = 768000
 
 

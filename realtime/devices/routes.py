@@ -9,6 +9,7 @@ from typing import Any
 
 from realtime.devices.devices import Device, DeviceError, portaudio
 
+LARGEST_BLOCK = 8192  # samples, of a stream
 COMMON_RATES = (48000.0, 44100.0, 96000.0)
 ASIO, CORE_AUDIO, WASAPI = "ASIO", "Core Audio", "WASAPI"  # parts of PortAudio's names
 PICKS_CHANNELS = (ASIO, CORE_AUDIO)  # opens any channel of a device alone; elsewhere all before it are opened too

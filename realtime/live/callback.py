@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realtime.devices.routes import LARGEST_BLOCK
 from realtime.live.shared import RING_FRAMES
 
 if TYPE_CHECKING:
     from realtime.devices.routes import Route
     from realtime.session import Session
-
-LARGEST_BLOCK = 8192
 
 
 class Callback:
