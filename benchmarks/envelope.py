@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from training.data.manifest import DataError, SoundSet, read_dataset

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
-from realtime.knobs.targets import DEFAULT_LATENCY_MS, SLOTS, KnobBank, KnobError, Target
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import DEFAULT_LATENCY_MS, SLOTS, KnobError, Target
 from realtime.render import render
 from realtime.session import Session
 

@@ -24,7 +24,8 @@ from realtime.controls.snapshot_file import SnapshotError
 from realtime.devices.devices import DeviceError, list_devices
 from realtime.files.whole_file import replace_file
 from realtime.hop.published import new_published
-from realtime.knobs.targets import KnobBank, KnobError
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import KnobError
 from realtime.live.performance import perform
 from realtime.live.supervisor import StreamError
 

@@ -25,7 +25,8 @@ from realtime.hop.overload import OverloadGuard
 from realtime.hop.published import new_published
 from realtime.hop.step import HopStep
 from realtime.hop.worker import Worker
-from realtime.knobs.targets import DEFAULT_LATENCY_MS, KnobBank, targets_of
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import DEFAULT_LATENCY_MS, targets_of
 from realtime.outputs.base import Answer
 from realtime.outputs.mixer import ResynthWay
 

@@ -20,7 +20,7 @@ from realtime.bundle import load_bundle
 from realtime.controls.desk import Desk
 from realtime.controls.map.knob_map import load_map
 from realtime.controls.midi.file import file_events
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 
 MATERIAL = Path(__file__).parent
 CHECKPOINT = Path(__file__).parents[2] / "training/checkpoints/live.pt"

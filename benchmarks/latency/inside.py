@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.latency.measure import Delays, impulse_delays, onset_delays
 from benchmarks.latency.sounds import Marked, bursts, impulses, plucked
 from realtime.bundle import Bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 
 RANDOM = 0  # as a block size: another one for every block, 1 … 2048

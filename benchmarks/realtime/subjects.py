@@ -14,7 +14,7 @@ from benchmarks.weights import paper_size, streaming_bundle
 from export.bundle_writer import write_streaming
 from export.systems import system_of
 from realtime.bundle import Anchor, Axis, Bundle, Features, Precision, Preset, embedded_bundle, load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 
 SHIPPED = "shipped"

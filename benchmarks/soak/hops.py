@@ -23,7 +23,7 @@ import soundfile
 
 from benchmarks.soak.memory import private_kib
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 
 PHRASE = Path(__file__).parents[1] / "demo/phrase.flac"

@@ -21,7 +21,8 @@ from export.fused.step import FusedStep
 from export.fused.weights import share_weights
 from export.proof.verify import ExportError, open_session, state_names
 from realtime.bundle import STREAMING, Bundle, Graph, Manifest, Port, Precision, file_sha256
-from realtime.knobs.targets import KnobBank, morph_targets
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import morph_targets
 from realtime.session import Session
 
 FILE = "fused.onnx"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from export.hosts.parts import Parts
 from export.proof.verify import ExportError
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 
 TOLERANCE = (

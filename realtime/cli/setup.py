@@ -19,7 +19,7 @@ from realtime.controls.snapshot_file import DEFAULT_FILE
 from realtime.controls.snapshots import Snapshots
 from realtime.controls.timbres import Timbres
 from realtime.controls.typed import parse_knob
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 
 
 @dataclass(frozen=True)

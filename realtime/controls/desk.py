@@ -7,7 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from realtime.knobs.targets import SLOTS, KnobBank, KnobError, Target
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import SLOTS, KnobError, Target
 
 LAST_SNAPSHOT = 127
 

@@ -16,7 +16,7 @@ from realtime.hop.edits import Edits
 from realtime.hop.memory import Memory
 from realtime.hop.meters import DECODER, EDITS, ENCODER, FILTER, HOP_HISTORY, STFT
 from realtime.hop.model import StreamingModel
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.outputs.base import Answer
 from realtime.outputs.morph import MinimumPhase, MorphGain
 

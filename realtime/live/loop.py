@@ -16,7 +16,7 @@ from realtime.cli.account import Account, counted, knobs_of, latencies, millisec
 from realtime.controls.desk import Desk
 from realtime.hop.meters import summarize
 from realtime.hop.published import clear_published
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.live.shared import BlockSizes, SharedBlock, StreamRequest
 from realtime.live.supervisor import Supervisor
 

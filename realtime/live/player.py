@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from realtime.bundle import BundleError, load_bundle
 from realtime.devices.devices import DeviceError, choose_pair, list_devices, portaudio
 from realtime.devices.routes import Route, host_hints, plan_routes
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.live.callback import Callback
 from realtime.live.shared import BlockSizes, SharedBlock, State, StreamRequest
 from realtime.live.watchdog import Ends, Watch, report

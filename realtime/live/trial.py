@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from realtime.bundle import Bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 
 BUDGET_SHARE = 0.6  # of a hop's duration; a step that needs more leaves the rest of a block too little

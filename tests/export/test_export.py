@@ -19,7 +19,7 @@ from export.calibration import SHIPPED, calibration_sounds
 from export.onnx import Options, export, main
 from export.quantize.quantize import parse_precision
 from realtime.bundle import BundleError, Manifest, load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from training.checkpoint import Checkpoint, load_checkpoint, save_slim

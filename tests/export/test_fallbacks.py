@@ -37,7 +37,7 @@ from export.proof.verify import (
 )
 from export.systems import streaming_graphs, system_of
 from realtime.bundle import load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from training.checkpoint import Checkpoint, load_checkpoint, save_slim

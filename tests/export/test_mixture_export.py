@@ -26,7 +26,7 @@ from export.onnx import Options, export, main
 from export.proof.verify import open_session, run_streaming, verify_streaming
 from export.quantize.quantize import parse_precision
 from realtime.bundle import load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.run import main as run_main
 from realtime.session import Session

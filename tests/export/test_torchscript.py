@@ -27,7 +27,7 @@ from export.proof.fidelity import live_features
 from export.proof.verify import ExportError, torch_streaming
 from export.torchscript import main, playable, written
 from realtime.bundle import Axis
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 from tests.support.miniatures import CELLO, CLARINET, PIANO, notes
 from tests.support.nn_tilde_host import HostError, NnTildeHost

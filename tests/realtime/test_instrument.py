@@ -11,7 +11,8 @@ import pytest
 
 from realtime import Instrument
 from realtime.bundle import load_bundle
-from realtime.knobs.targets import KnobBank, KnobError
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import KnobError
 from realtime.render import render
 from realtime.session import Session
 from tests.support.bundles import make_bundle

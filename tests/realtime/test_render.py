@@ -15,7 +15,7 @@ import soundfile
 
 from realtime.bundle import Bundle, load_bundle
 from realtime.files.audio_files import AudioFileError, output_format, read_audio, write_audio
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from tests.support.bundles import make_bundle

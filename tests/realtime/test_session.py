@@ -13,7 +13,7 @@ import pytest
 import soxr
 
 from realtime.bundle import Bundle, load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 from tests.support.bundles import BundleSize, make_bundle
 from training.data.manifest import read_dataset

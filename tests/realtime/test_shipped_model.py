@@ -17,7 +17,7 @@ from export.calibration import calibration_sounds
 from export.onnx import Options, export
 from export.quantize.quantize import parse_precision
 from realtime.bundle import embedded_bundle, find_bundle, load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from training.checkpoint import load_checkpoint

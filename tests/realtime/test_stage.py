@@ -15,7 +15,7 @@ from realtime.bundle import Bundle, load_bundle
 from realtime.dsp import deadline
 from realtime.dsp.limiter import CEILING
 from realtime.hop.published import new_published
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 from tests.support.bundles import BundleSize, make_bundle
 from tests.support.miniatures import CELLO, CLARINET, notes

@@ -14,7 +14,7 @@ from typing import Any
 
 from realtime.bundle import load_bundle
 from realtime.hop.published import clear_published
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.live.shared import BlockSizes, SharedBlock, State, StreamRequest
 from realtime.live.supervisor import Supervisor
 from tests.support.jack_server import wait_until

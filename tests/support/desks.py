@@ -7,7 +7,7 @@ from pathlib import Path
 from realtime.bundle import Anchor, Axis, Features, Graph, Manifest, PitchAnchor, Preset
 from realtime.controls.desk import Desk
 from realtime.controls.map.knob_map import KnobMap, load_map
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 
 FEATURES = Features(
     sample_rate=44100,

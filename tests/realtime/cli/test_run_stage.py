@@ -20,7 +20,7 @@ from realtime.cli.terminal import describe_notes
 from realtime.controls.snapshot_file import Snapshot, read_snapshots, write_snapshots
 from realtime.files.audio_files import AudioFileError
 from realtime.files.timbre_file import timbre_of_file
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.run import main
 from realtime.session import Session
 from tests.support.bundles import make_bundle

@@ -17,7 +17,8 @@ from realtime.controls.snapshot_file import Own, Snapshot, SnapshotError, read_s
 from realtime.controls.snapshots import Snapshots
 from realtime.controls.timbres import Timbres
 from realtime.hop.edits import Edits
-from realtime.knobs.targets import SLOTS, KnobBank, KnobError
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import SLOTS, KnobError
 from tests.support.bundles import TIMBRE, make_bundle
 
 HEARD = np.array([0.1, -0.2, 1 / 3, 1e-17])

@@ -7,7 +7,8 @@ import pytest
 
 from realtime.bundle import Manifest, load_bundle
 from realtime.hop.edits import Edits
-from realtime.knobs.targets import SMOOTHING_SECONDS, KnobBank
+from realtime.knobs.bank import KnobBank
+from realtime.knobs.targets import SMOOTHING_SECONDS
 from tests.support.bundles import make_bundle
 
 HEARD = np.array([0.3, -0.7, 1.1, 0.2])

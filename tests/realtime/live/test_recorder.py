@@ -18,7 +18,7 @@ from realtime.devices.devices import Device
 from realtime.devices.routes import Route
 from realtime.files.audio_files import AudioFileError
 from realtime.files.recording import RecordingFile
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.live.callback import Callback
 from realtime.live.recorder import Recorder
 from realtime.live.shared import RING_FRAMES, BlockSizes, SharedBlock

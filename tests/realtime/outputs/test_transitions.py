@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 
 RATE = 44100
