@@ -23,7 +23,7 @@ from realtime.cli.contradictions import check
 from realtime.cli.options import read_options
 from realtime.controls.desk import Desk
 from realtime.controls.map.knob_map import load_map
-from realtime.knobs.targets import KnobBank
+from realtime.knobs.bank import KnobBank
 from realtime.run import main
 
 ROOT = Path(__file__).resolve().parents[1]
