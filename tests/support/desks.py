@@ -51,3 +51,8 @@ def custom(tmp_path: Path, text: str, desk: Desk) -> KnobMap:
     path = tmp_path / "map.toml"
     path.write_text(text, encoding="utf-8")
     return load_map(path, desk)
+
+
+def play(knobs: KnobMap, desk: Desk, *messages: list[int]) -> bool:
+    """Whether the last message set a target."""
+    return [knobs.apply(message, desk) for message in messages][-1]
