@@ -22,7 +22,7 @@ from realtime.controls.map.knob_map import KnobMapError
 from realtime.controls.midi.input import MidiError, list_outputs, list_ports
 from realtime.controls.snapshot_file import SnapshotError
 from realtime.devices.devices import DeviceError, list_devices
-from realtime.files.whole_file import replace_file
+from realtime.files.atomic_file import replace_file
 from realtime.hop.published import new_published
 from realtime.knobs.bank import KnobBank
 from realtime.knobs.targets import KnobError

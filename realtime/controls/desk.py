@@ -12,7 +12,7 @@ from realtime.knobs.targets import SLOTS, KnobError, Target
 
 LAST_SNAPSHOT = 127
 
-OWN_TARGETS = (
+DESK_TARGETS = (
     Target("snapshot", 0, LAST_SNAPSHOT, 0, "k = recall the k-th snapshot", whole=True),
     Target("snapshot_a", 0, LAST_SNAPSHOT, 0, "where snapshot_morph = 0 leads, 0 = nowhere", whole=True),
     Target("snapshot_b", 0, LAST_SNAPSHOT, 0, "where snapshot_morph = 1 leads, 0 = nowhere", whole=True),
@@ -33,10 +33,10 @@ class Desk:
 
     def __init__(self, bank: KnobBank) -> None:
         self.bank = bank
-        self.targets = (*bank.targets, *OWN_TARGETS)
+        self.targets = (*bank.targets, *DESK_TARGETS)
         self.index = {target.name: i for i, target in enumerate(self.targets)}
         self.fixed: set[str] = set()
-        self._own = {len(bank.targets) + i: target.default for i, target in enumerate(OWN_TARGETS)}
+        self._own = {len(bank.targets) + i: target.default for i, target in enumerate(DESK_TARGETS)}
         self._actions: dict[int, Callable[[float], object]] = {}
         self._watchers: list[Watcher] = []
 

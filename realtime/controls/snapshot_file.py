@@ -26,7 +26,7 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realtime.controls.desk import LAST_SNAPSHOT
-from realtime.files.whole_file import replace_file
+from realtime.files.atomic_file import replace_file
 from realtime.knobs.targets import SLOTS
 
 DEFAULT_FILE = Path("neiro-snapshots.toml")
@@ -42,8 +42,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
-class Own(_Record):
-    """A timbre of one's own that a snapshot uses."""
+class UserTimbre(_Record):
+    """A captured or loaded timbre that a snapshot uses."""
 
     slot: Annotated[int, Field(ge=1, le=SLOTS)]
     name: Annotated[str, Field(max_length=LONGEST_NAME)]
@@ -56,11 +56,11 @@ class Snapshot(_Record):
     number: Annotated[int, Field(ge=1, le=LAST_SNAPSHOT)]
     name: Annotated[str, Field(max_length=LONGEST_NAME)] = ""
     knobs: dict[str, float | str] = {}
-    own: list[Own] = []
+    own: list[UserTimbre] = []
 
     @field_validator("own")
     @classmethod
-    def _each_once(cls, own: list[Own]) -> list[Own]:
+    def _each_once(cls, own: list[UserTimbre]) -> list[UserTimbre]:
         slots = [timbre.slot for timbre in own]
         if twice := {slot for slot in slots if slots.count(slot) > 1}:
             raise ValueError(f"slot {min(twice)} is there twice")
@@ -158,7 +158,7 @@ def _explain(error: ValidationError, content: dict[str, Any]) -> str:
     where = [part for part in where if part not in ("float", "str")]  # which arm of a union did not fit
     key = ".".join(where) or "snapshot"
     if first["type"] == "extra_forbidden":
-        model: type[BaseModel] = _File if not place else Own if where[0] == "own" else Snapshot
+        model: type[BaseModel] = _File if not place else UserTimbre if where[0] == "own" else Snapshot
         return f"{place}unknown key {key!r}; the keys are {', '.join(model.model_fields)}"
     if first["type"] == "missing":
         return f"{place}{key} is missing"

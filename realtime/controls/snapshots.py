@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from realtime.controls.desk import LAST_SNAPSHOT, Desk
-from realtime.controls.snapshot_file import LONGEST_NAME, Own, Snapshot, SnapshotError
+from realtime.controls.snapshot_file import LONGEST_NAME, Snapshot, SnapshotError, UserTimbre
 from realtime.controls.snapshot_morph import between
-from realtime.controls.snapshot_shelf import Shelf
+from realtime.controls.snapshot_store import SnapshotStore
 from realtime.controls.timbres import PRESET_TARGETS, Timbres, own_slot
 from realtime.knobs.targets import KnobError
 
@@ -40,8 +40,8 @@ class Snapshots:
         self._desk, self._timbres, self._say = desk, timbres, say
         self._told: set[str] = set()
         self._whole = {target.name for target in desk.targets if target.whole}
-        self._shelf = Shelf(path, self._check, keep=keep)
-        self.all, self.number = self._shelf.all, self._shelf.number
+        self._store = SnapshotStore(path, self._check, keep=keep)
+        self.all, self.number = self._store.all, self._store.number
         desk.act("snapshot", lambda value: self._attempt(lambda: self.recall(round(value))) if value else None)
         desk.act("snapshot_store", lambda value: self._attempt(lambda: self.store(round(value))) if value else None)
         desk.act("snapshot_morph", lambda value: self._attempt(lambda: self.morph(value)))
@@ -54,7 +54,7 @@ class Snapshots:
         SnapshotError
             There is none of that number, or the file was changed and cannot be used.
         """
-        snapshot = self._shelf.get(number)
+        snapshot = self._store.get(number)
         self._apply(self._values(snapshot, taken=()))
         return snapshot.title
 
@@ -70,8 +70,8 @@ class Snapshots:
         """
         if not 1 <= number <= LAST_SNAPSHOT:
             raise SnapshotError(f"snapshot {number}: numbers go from 1 to {LAST_SNAPSHOT}")
-        self._shelf.refresh()
-        old = self._shelf.find(number)
+        self._store.refresh()
+        old = self._store.find(number)
         knobs = self._knobs()
         own = self._own(knobs)
         for timbre in own:
@@ -91,7 +91,7 @@ class Snapshots:
             own += foreign
         name = (old.name if old else "") if name is None else name
         snapshot = Snapshot(number=number, name=name[:LONGEST_NAME], knobs=knobs, own=own)
-        self._shelf.put(snapshot)
+        self._store.put(snapshot)
         return f"stored {snapshot.title}"
 
     def morph(self, place: float) -> None:
@@ -106,8 +106,8 @@ class Snapshots:
         if not (first and second):
             self._tell_once("snapshot_morph moves nothing until snapshot_a and snapshot_b name two snapshots")
             return
-        start = self._values(self._shelf.get(first), taken=())
-        end = self._values(self._shelf.get(second), taken=self._slots_of(start))
+        start = self._values(self._store.get(first), taken=())
+        end = self._values(self._store.get(second), taken=self._slots_of(start))
         for values in (start, end):
             for name in ENDS:
                 values.pop(name, None)
@@ -123,7 +123,7 @@ class Snapshots:
 
     def _write(self, *, now: bool) -> None:
         try:
-            self._shelf.write(now=now)
+            self._store.write(now=now)
         except SnapshotError as error:  # told once; tried again, as a disk may have room again
             self._tell_once(str(error))
 
@@ -152,14 +152,14 @@ class Snapshots:
                 knobs[name] = self._timbres.key(round(value))
         return knobs
 
-    def _own(self, knobs: dict[str, float | str]) -> list[Own]:
+    def _own(self, knobs: dict[str, float | str]) -> list[UserTimbre]:
         """The timbres of one's own that these knobs use."""
         slots = sorted(
             {slot for value in knobs.values() if isinstance(value, str) and (slot := own_slot(value)) is not None}
         )
         timbres = {slot: vector for slot in slots if (vector := self._timbres.timbre(slot)) is not None}
         return [
-            Own(slot=slot, name=self._timbres.name(slot)[:LONGEST_NAME], values=vector.tolist())
+            UserTimbre(slot=slot, name=self._timbres.name(slot)[:LONGEST_NAME], values=vector.tolist())
             for slot, vector in timbres.items()
         ]
 

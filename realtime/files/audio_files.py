@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from realtime.files.whole_file import replace_file
+from realtime.files.atomic_file import replace_file
 
 SUBTYPES = ("FLOAT", "PCM_24")  # preferred, where the format has them; else the format's own default
 FORMATS = {

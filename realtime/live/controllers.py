@@ -113,7 +113,7 @@ class Controllers:
         server.command("learn", self._learn)
         try:
             if options.osc_out is not None:
-                server.echo.subscribers.append(_listener(options.osc_out, address(options.osc, "osc")[0]))
+                server.feedback.subscribers.append(_listener(options.osc_out, address(options.osc, "osc")[0]))
         except UsageError:
             server.close()
             raise

@@ -14,7 +14,7 @@ from tomlkit.items import AoT, Comment, Item, Key, Table, Trivia
 from realtime.controls.desk import Desk
 from realtime.controls.map.file import Knob, KnobMapError, parse_knobs, read_text
 from realtime.controls.map.knob_map import built_in_map
-from realtime.files.whole_file import replace_file
+from realtime.files.atomic_file import replace_file
 
 # What a knob keeps when it is given another target. Its range and its smoothing belonged to the old one.
 KEPT = ("channel", "curve", "takeover", "feedback")

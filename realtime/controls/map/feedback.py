@@ -11,7 +11,7 @@ import rtmidi
 from realtime.controls.desk import Desk
 from realtime.controls.map.encode import Message, messages_for
 from realtime.controls.map.knob_map import KnobMap
-from realtime.controls.map.takeover import Grip
+from realtime.controls.map.takeover import ControlState
 from realtime.controls.midi.input import RESCAN_SECONDS, MidiError, list_outputs
 from realtime.controls.midi.ports import OpenPorts, fits
 
@@ -66,8 +66,8 @@ class MidiFeedback:
             self._next_scan = now + RESCAN_SECONDS
             self._scan()
         if self._ports.clients:
-            for grip in self._showing():
-                self._follow(grip, now)
+            for state in self._showing():
+                self._follow(state, now)
 
     def reopen(self) -> None:
         """Start anew, after the MIDI server died."""
@@ -77,8 +77,8 @@ class MidiFeedback:
     def close(self) -> None:
         self._ports.close()
 
-    def _showing(self) -> list[Grip]:
-        return [grip for grip in self._map.grips if grip.route.knob.feedback]
+    def _showing(self) -> list[ControlState]:
+        return [state for state in self._map.states if state.route.knob.feedback]
 
     def _scan(self) -> None:
         if not self._showing():  # no knob has anything to show: nobody's outputs are touched
@@ -89,23 +89,23 @@ class MidiFeedback:
             self._say(f"MIDI output gone: {name}")
         for name in changes.opened:
             self._say(f"MIDI output: {name}")
-            for grip in self._showing():  # all of it: nobody knows where its faders stand
-                self._send(grip, [self._ports.clients[name]])
+            for state in self._showing():  # all of it: nobody knows where its faders stand
+                self._send(state, [self._ports.clients[name]])
 
-    def _follow(self, grip: Grip, now: float) -> None:
-        if self._desk.value(grip.route.index) != grip.value and now >= grip.quiet_until:
-            grip.quiet_until = now + 1 / PER_SECOND
-            self._send(grip, self._ports.clients.values())
+    def _follow(self, state: ControlState, now: float) -> None:
+        if self._desk.value(state.route.index) != state.value and now >= state.quiet_until:
+            state.quiet_until = now + 1 / PER_SECOND
+            self._send(state, self._ports.clients.values())
 
-    def _send(self, grip: Grip, clients: Iterable[rtmidi.MidiOut]) -> None:
-        value, channel = self._desk.value(grip.route.index), grip.route.knob.channel
-        messages: list[Message] = messages_for(grip.route, value, grip.channel if channel is None else channel - 1)
+    def _send(self, state: ControlState, clients: Iterable[rtmidi.MidiOut]) -> None:
+        value, channel = self._desk.value(state.route.index), state.route.knob.channel
+        messages: list[Message] = messages_for(state.route, value, state.channel if channel is None else channel - 1)
         for client in clients:
             with contextlib.suppress(rtmidi.RtMidiError):  # unplugged a moment ago; the next look finds it gone
                 for message in messages:
                     client.send_message(message)
         self.sent += len(messages)
-        grip.left_at(value, grip.route.position(value))
+        state.left_at(value, state.route.position(value))
 
     def _is_wanted(self, name: str) -> bool:
         if self._wanted:

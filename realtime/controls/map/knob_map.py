@@ -10,7 +10,7 @@ from pathlib import Path
 from realtime.controls.desk import Desk
 from realtime.controls.map.file import ANY, BUTTONS, CHOOSERS, Knob, KnobMapError, read_knobs
 from realtime.controls.map.route import KnobRoute, route_for
-from realtime.controls.map.takeover import Grip
+from realtime.controls.map.takeover import ControlState
 from realtime.controls.midi.events import ALL_NOTES_OFF, ALL_SOUND_OFF, MidiDecoder, MidiEvent
 from realtime.knobs.targets import SMOOTHING_SECONDS
 
@@ -32,8 +32,8 @@ class KnobMap:
     fixed: frozenset[str] = frozenset()  # targets that MIDI must not move, beside the desk's own list
     applied: int = 0
     ignored: int = 0
-    grips: tuple[Grip, ...] = ()
-    _by_source: dict[tuple[str, int], list[Grip]] = field(default_factory=dict, repr=False)
+    states: tuple[ControlState, ...] = ()
+    _by_source: dict[tuple[str, int], list[ControlState]] = field(default_factory=dict, repr=False)
     _decoder: MidiDecoder = field(default_factory=MidiDecoder, repr=False)
 
     def __post_init__(self) -> None:
@@ -41,20 +41,22 @@ class KnobMap:
 
     def adopt(self, routes: Iterable[KnobRoute]) -> None:
         """Use other routes from now on; controllers that stay keep their hold."""
-        known = {grip.route: grip for grip in self.grips}
+        known = {state.route: state for state in self.states}
         self.routes = tuple(routes)
-        self.grips = tuple(known.get(route) or Grip(route) for route in self.routes)
+        self.states = tuple(known.get(route) or ControlState(route) for route in self.routes)
         self._by_source = defaultdict(list)
-        for grip in self.grips:
-            kind = "note" if grip.route.knob.kind in ("notes", "keys", "velocity") else grip.route.knob.kind
-            self._by_source[kind, grip.route.knob.number].append(grip)
+        for state in self.states:
+            kind = "note" if state.route.knob.kind in ("notes", "keys", "velocity") else state.route.knob.kind
+            self._by_source[kind, state.route.knob.number].append(state)
 
     def apply(self, message: Sequence[int], desk: Desk) -> bool:
         """Let one MIDI message turn its targets; anything that is not a mapped message is ignored. True if a target was
         set.
         """
         done = [
-            self._follow(grip, event, desk) for event in self._decoder.decode(message) for grip in self._grips_of(event)
+            self._follow(state, event, desk)
+            for event in self._decoder.decode(message)
+            for state in self._states_of(event)
         ]
         self.applied += any(done)
         return any(done)
@@ -68,38 +70,38 @@ class KnobMap:
 
     def release_notes(self, desk: Desk, channel: int | None = None) -> bool:
         """Let go of all keys, of one channel (0 … 15) or of all."""
-        released = [self._release(grip, desk, channel) for grip in self.grips if grip.held]
+        released = [self._release(state, desk, channel) for state in self.states if state.held]
         return any(released)
 
-    def _grips_of(self, event: MidiEvent) -> list[Grip]:
-        grips = self._by_source.get((event.kind, event.number), [])
+    def _states_of(self, event: MidiEvent) -> list[ControlState]:
+        states = self._by_source.get((event.kind, event.number), [])
         if event.kind in ("note", "poly_pressure"):
-            grips = grips + self._by_source.get((event.kind, ANY), [])
+            states = states + self._by_source.get((event.kind, ANY), [])
         elif event.kind == "cc" and event.number in (ALL_SOUND_OFF, ALL_NOTES_OFF):
-            grips = grips + [grip for grip in self.grips if grip.held]
-        return [grip for grip in grips if grip.route.knob.channel in (None, event.channel + 1)]
+            states = states + [state for state in self.states if state.held]
+        return [state for state in states if state.route.knob.channel in (None, event.channel + 1)]
 
-    def _follow(self, grip: Grip, event: MidiEvent, desk: Desk) -> bool:
+    def _follow(self, state: ControlState, event: MidiEvent, desk: Desk) -> bool:
         """Whether the event set the target."""
-        knob, target = grip.route.knob, desk.targets[grip.route.index]
+        knob, target = state.route.knob, desk.targets[state.route.index]
         if target.name in self.fixed or target.name in desk.fixed:
             return False
-        grip.channel = event.channel
+        state.channel = event.channel
         if knob.kind == "keys":
-            return self._play(grip, event, desk)
-        value = self._wanted(grip, event, desk.value(grip.route.index))
+            return self._play(state, event, desk)
+        value = self._wanted(state, event, desk.value(state.route.index))
         if value is None:
             self.ignored += knob.takeover != "jump" or (
                 knob.kind in CHOOSERS and (event.kind != "note" or event.raw > 0)
             )
             return False
-        desk.turn(grip.route.index, value, SOURCE)
-        grip.left_at(desk.value(grip.route.index))
+        desk.turn(state.route.index, value, SOURCE)
+        state.left_at(desk.value(state.route.index))
         return True
 
-    def _wanted(self, grip: Grip, event: MidiEvent, present: float) -> float | None:
+    def _wanted(self, state: ControlState, event: MidiEvent, present: float) -> float | None:
         """The value that the event asks for; None if none."""
-        knob, route = grip.route.knob, grip.route
+        knob, route = state.route.knob, state.route
         if knob.kind in CHOOSERS:
             return (
                 None
@@ -107,36 +109,36 @@ class KnobMap:
                 else _chosen(route, event.raw if knob.kind == "program_change" else event.number)
             )
         if knob.kind == "velocity":
-            return grip.moved(event.position, present) if event.raw else None
+            return state.moved(event.position, present) if event.raw else None
         if event.step:
             return _stepped(route, event.step, present)
         if knob.kind in BUTTONS and (knob.kind == "note" or knob.toggle or knob.value is not None):
-            return _pressed(grip, event.raw > 0 if knob.kind == "note" else event.raw >= PRESSED, present)
-        return grip.moved(event.position, present)
+            return _pressed(state, event.raw > 0 if knob.kind == "note" else event.raw >= PRESSED, present)
+        return state.moved(event.position, present)
 
-    def _play(self, grip: Grip, event: MidiEvent, desk: Desk) -> bool:
+    def _play(self, state: ControlState, event: MidiEvent, desk: Desk) -> bool:
         """Keys: the note pressed last sounds; when it is let go, the one held before it."""
         if event.kind != "note":
-            return self._release(grip, desk, event.channel)
-        key, sounding = (event.channel, event.number), grip.held[-1:]
-        if key in grip.held:
-            grip.held.remove(key)
+            return self._release(state, desk, event.channel)
+        key, sounding = (event.channel, event.number), state.held[-1:]
+        if key in state.held:
+            state.held.remove(key)
         if event.raw:
-            if not grip.route.low <= event.number <= grip.route.high:
+            if not state.route.low <= event.number <= state.route.high:
                 return False
-            grip.held.append(key)
+            state.held.append(key)
             if "note_velocity" in desk.index and not {"note_velocity"} & (self.fixed | desk.fixed):
                 desk.turn(desk.index["note_velocity"], event.position, SOURCE)
-        return self._sound(grip, desk, again=bool(event.raw) or grip.held[-1:] != sounding)
+        return self._sound(state, desk, again=bool(event.raw) or state.held[-1:] != sounding)
 
-    def _release(self, grip: Grip, desk: Desk, channel: int | None) -> bool:
-        sounding = grip.held[-1:]
-        grip.held = [] if channel is None else [key for key in grip.held if key[0] != channel]
-        return self._sound(grip, desk, again=grip.held[-1:] != sounding)
+    def _release(self, state: ControlState, desk: Desk, channel: int | None) -> bool:
+        sounding = state.held[-1:]
+        state.held = [] if channel is None else [key for key in state.held if key[0] != channel]
+        return self._sound(state, desk, again=state.held[-1:] != sounding)
 
-    def _sound(self, grip: Grip, desk: Desk, again: bool) -> bool:
+    def _sound(self, state: ControlState, desk: Desk, again: bool) -> bool:
         if again:
-            desk.turn(grip.route.index, grip.held[-1][1] if grip.held else -1, SOURCE)
+            desk.turn(state.route.index, state.held[-1][1] if state.held else -1, SOURCE)
         return again
 
 
@@ -155,10 +157,10 @@ def _stepped(route: KnobRoute, step: int, present: float) -> float:
     return route.value(min(max(route.position(present) + step / 127, 0.0), 1.0))
 
 
-def _pressed(grip: Grip, down: bool, present: float) -> float | None:
+def _pressed(state: ControlState, down: bool, present: float) -> float | None:
     """A button: what a press or a release makes of its target."""
-    knob, route, before = grip.route.knob, grip.route, grip.down
-    grip.down = down
+    knob, route, before = state.route.knob, state.route, state.down
+    state.down = down
     if knob.kind == "note" and not knob.toggle and knob.value is None:
         return route.high if down else route.low
     if not down or (

@@ -10,7 +10,7 @@ from realtime.controls.desk import Desk
 from realtime.controls.map.edit import current_text, same_control, save, with_knob, without_knobs
 from realtime.controls.map.file import CHOOSERS, Knob, KnobMapError, parse_knobs
 from realtime.controls.map.knob_map import KnobMap, routes_of
-from realtime.controls.midi.touch import Control, TouchWatch
+from realtime.controls.midi.detect import Control, ControlDetector
 from realtime.knobs.targets import KnobError, Target
 
 LEARNED_MAP = "neiro-map.toml"  # in the working directory, unless another map was asked for
@@ -47,7 +47,7 @@ class Learner:
         self.active = False
         self.control: Control | None = None  # touched, and waiting for its target
         self._desk, self._map, self._path, self._say, self._clock = desk, knob_map, path, say, clock
-        self._watch, self._moment_ends = TouchWatch(), 0.0
+        self._watch, self._moment_ends = ControlDetector(), 0.0
 
     def start(self) -> None:
         self.active = True
@@ -68,7 +68,7 @@ class Learner:
         if not self.active or self.control is not None or not self._watch.anything or self._clock() < self._moment_ends:
             return
         self.control = self._watch.winner()
-        self._watch = TouchWatch()
+        self._watch = ControlDetector()
         if self.control is not None:
             self._say(
                 f"{self._name(self.control)}: type what it shall move (a name, a number from the list, or Enter to "
@@ -96,7 +96,7 @@ class Learner:
             self._guarded(lambda: self._learn(control, wanted))
 
     def _listen(self) -> None:
-        self.control, self._watch = None, TouchWatch()
+        self.control, self._watch = None, ControlDetector()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """A mistake is told; nothing has then changed, and the question stands."""

@@ -12,7 +12,7 @@ NEAR = 1.0 / 127  # positions closer than a 7-bit controller can tell apart
 
 
 @dataclass
-class Grip:
+class ControlState:
     """One controller, its target, and how they stand to each other. Control thread only.
 
     value : the target's value as this controller left it; if it is another now, the target moved elsewhere. None = not

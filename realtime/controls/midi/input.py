@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import rtmidi
 
+from realtime.controls.midi.coalesce import coalesced
 from realtime.controls.midi.events import PortMessage
 from realtime.controls.midi.file import file_events
-from realtime.controls.midi.flood import without_superseded
 from realtime.controls.midi.parser import NOTE_ON, MidiParser
 from realtime.controls.midi.ports import (
     CLIENT_NAME,
@@ -147,7 +147,7 @@ class MidiInput:
     def _hand_over(self, name: str, stream: _Stream) -> None:
         if len(stream.waiting) > MESSAGES_PER_POLL:
             before = len(stream.waiting)
-            stream.waiting = without_superseded(stream.waiting)
+            stream.waiting = coalesced(stream.waiting)
             self.counts.superseded += before - len(stream.waiting)
             excess = max(0, len(stream.waiting) - WAITING_MESSAGES)
             self.counts.dropped += excess

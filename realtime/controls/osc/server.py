@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from realtime.controls.desk import Desk
 from realtime.controls.midi.parser import MidiParser
-from realtime.controls.osc.echo import ROOT, Address, Meter, OscEcho, paths_of, value_message
+from realtime.controls.osc.feedback import ROOT, Address, Meter, OscFeedback, paths_of, value_message
 from realtime.controls.osc.packets import OscPacketError, Received, read_packet, write_message
 from realtime.controls.osc.patterns import is_pattern, matching
 
@@ -60,7 +60,7 @@ class OscServer:
     say : called with one line per event worth telling.
     presets : names of the bundle's presets, in order, so that they can be chosen by name.
     midi : called with each MIDI message that comes by OSC.
-    echo : the way out, with the list of subscribers.
+    feedback : what is sent to subscribers, with their list.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class OscServer:
         self._sender: Address | None = None  # of the message at hand
         self._socket = _listen(host, port)
         self.port = int(self._socket.getsockname()[1])
-        self.echo = OscEcho(desk, self._socket, clock)
-        desk.watch(lambda index, _value, source: self.echo.note(index, self._sender if source == SOURCE else None))
+        self.feedback = OscFeedback(desk, self._socket, clock)
+        desk.watch(lambda index, _value, source: self.feedback.note(index, self._sender if source == SOURCE else None))
         where = "this machine only" if host == LOOPBACK else f"every machine that reaches {host}"
         say(f"OSC: listening on {host}:{self.port} ({where})")
 
@@ -101,25 +101,25 @@ class OscServer:
             except OSError:  # Windows tells here that an earlier answer reached nobody
                 continue
             self._take(data, (str(sender[0]), int(sender[1])))
-        self.echo.poll()
+        self.feedback.poll()
 
     @property
     def subscribers(self) -> list[Address]:
         """Where changes and meters go; append one for a listener that cannot ask."""
-        return self.echo.subscribers
+        return self.feedback.subscribers
 
     @property
     def meters_due(self) -> bool:
         """Whether anybody waits for meters now; ten times a second."""
-        return self.echo.meters_due
+        return self.feedback.meters_due
 
     def send_meters(self, meters: Mapping[str, Meter]) -> None:
         """Send /neiro/meters/<name> for each, if they are due. None and NaN = not measured, not sent."""
-        self.echo.send_meters(meters)
+        self.feedback.send_meters(meters)
 
     def close(self) -> None:
         self._socket.close()
-        self.echo.subscribers = []
+        self.feedback.subscribers = []
 
     def _take(self, data: bytes, sender: Address) -> None:
         try:
@@ -138,7 +138,7 @@ class OscServer:
                 problems.append(problem)
         self._sender = None
         if problems:  # one answer, however many there are
-            self.echo.send([write_message(f"{ROOT}error", [problems[0][:LONGEST_SENTENCE]])], sender)
+            self.feedback.send([write_message(f"{ROOT}error", [problems[0][:LONGEST_SENTENCE]])], sender)
 
     def _obey(self, message: Received, sender: Address) -> str | None:
         """Do what is asked; or the sentence that says why not."""
@@ -170,7 +170,7 @@ class OscServer:
     def _turn(self, index: int, arguments: Sequence[object], sender: Address) -> str | None:
         target = self._desk.targets[index]
         if not arguments and target.name not in DOING:
-            self.echo.send([value_message(self._desk, index)], sender)
+            self.feedback.send([value_message(self._desk, index)], sender)
             return None
         value = self._number(target.name, arguments[0]) if arguments else 1.0
         if len(arguments) > 1 or value is None:
@@ -194,13 +194,13 @@ class OscServer:
             return f"{ROOT}{path} takes a port number from 1 to 65535, or nothing"
         client = (sender[0], int(port))
         if path == "unsubscribe":
-            self.echo.subscribers = [other for other in self.echo.subscribers if other != client]
+            self.feedback.subscribers = [other for other in self.feedback.subscribers if other != client]
             return None
-        if path == "subscribe" and client not in self.echo.subscribers:
-            self.echo.subscribers = [*self.echo.subscribers, client][-SUBSCRIBERS:]
+        if path == "subscribe" and client not in self.feedback.subscribers:
+            self.feedback.subscribers = [*self.feedback.subscribers, client][-SUBSCRIBERS:]
             self._say(f"OSC: {client[0]}:{client[1]} subscribed")
         state = [value_message(self._desk, i) for i in range(len(self._desk.targets))]
-        self.echo.send([*state, write_message(f"{ROOT}presets", self._presets)], client)
+        self.feedback.send([*state, write_message(f"{ROOT}presets", self._presets)], client)
         return None
 
     def _play(self, arguments: Sequence[object], midi: Callable[[Sequence[int]], object]) -> str | None:

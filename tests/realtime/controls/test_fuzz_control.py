@@ -18,8 +18,8 @@ from realtime.controls.desk import Desk
 from realtime.controls.map.file import SOURCES, Knob
 from realtime.controls.map.knob_map import KnobMap, load_map, routes_of
 from realtime.controls.map.learn import Learner
+from realtime.controls.midi.coalesce import coalesced
 from realtime.controls.midi.events import PortMessage
-from realtime.controls.midi.flood import without_superseded
 from realtime.controls.midi.parser import MidiParser
 from realtime.controls.osc.packets import write_message
 from realtime.controls.osc.server import LOOPBACK, OscServer
@@ -111,7 +111,7 @@ def feed_midi(desk: Desk, knobs: KnobMap, learner: Learner, data: bytes, way: st
     if way != "raw":
         parser = MidiParser()
         whole = [message for piece in messages for message in parser.feed(piece)]
-        messages = whole if way == "stream" else without_superseded(whole)
+        messages = whole if way == "stream" else coalesced(whole)
     for message in messages:
         learner.hear(message)
         knobs.apply(PortMessage(message, "port"), desk)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.controls.midi.coalesce import coalesced
+from realtime.controls.midi.detect import Control, ControlDetector
 from realtime.controls.midi.events import MidiDecoder, from_fraction
 from realtime.controls.midi.events import fraction as as_fraction
-from realtime.controls.midi.flood import without_superseded
 from realtime.controls.midi.parser import MidiParser, is_channel_message
-from realtime.controls.midi.touch import Control, TouchWatch
 
 DATA = st.integers(0, 127)
 CHANNEL = st.integers(0, 15)
@@ -70,7 +70,7 @@ def test_a_flood_leaves_every_knob_where_it_would_be(messages: list[tuple[int, .
     """Of continuous controllers the last value counts; the notes, programs and parameters are all there, in their
     order.
     """
-    kept = without_superseded(messages)
+    kept = coalesced(messages)
     assert len(kept) <= len(messages)
     assert _resting_places(kept) == _resting_places(messages)
     assert [m for m in kept if m[0] & 0xF0 in (0x80, 0x90, 0xC0)] == [
@@ -88,7 +88,7 @@ def _resting_places(messages: list[tuple[int, ...]]) -> dict[tuple[str, int, int
 
 
 def touched(*messages: list[int]) -> Control | None:
-    watch = TouchWatch()
+    watch = ControlDetector()
     for message in messages:
         watch.hear(message)
     return watch.winner()

@@ -10,7 +10,7 @@ import struct
 import numpy as np
 import pytest
 
-from realtime.controls.osc.echo import ECHO_SECONDS, METER_SECONDS
+from realtime.controls.osc.feedback import FEEDBACK_SECONDS, METER_SECONDS
 from realtime.controls.osc.packets import Argument
 from realtime.controls.osc.server import LOOPBACK, SUBSCRIBERS, OscError, OscServer
 from tests.support.desks import value
@@ -136,16 +136,16 @@ def test_subscribers_hear_all_changes_but_their_own_and_the_last_value_always(ri
     for number in range(11):
         rig.desk.set("mix", number / 10, "midi")
     rig.send("/neiro/gain_db", -3)
-    rig.pass_time(ECHO_SECONDS)
+    rig.pass_time(FEEDBACK_SECONDS)
     rig.desk.set("mix", 0.5, "midi")
-    rig.pass_time(ECHO_SECONDS)
+    rig.pass_time(FEEDBACK_SECONDS)
     told = [(message.address, message.arguments[0]) for message in rig.heard()]
     others = [(message.address, message.arguments[0]) for message in rig.heard(1)]
     assert told == [("/neiro/mix", 1.0), ("/neiro/mix", 0.5)]
     assert others == [("/neiro/mix", 1.0), ("/neiro/gain_db", -3.0), ("/neiro/mix", 0.5)]
     rig.send("/neiro/unsubscribe")
     rig.desk.set("mix", 0.1)
-    rig.pass_time(ECHO_SECONDS)
+    rig.pass_time(FEEDBACK_SECONDS)
     assert rig.heard() == []
     assert len(rig.heard(1)) == 1
 
@@ -193,9 +193,9 @@ def test_midi_in_osc_and_commands(rig: OscRig) -> None:
 def test_the_number_of_subscribers_is_bounded_and_dead_ones_do_no_harm(rig: OscRig) -> None:
     for port in range(20_000, 20_000 + SUBSCRIBERS + 5):
         rig.send("/neiro/subscribe", port)
-    assert len(rig.server.echo.subscribers) == SUBSCRIBERS
+    assert len(rig.server.feedback.subscribers) == SUBSCRIBERS
     rig.desk.set("mix", 0.5)
-    rig.pass_time(ECHO_SECONDS)
+    rig.pass_time(FEEDBACK_SECONDS)
     rig.send("/neiro/gain_db", -1)
     assert value(rig.desk, "gain_db") == -1
 

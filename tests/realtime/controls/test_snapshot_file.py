@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.controls.snapshot_file import Own, Snapshot, SnapshotError, read_snapshots, write_snapshots
+from realtime.controls.snapshot_file import Snapshot, SnapshotError, UserTimbre, read_snapshots, write_snapshots
 from tests.support.boards import Board
 
 
@@ -17,7 +17,7 @@ def test_what_another_bundle_knows_is_told_once_and_never_lost(new: Callable[[],
         number=1,
         name="far",
         knobs={"raw[99]": 1.5, "preset": "Theremin", "mix": 0.5},
-        own=[Own(slot=1, name="x", values=[0.5] * 9)],
+        own=[UserTimbre(slot=1, name="x", values=[0.5] * 9)],
     )
     write_snapshots(path, [foreign, Snapshot(number=2, knobs={"warmth": 1.0, "preset_b": "own 1"})])
     board = new()

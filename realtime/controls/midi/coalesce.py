@@ -17,7 +17,7 @@ from realtime.controls.midi.parser import (
 PEDALS = range(64, 70)  # pressed and let go in one batch is still a press
 
 
-def without_superseded(messages: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+def coalesced(messages: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Of every controller, wheel and pressure only the last value, in the order of these; of notes, programs, pedals
     and parameters all.
     """

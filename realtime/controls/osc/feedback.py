@@ -12,12 +12,12 @@ from realtime.controls.desk import Desk
 from realtime.controls.osc.packets import Argument, write_bundles, write_message
 
 ROOT = "/neiro/"
-ECHO_SECONDS, METER_SECONDS = 0.02, 0.1
+FEEDBACK_SECONDS, METER_SECONDS = 0.02, 0.1
 Address = tuple[str, int]
 Meter = int | float | str | np.number | None
 
 
-class OscEcho:
+class OscFeedback:
     """Changes and meters for all subscribers, through the server's socket, which never waits.
 
     subscribers : in the order they came.
@@ -29,7 +29,7 @@ class OscEcho:
         self.unsent = 0
         self._desk, self._socket, self._clock = desk, way_out, clock
         self._changed: dict[int, Address | None] = {}  # who turned it last
-        self._next_echo = self._next_meters = 0.0
+        self._next_feedback = self._next_meters = 0.0
 
     def note(self, index: int, by: Address | None) -> None:
         """A target was turned, by this subscriber or by something else."""
@@ -38,9 +38,9 @@ class OscEcho:
 
     def poll(self) -> None:
         """Tell what has changed: fifty times a second at most, and always the last value."""
-        if not self._changed or self._clock() < self._next_echo:
+        if not self._changed or self._clock() < self._next_feedback:
             return
-        self._next_echo = self._clock() + ECHO_SECONDS
+        self._next_feedback = self._clock() + FEEDBACK_SECONDS
         changed, self._changed = self._changed, {}
         messages = {i: value_message(self._desk, i) for i in changed}
         for subscriber in self.subscribers:  # none hears itself: two that echo each other never come to rest

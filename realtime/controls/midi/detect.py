@@ -36,7 +36,7 @@ class Control:
         return {self.kind: True if self.kind in SINGLE else self.number, "channel": self.channel + 1}
 
 
-class TouchWatch:
+class ControlDetector:
     """Counts what moves. A new one for every moment."""
 
     def __init__(self) -> None:

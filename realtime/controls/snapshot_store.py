@@ -13,7 +13,7 @@ from realtime.controls.snapshot_file import Snapshot, SnapshotError, read_snapsh
 WRITE_SECONDS = 0.5  # between two writings of the file
 
 
-class Shelf:
+class SnapshotStore:
     """path : the file; need not be there yet
     check : called with each snapshot that was read and the place to name in an error
     keep : whether what is put here shall be written to the file
