@@ -14,10 +14,10 @@ from pathlib import Path
 
 from realtime.bundle import Bundle, BundleError, embedded_bundle, find_bundle, load_bundle
 from realtime.cli import terminal
-from realtime.cli.account import Account
-from realtime.cli.contradictions import check
+from realtime.cli.option_checks import check
 from realtime.cli.options import Options, UsageError, parser, read_options
-from realtime.cli.setup import set_stage
+from realtime.cli.run_report import RunReport
+from realtime.cli.setup import prepare
 from realtime.controls.map.knob_map import KnobMapError
 from realtime.controls.midi.input import MidiError, list_outputs, list_ports
 from realtime.controls.snapshot_file import SnapshotError
@@ -64,26 +64,26 @@ def _run(options: Options) -> int:
         _list_knobs(options)
     elif not (options.list_devices or options.list_midi):
         bundle = _bundle(options)
-        account = _play_file(options, bundle) if options.input else perform(options, bundle)
-        terminal.show_summary(account)
-        _write_json(options.json, account.as_dict())
+        report = _play_file(options, bundle) if options.input else perform(options, bundle)
+        terminal.show_summary(report)
+        _write_json(options.json, report.as_dict())
     return 0
 
 
 def _list_knobs(options: Options) -> None:
     manifest = (bundle := _bundle(options)).manifest
-    stage = set_stage(options, bundle, KnobBank(manifest), new_published(manifest), terminal.say, keep=False)
-    terminal.show_knobs(manifest, stage.desk, stage.knob_map.sources(stage.desk), stage.snapshots.all())
+    setup = prepare(options, bundle, KnobBank(manifest), new_published(manifest), terminal.say, keep=False)
+    terminal.show_knobs(manifest, setup.desk, setup.knob_map.sources(setup.desk), setup.snapshots.all())
 
 
-def _play_file(options: Options, bundle: Bundle) -> Account:
+def _play_file(options: Options, bundle: Bundle) -> RunReport:
     # Imported here because they load ONNX Runtime, which the control process of a live performance does not need.
     from realtime.cli.offline import OfflineError, Take, play_file
 
     assert options.input is not None
     assert options.output is not None
     published = new_published(bundle.manifest)
-    stage = set_stage(options, bundle, KnobBank(bundle.manifest), published, terminal.say, keep=False)
+    setup = prepare(options, bundle, KnobBank(bundle.manifest), published, terminal.say, keep=False)
     take = Take(
         source=options.input,
         target=options.output,
@@ -95,7 +95,7 @@ def _play_file(options: Options, bundle: Bundle) -> Account:
         limit=bool(options.limiter),
     )
     try:
-        return play_file(bundle, stage, published, take, terminal.say)
+        return play_file(bundle, setup, published, take, terminal.say)
     except OfflineError as error:
         raise UsageError(str(error)) from None
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from realtime.bundle import embedded_bundle, load_bundle
-from realtime.cli.contradictions import check
+from realtime.cli.option_checks import check
 from realtime.cli.options import read_options
 from realtime.controls.desk import Desk
 from realtime.controls.map.knob_map import load_map

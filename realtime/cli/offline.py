@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from realtime.bundle import Bundle
-from realtime.cli.account import Account, counted, knobs_of
-from realtime.cli.setup import Stage
+from realtime.cli.run_report import RunReport, counted, knobs_of
+from realtime.cli.setup import PlayerSetup
 from realtime.controls.midi.file import file_events
 from realtime.files.audio_files import AudioFileError, output_format, read_audio, write_audio
 from realtime.hop.model import EngineError
@@ -44,10 +44,12 @@ class Take:
     limit: bool
 
 
-def play_file(bundle: Bundle, stage: Stage, published: np.ndarray, take: Take, say: Callable[[str], None]) -> Account:
+def play_file(
+    bundle: Bundle, setup: PlayerSetup, published: np.ndarray, take: Take, say: Callable[[str], None]
+) -> RunReport:
     """Play a file into another. The way out chosen at the start sets what is taken off as latency.
 
-    published : the record that the stage captures timbres from
+    published : the record that the setup captures timbres from
     say : called with one line per warning
 
     Raises
@@ -55,14 +57,14 @@ def play_file(bundle: Bundle, stage: Stage, published: np.ndarray, take: Take, s
     OfflineError, realtime.controls.midi.ports.MidiError
         Nothing is then written, and an old target is still whole.
     """
-    desk = stage.desk
+    desk = setup.desk
     try:
         output_format(take.target)
         audio = read_audio(take.source)
         rate = audio.sample_rate
         samples = audio.samples if take.seconds is None else audio.samples[: max(1, round(take.seconds * rate))]
         events = (
-            [(sample, partial(stage.knob_map.apply, message, desk)) for sample, message in file_events(take.midi, rate)]
+            [(sample, partial(setup.knob_map.apply, message, desk)) for sample, message in file_events(take.midi, rate)]
             if take.midi
             else []
         )
@@ -89,8 +91,8 @@ def play_file(bundle: Bundle, stage: Stage, published: np.ndarray, take: Take, s
         "latency_samples_resynth": session.latency_of("resynth"),
         "latency_samples_taken_off": taken_off,
         **counted(session.meters),
-        "midi_messages": stage.knob_map.applied,
-        "midi_ignored": stage.knob_map.ignored,
+        "midi_messages": setup.knob_map.applied,
+        "midi_ignored": setup.knob_map.ignored,
         "knobs": knobs_of(desk),
     }
-    return Account(session.summary(bundle.path.name), more)
+    return RunReport(session.summary(bundle.path.name), more)

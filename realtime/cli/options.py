@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from realtime.devices.routes import LARGEST_BLOCK
+from realtime.devices.stream_config import LARGEST_BLOCK
 from realtime.knobs.targets import DEFAULT_LATENCY_MS, LATENCY_MS
 
 HIGHEST_RATE = 768000
@@ -58,7 +58,7 @@ class Options(argparse.Namespace):
 
 
 def read_options(arguments: Sequence[str]) -> Options:
-    """Parse; `realtime.cli.contradictions` checks them.
+    """Parse; `realtime.cli.option_checks` checks them.
 
     Raises
     ------

@@ -49,10 +49,8 @@ class Screen:
             self._live = None
 
 
-class Sparing:
-    """Passes lines on, but not more than a reader and a terminal can stand: a controller may ask for thousands a
-    second.
-    """
+class RateLimited:
+    """Passes on at most LINES_PER_SECOND lines a second, because a controller may ask for thousands."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

@@ -18,12 +18,14 @@ from realtime.controls.map.learn import find_map
 from realtime.controls.snapshot_file import DEFAULT_FILE
 from realtime.controls.snapshots import Snapshots
 from realtime.controls.timbres import Timbres
-from realtime.controls.typed import parse_knob
+from realtime.controls.typed_commands import parse_knob
 from realtime.knobs.bank import KnobBank
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlayerSetup:
+    """What turns the knobs of one run."""
+
     desk: Desk
     timbres: Timbres
     snapshots: Snapshots
@@ -31,10 +33,10 @@ class Stage:
     map_path: Path | None  # None = the built-in one
 
 
-def set_stage(
+def prepare(
     options: Options, bundle: Bundle, bank: KnobBank, published: np.ndarray, say: Callable[[str], None], *, keep: bool
-) -> Stage:
-    """Snapshot first, then timbres, preset and way out, at last the fixed knobs.
+) -> PlayerSetup:
+    """Set everything up: the snapshot first, then timbres, preset and way out, the fixed knobs last.
 
     published : a `realtime.hop.published` record of what the session hears
     keep : whether snapshots that are stored shall be written to their file
@@ -65,7 +67,7 @@ def set_stage(
         name, value = parse_knob(text, timbres)
         desk.set(name, value)
         desk.fixed.add(name)
-    return Stage(desk, timbres, snapshots, load_map(map_path, desk), map_path)
+    return PlayerSetup(desk, timbres, snapshots, load_map(map_path, desk), map_path)
 
 
 def _heard(published: np.ndarray) -> np.ndarray | None:

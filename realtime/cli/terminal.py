@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from realtime.bundle import Manifest
-from realtime.cli.account import Account
+from realtime.cli.run_report import RunReport
 from realtime.controls.desk import Desk
 from realtime.controls.snapshot_file import Snapshot
 from realtime.devices.devices import Device
@@ -130,14 +130,14 @@ def _spans(chosen: Sequence[float], notes: Sequence[float]) -> list[tuple[float,
     return runs
 
 
-def show_summary(account: Account) -> None:
-    """The end-of-run account, in lines."""
+def show_summary(report: RunReport) -> None:
+    """The end-of-run report, in lines."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    live = "xruns" in account.more
+    live = "xruns" in report.more
     for name, value in (
-        _summary_lines(account.summary)
-        + _guard_lines(account.more)
-        + (_live_lines(account.more) if live else _file_lines(account.more))
+        _summary_lines(report.summary)
+        + _guard_lines(report.more)
+        + (_live_lines(report.more) if live else _file_lines(report.more))
     ):
         table.add_row(name, value)
     console().print(table)

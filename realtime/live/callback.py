@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realtime.devices.routes import LARGEST_BLOCK
+from realtime.devices.stream_config import LARGEST_BLOCK
 from realtime.live.shared import RING_FRAMES
 
 if TYPE_CHECKING:
-    from realtime.devices.routes import Route
+    from realtime.devices.stream_config import StreamConfig
     from realtime.session import Session
 
 
@@ -26,17 +26,17 @@ class Callback:
     thread : the kernel's number of the thread that calls, 0 before its first call. Writer: the audio thread.
     """
 
-    def __init__(self, session: Session, route: Route, record: np.ndarray, *, recording: bool) -> None:
+    def __init__(self, session: Session, config: StreamConfig, record: np.ndarray, *, recording: bool) -> None:
         self._session = session
-        self._taken = slice(route.first_input, route.first_input + route.channels)
-        self._direct = route.outputs == route.channels
-        self._scratch = np.zeros((LARGEST_BLOCK, route.channels), np.float32)
-        self._sample_seconds = 1 / route.sample_rate
+        self._taken = slice(config.first_input, config.first_input + config.channels)
+        self._direct = config.outputs == config.channels
+        self._scratch = np.zeros((LARGEST_BLOCK, config.channels), np.float32)
+        self._sample_seconds = 1 / config.sample_rate
         self._xruns, self._errors, self._late = record["xruns"], record["callback_errors"], record["late_blocks"]
         self._block = record["block_samples"]
         self._recording, self._ring, self._ring_frames = recording, record["ring"], record["ring_frames"]
         self._kept = int(record["ring_frames"])  # a process before this one may have filled it so far
-        self._width = min(route.outputs, self._ring.shape[1])
+        self._width = min(config.outputs, self._ring.shape[1])
         self.last = time.perf_counter()
         self.thread = 0
 

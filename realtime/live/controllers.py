@@ -9,24 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from realtime.bundle import Bundle
-from realtime.cli.contradictions import HOST, address
+from realtime.cli.option_checks import HOST, address
 from realtime.cli.options import Options, UsageError
 from realtime.cli.screen import Screen
-from realtime.cli.setup import Stage
+from realtime.cli.setup import PlayerSetup
 from realtime.controls.map.feedback import MidiFeedback
 from realtime.controls.map.learn import LEARNED_MAP, Learner
 from realtime.controls.midi.input import MidiInput
 from realtime.controls.osc.server import OscError, OscServer
-from realtime.controls.typed import Commands
+from realtime.controls.typed_commands import TypedCommands
 from realtime.live.keyboard import Keyboard
-from realtime.live.loop import Live, Part, Pieced
+from realtime.live.loop import CallbackService, Live, Service
 from realtime.live.monitor import meters_now
 
 
 class Controllers:
     """Opens what the command line asks for.
 
-    parts : for `Live.play`
+    services : for `Live.play`
     keyboard : what is typed
 
     Raises
@@ -35,29 +35,29 @@ class Controllers:
         A wanted port is not there or not free.
     """
 
-    def __init__(self, options: Options, bundle: Bundle, stage: Stage, live: Live, screen: Screen) -> None:
-        self._desk, self._knob_map, self._record = stage.desk, stage.knob_map, live.record
-        self._learner = Learner(stage.desk, stage.knob_map, stage.map_path or Path(LEARNED_MAP), screen.say)
+    def __init__(self, options: Options, bundle: Bundle, setup: PlayerSetup, live: Live, screen: Screen) -> None:
+        self._desk, self._knob_map, self._record = setup.desk, setup.knob_map, live.record
+        self._learner = Learner(setup.desk, setup.knob_map, setup.map_path or Path(LEARNED_MAP), screen.say)
         self._midi = MidiInput(options.midi_port, self._receive, screen.say, virtual=options.midi_virtual)
         self._midi.require()
         self._feedback = MidiFeedback(
-            stage.desk, stage.knob_map, options.midi_feedback, screen.say, inputs=lambda: self._midi.names
+            setup.desk, setup.knob_map, options.midi_feedback, screen.say, inputs=lambda: self._midi.names
         )
         self._feedback.require()
         self._osc = self._listen(options, bundle, screen)
-        self._commands = Commands(
-            stage.desk, stage.timbres, stage.snapshots, self._learner.start, live.stop, screen.say
+        self._commands = TypedCommands(
+            setup.desk, setup.timbres, setup.snapshots, self._learner.start, live.stop, screen.say
         )
         self.keyboard = Keyboard(quiet=screen.in_place, pipe=options.learn)
-        self.parts: list[Part] = [
-            stage.snapshots,
+        self.services: list[Service] = [
+            setup.snapshots,
             self._midi,
             self._feedback,
-            self.keyboard_part(),
-            Pieced(poll=self._learner.poll),
+            self._keyboard_service(),
+            CallbackService(poll=self._learner.poll),
         ]
         if self._osc is not None:
-            self.parts.append(Pieced(self._serve, self._osc.close))
+            self.services.append(CallbackService(self._serve, self._osc.close))
         if options.learn:
             self._learner.start()
 
@@ -67,7 +67,7 @@ class Controllers:
         self._feedback.reopen()
 
     def counted(self) -> dict[str, object]:
-        """For the account."""
+        """For the report."""
         counts = self._midi.counts
         found: dict[str, object] = {
             "midi_messages": self._knob_map.applied,
@@ -81,8 +81,8 @@ class Controllers:
             else {**found, "osc_messages": self._osc.counts.applied, "osc_refused": self._osc.counts.refused}
         )
 
-    def keyboard_part(self) -> Part:
-        return Pieced(self._read, self.keyboard.close)
+    def _keyboard_service(self) -> Service:
+        return CallbackService(self._read, self.keyboard.close)
 
     def _receive(self, message: Sequence[int]) -> None:
         self._learner.hear(message)

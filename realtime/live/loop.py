@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Protocol
 
 from realtime.bundle import Bundle
-from realtime.cli.account import Account, counted, knobs_of, latencies, milliseconds
+from realtime.cli.run_report import RunReport, counted, knobs_of, latencies, milliseconds
 from realtime.controls.desk import Desk
 from realtime.hop.meters import summarize
 from realtime.hop.published import clear_published
@@ -23,16 +23,16 @@ from realtime.live.supervisor import Supervisor
 POLL_SECONDS = 0.001  # how long a MIDI message may wait: less than a period of 64 samples
 
 
-class Part(Protocol):
-    """Something the loop looks after; neither may block or raise."""
+class Service(Protocol):
+    """What the control loop polls and closes in the end. Neither call may block or raise."""
 
     def poll(self) -> object: ...
 
     def close(self) -> object: ...
 
 
-class Pieced:
-    """A part made of what is at hand."""
+class CallbackService:
+    """A service made of two functions."""
 
     def __init__(self, poll: Callable[[], object] = lambda: None, close: Callable[[], object] = lambda: None) -> None:
         self.poll, self.close = poll, close
@@ -67,10 +67,10 @@ class Live:
     def stop(self) -> None:
         self._stopped = True
 
-    def play(self, parts: Sequence[Part], restarted: Callable[[], object], seconds: float | None = None) -> None:
+    def play(self, services: Sequence[Service], restarted: Callable[[], object], seconds: float | None = None) -> None:
         """Play until a signal (Ctrl-C, SIGTERM, closed terminal) or for that many seconds of wall-clock time.
 
-        parts : are polled all the while, and closed in the end, the last one first
+        services : polled all the while, closed in the end, the last one first
         restarted : called when the sound is back after the audio process had died
 
         Raises
@@ -80,14 +80,14 @@ class Live:
         """
         self._stop_on_signals()
         try:
-            self._loop(parts, restarted, seconds)
+            self._loop(services, restarted, seconds)
         finally:
             self._supervisor.stop()
-            for part in reversed(parts):
-                part.close()
+            for service in reversed(services):
+                service.close()
             self.block.close()
 
-    def account(self, desk: Desk, more: dict[str, object]) -> Account:
+    def report(self, desk: Desk, more: dict[str, object]) -> RunReport:
         """What happened; `more` goes to the end of it."""
         record, text = self.record, self.block.read_text
         rate = float(record["sample_rate"]) or self._bundle.manifest.features.sample_rate
@@ -115,14 +115,14 @@ class Live:
             **more,
             "knobs": knobs_of(desk),
         }
-        return Account(summary, live)
+        return RunReport(summary, live)
 
-    def _loop(self, parts: Sequence[Part], restarted: Callable[[], object], seconds: float | None) -> None:
+    def _loop(self, services: Sequence[Service], restarted: Callable[[], object], seconds: float | None) -> None:
         end, restarts, announced = math.inf, 0, False
         while not self._stopped and time.monotonic() < end:
             self._supervisor.poll()
-            for part in parts:
-                self._look_after(part)
+            for service in services:
+                self._look_after(service)
             if (
                 self._supervisor.running and not announced and int(self.record["meters"]["frames"])
             ):  # the first block tells the latency
@@ -134,10 +134,10 @@ class Live:
                 restarted()
             time.sleep(POLL_SECONDS)
 
-    def _look_after(self, part: Part) -> None:
+    def _look_after(self, service: Service) -> None:
         """A defect in what surrounds the sound must not end it."""
         try:
-            part.poll()
+            service.poll()
         except Exception as error:
             defect = f"{type(error).__name__}: {' '.join(str(error).split())}"
             if defect not in self._defects:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from realtime.bundle import Bundle
-from realtime.cli.account import Account
 from realtime.cli.options import Options, UsageError
-from realtime.cli.screen import Screen, Sparing
-from realtime.cli.setup import Stage, set_stage
+from realtime.cli.run_report import RunReport
+from realtime.cli.screen import RateLimited, Screen
+from realtime.cli.setup import PlayerSetup, prepare
 from realtime.files.audio_files import AudioFileError
 from realtime.live.controllers import Controllers
 from realtime.live.keyboard import Keyboard
-from realtime.live.loop import Live, Part, Pieced
+from realtime.live.loop import CallbackService, Live, Service
 from realtime.live.monitor import Monitor
 from realtime.live.recorder import Recorder
 from realtime.live.shared import BlockSizes, SharedBlock, StreamRequest
 
 
-def perform(options: Options, bundle: Bundle) -> Account:
+def perform(options: Options, bundle: Bundle) -> RunReport:
     """Play until it is ended.
 
     Raises
@@ -26,13 +26,13 @@ def perform(options: Options, bundle: Bundle) -> Account:
     """
     screen = Screen(rewriting=options.monitor)
     live = Live(bundle, options.channels or 1, lambda block, sizes: _request(options, bundle, block, sizes), screen.say)
-    stage = set_stage(options, bundle, live.bank, live.record["published"], Sparing(screen.say), keep=True)
+    setup = prepare(options, bundle, live.bank, live.record["published"], RateLimited(screen.say), keep=True)
     recorder = _recorder(options, live, screen)
-    controllers = Controllers(options, bundle, stage, live, screen)
+    controllers = Controllers(options, bundle, setup, live, screen)
     if options.monitor:
-        controllers.parts.append(_monitor(stage, live, screen, controllers.keyboard))
+        controllers.services.append(_monitor(setup, live, screen, controllers.keyboard))
     try:
-        live.play(controllers.parts, controllers.reopen, options.seconds)
+        live.play(controllers.services, controllers.reopen, options.seconds)
     finally:
         recorded = recorder.close() if recorder else None
         screen.close()
@@ -43,7 +43,7 @@ def perform(options: Options, bundle: Bundle) -> Account:
             "lost_frames": recorded.lost,
             "recording": str(recorded.path) if recorded.path else None,
         }
-    return live.account(stage.desk, more)
+    return live.report(setup.desk, more)
 
 
 def _recorder(options: Options, live: Live, screen: Screen) -> Recorder | None:
@@ -53,17 +53,17 @@ def _recorder(options: Options, live: Live, screen: Screen) -> Recorder | None:
         raise UsageError(str(error)) from None
 
 
-def _monitor(stage: Stage, live: Live, screen: Screen, keyboard: Keyboard) -> Part:
-    desk = stage.desk
+def _monitor(setup: PlayerSetup, live: Live, screen: Screen, keyboard: Keyboard) -> Service:
+    desk = setup.desk
     preset, resynth = desk.index["preset"], desk.index["resynth"]
     monitor = Monitor(
         live.record,
-        preset=lambda: stage.timbres.title(round(desk.value(preset))),
+        preset=lambda: setup.timbres.title(round(desk.value(preset))),
         way=lambda: desk.value(resynth),
         show=lambda line: screen.show(line, keyboard.pending),
         interval=screen.interval,
     )
-    return Pieced(poll=monitor.poll)
+    return CallbackService(poll=monitor.poll)
 
 
 def _request(options: Options, bundle: Bundle, block: SharedBlock, sizes: BlockSizes) -> StreamRequest:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from realtime.bundle import BundleError, load_bundle
 from realtime.devices.devices import DeviceError, choose_pair, list_devices, portaudio
-from realtime.devices.routes import Route, host_hints, plan_routes
+from realtime.devices.stream_config import StreamConfig, host_settings, stream_configs
 from realtime.knobs.bank import KnobBank
 from realtime.live.callback import Callback
 from realtime.live.shared import BlockSizes, SharedBlock, State, StreamRequest
-from realtime.live.watchdog import Ends, Watch, report
+from realtime.live.watchdog import JackDeviceWatch, StreamWatchdog, report
 
 if TYPE_CHECKING:
     from realtime.session import Session
@@ -62,7 +62,7 @@ class Player:
         """
         while True:
             try:
-                self._open_any(self._find_routes(), leave)
+                self._open_any(self._find_configs(), leave)
             except DeviceError as error:
                 if not self._request.wait_for_device:
                     raise
@@ -70,36 +70,36 @@ class Player:
             leave.wait(RETRY_SECONDS)
             self._record["heartbeat"] += 1
 
-    def _find_routes(self) -> list[Route]:
+    def _find_configs(self) -> list[StreamConfig]:
         request = self._request
         devices = list_devices(rescan=self._rescan)
         self._rescan = True
         pair = choose_pair(devices, request.device, request.input_device, request.output_device, request.host_api)
         rate = self._bundle.manifest.features.sample_rate
-        return plan_routes(
+        return stream_configs(
             *pair, request.channels, rate, input_channel=request.input_channel, sample_rate=request.sample_rate
         )
 
-    def _open_any(self, routes: list[Route], leave: threading.Event) -> None:
-        """Play on the first route that opens. What a driver says it can do is not always so."""
+    def _open_any(self, configs: list[StreamConfig], leave: threading.Event) -> None:
+        """Play with the first configuration that opens. What a driver says it can do is not always so."""
         first_refusal: DeviceError | None = None
-        for route in routes:
-            session = self._session_for(route.channels, route.sample_rate)
+        for config in configs:
+            session = self._session_for(config.channels, config.sample_rate)
             # Before the first block, because recorder and monitor read them together with what the callback counts.
-            self._record["sample_rate"], self._record["channels"] = route.sample_rate, route.channels
-            callback = Callback(session, route, self._record, recording=self._request.recording)
+            self._record["sample_rate"], self._record["channels"] = config.sample_rate, config.channels
+            callback = Callback(session, config, self._record, recording=self._request.recording)
             sys.setswitchinterval(SWITCH_SECONDS)
             gc.collect()
             gc.freeze()
-            ends = Ends(route)
+            device_watch = JackDeviceWatch(config)
             try:
-                stream = _open(route, self._request.block_size, callback)
+                stream = _open(config, self._request.block_size, callback)
             except DeviceError as error:
-                ends.close()
+                device_watch.close()
                 first_refusal = first_refusal or error
                 continue
-            self._describe(route, session, stream)
-            Watch(self._block, stream, callback, ends).until(leave)
+            self._describe(config, session, stream)
+            StreamWatchdog(self._block, stream, callback, device_watch).until(leave)
         assert first_refusal is not None
         raise first_refusal
 
@@ -146,7 +146,7 @@ class Player:
             return ""
         return "" if self._request.worker else "the model is slow here, so a worker runs it, a hop later"
 
-    def _describe(self, route: Route, session: Session, stream: Any) -> None:
+    def _describe(self, config: StreamConfig, session: Session, stream: Any) -> None:
         block, record = self._block, self._record
         record["input_latency_seconds"], record["output_latency_seconds"] = (
             _believable(seconds) for seconds in stream.latency
@@ -155,23 +155,23 @@ class Player:
         block.write_text(
             "provider_note", "; ".join(part for part in (session.provider_note, self._worker_note()) if part)
         )
-        block.write_text("input_device", route.input.full_name)
-        block.write_text("output_device", route.output.full_name)
+        block.write_text("input_device", config.input.full_name)
+        block.write_text("output_device", config.output.full_name)
         report(block, State.RUNNING)
 
 
-def _open(route: Route, block_size: int, callback: Callback) -> Any:
+def _open(config: StreamConfig, block_size: int, callback: Callback) -> Any:
     sd = portaudio()
     stream = None
     try:
         stream = sd.Stream(
-            samplerate=route.sample_rate,
+            samplerate=config.sample_rate,
             blocksize=block_size,
-            device=(route.input.number, route.output.number),
-            channels=(route.inputs, route.outputs),
+            device=(config.input.number, config.output.number),
+            channels=(config.inputs, config.outputs),
             dtype="float32",
             latency="low",
-            extra_settings=host_hints(route),
+            extra_settings=host_settings(config),
             callback=callback,
         )
         stream.start()
@@ -180,7 +180,7 @@ def _open(route: Route, block_size: int, callback: Callback) -> Any:
         if stream is not None:
             stream.close(ignore_errors=True)
         raise DeviceError(
-            f"cannot open {route.devices} at {route.sample_rate:g} Hz ({reason}); choose others"
+            f"cannot open {config.devices} at {config.sample_rate:g} Hz ({reason}); choose others"
         ) from None
     return stream
 

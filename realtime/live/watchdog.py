@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from realtime.devices.devices import Device, Direction
 from realtime.devices.jack_ports import JackPorts
-from realtime.devices.routes import Route
+from realtime.devices.stream_config import StreamConfig
 from realtime.hop.scheduling import Follower
 from realtime.live.callback import Callback
 from realtime.live.shared import SharedBlock, State
@@ -25,16 +25,16 @@ CLOSE_SECONDS = 1.0
 PORTS_SECONDS = 0.1  # between looks at the ports of a JACK server
 
 
-class Ends:
-    """The two devices of a route, on JACK, where PortAudio would play on in silence without them; elsewhere it asks
-    nothing.
+class JackDeviceWatch:
+    """Notices when one of a stream's two devices goes away on JACK, where PortAudio would play on in silence.
 
-    To be made before the stream is opened, so that a device that is pulled out while it opens is missed too.
+    It does nothing with other host APIs. Make it before the stream is opened, so that it also notices a device that is
+    pulled out meanwhile.
     """
 
-    def __init__(self, route: Route) -> None:
-        ends: list[tuple[Device, Direction]] = [(route.input, "input"), (route.output, "output")]
-        self._ports = JackPorts.connect() if route.input.host_api_is("JACK") else None
+    def __init__(self, config: StreamConfig) -> None:
+        ends: list[tuple[Device, Direction]] = [(config.input, "input"), (config.output, "output")]
+        self._ports = JackPorts.connect() if config.input.host_api_is("JACK") else None
         self._expected = [end for end in ends if self._ports is not None and self._ports.present(*end)]
         self._next_look = 0.0
 
@@ -54,11 +54,11 @@ class Ends:
             self._ports = None
 
 
-class Watch:
+class StreamWatchdog:
     """Looks after an open stream from the main thread of the audio process."""
 
-    def __init__(self, block: SharedBlock, stream: Any, callback: Callback, ends: Ends) -> None:
-        self._block, self._stream, self._callback, self._ends = block, stream, callback, ends
+    def __init__(self, block: SharedBlock, stream: Any, callback: Callback, device_watch: JackDeviceWatch) -> None:
+        self._block, self._stream, self._callback, self._device_watch = block, stream, callback, device_watch
         self._looked = self._since = time.perf_counter()  # silence before `_since` is not counted
 
     def until(self, leave: threading.Event) -> NoReturn:
@@ -87,7 +87,7 @@ class Watch:
         silent = now - max(self._callback.last, self._since)
         if silent > max(SILENT_CALLBACK_SECONDS, 4 * block_seconds):
             return f"the sound device or its server has not answered for {silent:.1f} s"
-        return self._ends.gone(now)
+        return self._device_watch.gone(now)
 
 
 def report(block: SharedBlock, state: State, message: str = "") -> None:

@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from realtime.bundle import Bundle, load_bundle
-from realtime.cli.account import latencies
+from realtime.cli.run_report import latencies
 from realtime.cli.terminal import describe_notes
 from realtime.controls.snapshot_file import Snapshot, read_snapshots, write_snapshots
 from realtime.files.audio_files import AudioFileError

@@ -10,7 +10,7 @@ import pytest
 
 from realtime.devices.devices import Device, DeviceError, choose_pair, list_devices
 from realtime.devices.jack_ports import JackPorts
-from realtime.devices.routes import Route, _rates, host_hints, plan_routes
+from realtime.devices.stream_config import StreamConfig, _rates, host_settings, stream_configs
 
 
 def device(
@@ -143,7 +143,7 @@ def test_what_two_devices_cannot_do_together_is_a_sentence(
     source: Device, sink: Device, more: dict[str, int], sentence: str
 ) -> None:
     with pytest.raises(DeviceError, match=sentence):
-        plan_routes(source, sink, more.get("channels", 1), 44100, input_channel=more.get("input_channel"))
+        stream_configs(source, sink, more.get("channels", 1), 44100, input_channel=more.get("input_channel"))
 
 
 def test_core_audio_would_convert_rates_unseen_so_its_own_comes_first() -> None:
@@ -157,7 +157,7 @@ def test_hints_are_what_each_sound_system_understands() -> None:
 
     def hints(api: str, picked: int | None = None, exclusive: bool = False) -> tuple[Any, Any]:
         there = device(0, "box", api, 2, 2)
-        return host_hints(Route(there, there, 1, 1, 2, 44100.0, picked=picked, exclusive=exclusive))
+        return host_settings(StreamConfig(there, there, 1, 1, 2, 44100.0, picked=picked, exclusive=exclusive))
 
     assert hints("ALSA") == hints("JACK Audio Connection Kit") == hints("ASIO") == (None, None)
     chosen, nothing = hints("ASIO", picked=1)

@@ -41,11 +41,11 @@ SLOW_TO_WATCH = """
 import time
 from realtime.live import player
 from realtime.live import audio_process as stream
-watch = player.Watch
+watch = player.StreamWatchdog
 def late(*arguments):
     time.sleep(1)
     return watch(*arguments)
-player.Watch = late
+player.StreamWatchdog = late
 stream.main()
 """
 

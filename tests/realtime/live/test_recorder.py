@@ -15,7 +15,7 @@ import soundfile
 
 from realtime.bundle import load_bundle
 from realtime.devices.devices import Device
-from realtime.devices.routes import Route
+from realtime.devices.stream_config import StreamConfig
 from realtime.files.audio_files import AudioFileError
 from realtime.files.recording import RecordingFile
 from realtime.knobs.bank import KnobBank
@@ -32,7 +32,7 @@ QUIET = SimpleNamespace(
 )  # no flag raised
 
 
-class Stage:
+class CallbackRig:
     """A real session behind the real callback, driven by hand."""
 
     def __init__(self, bundle: Path, outputs: int = 2) -> None:
@@ -41,7 +41,9 @@ class Stage:
         device = Device(0, "hands", "tests", 1, outputs, RATE, True, True)
         session = Session(loaded, KnobBank(loaded.manifest), channels=1, sample_rate=RATE)
         self.outputs = outputs
-        self.callback = Callback(session, Route(device, device, 1, 1, outputs, RATE), self.block.record, recording=True)
+        self.callback = Callback(
+            session, StreamConfig(device, device, 1, 1, outputs, RATE), self.block.record, recording=True
+        )
         self.block.record["sample_rate"] = RATE
 
     def play(self, sound: np.ndarray, block: int = 512) -> np.ndarray:
@@ -59,8 +61,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stage(bundle: Path) -> Iterator[Stage]:
-    made = Stage(bundle)
+def rig(bundle: Path) -> Iterator[CallbackRig]:
+    made = CallbackRig(bundle)
     yield made
     made.block.close()
 
@@ -70,11 +72,11 @@ def noise(samples: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac"])
-def test_the_file_is_what_was_heard_sample_by_sample(stage: Stage, tmp_path: Path, extension: str) -> None:
-    stage.play(noise(1000))  # before the recording
+def test_the_file_is_what_was_heard_sample_by_sample(rig: CallbackRig, tmp_path: Path, extension: str) -> None:
+    rig.play(noise(1000))  # before the recording
     path = tmp_path / f"take.{extension}"
-    recorder = Recorder(stage.block, path, pytest.fail)
-    heard = stage.play(noise(RATE), block=731)
+    recorder = Recorder(rig.block, path, pytest.fail)
+    heard = rig.play(noise(RATE), block=731)
     assert not path.exists()
     recorded = recorder.close()
     assert (recorded.frames, recorded.lost, recorded.seconds, recorded.path) == (RATE, 0, 1.0, path)
@@ -85,19 +87,19 @@ def test_the_file_is_what_was_heard_sample_by_sample(stage: Stage, tmp_path: Pat
 
 
 def test_one_output_is_recorded_on_both_channels(bundle: Path, tmp_path: Path) -> None:
-    stage = Stage(bundle, outputs=1)
-    recorder = Recorder(stage.block, tmp_path / "take.wav", pytest.fail)
-    heard = stage.play(noise(5000))
+    rig = CallbackRig(bundle, outputs=1)
+    recorder = Recorder(rig.block, tmp_path / "take.wav", pytest.fail)
+    heard = rig.play(noise(5000))
     recorder.close()
     samples, _ = soundfile.read(tmp_path / "take.wav", dtype="float32")
     assert np.array_equal(samples, np.repeat(heard, 2, axis=1))
 
 
-def test_what_the_ring_lost_is_silence_of_the_same_length(stage: Stage, tmp_path: Path) -> None:
-    recorder = Recorder(stage.block, tmp_path / "take.wav", pytest.fail)
+def test_what_the_ring_lost_is_silence_of_the_same_length(rig: CallbackRig, tmp_path: Path) -> None:
+    recorder = Recorder(rig.block, tmp_path / "take.wav", pytest.fail)
     recorder._leave.set()  # a writer that is never given time
     recorder._thread.join()
-    heard = stage.play(noise(RING_FRAMES + 100000), block=8192)
+    heard = rig.play(noise(RING_FRAMES + 100000), block=8192)
     recorded = recorder.close()
     samples, _ = soundfile.read(tmp_path / "take.wav", dtype="float32")
     assert len(samples) == len(heard) == recorded.frames
@@ -106,12 +108,12 @@ def test_what_the_ring_lost_is_silence_of_the_same_length(stage: Stage, tmp_path
     assert not samples[: recorded.lost].any()
 
 
-def test_a_device_that_comes_back_at_another_rate_goes_on_in_the_same_file(stage: Stage, tmp_path: Path) -> None:
-    recorder = Recorder(stage.block, tmp_path / "take.wav", pytest.fail)
-    stage.play(noise(RATE))
+def test_a_device_that_comes_back_at_another_rate_goes_on_in_the_same_file(rig: CallbackRig, tmp_path: Path) -> None:
+    recorder = Recorder(rig.block, tmp_path / "take.wav", pytest.fail)
+    rig.play(noise(RATE))
     recorder._drain()
-    stage.block.record["sample_rate"] = 2 * RATE
-    stage.play(np.sin(2 * np.pi * 1000 / (2 * RATE) * np.arange(4 * RATE)).astype(np.float32))
+    rig.block.record["sample_rate"] = 2 * RATE
+    rig.play(np.sin(2 * np.pi * 1000 / (2 * RATE) * np.arange(4 * RATE)).astype(np.float32))
     recorded = recorder.close()
     samples, _ = soundfile.read(tmp_path / "take.wav")
     assert abs(recorded.frames - 3 * RATE) < RATE // 50
@@ -119,15 +121,15 @@ def test_a_device_that_comes_back_at_another_rate_goes_on_in_the_same_file(stage
     assert abs(int(np.argmax(np.abs(np.fft.rfft(tail)))) - 1000) <= 1  # the same 1000 Hz
 
 
-def test_a_full_disk_is_one_sentence_and_what_was_written_stays(stage: Stage, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_what_was_written_stays(rig: CallbackRig, tmp_path: Path) -> None:
     said: list[str] = []
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    recorder = Recorder(stage.block, tmp_path / "take.wav", said.append)
+    recorder = Recorder(rig.block, tmp_path / "take.wav", said.append)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200000, limits[1]))
     try:
-        stage.play(noise(2 * RATE))
+        rig.play(noise(2 * RATE))
         recorder._drain()
-        heard = stage.play(noise(RATE))  # the sound goes on
+        heard = rig.play(noise(RATE))  # the sound goes on
         recorder.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -168,14 +170,14 @@ def test_a_recording_may_exceed_four_gigabytes(tmp_path: Path) -> None:
         assert np.array_equal(found.read(100), np.full((100, 2), 0.5))
 
 
-def test_what_cannot_be_recorded_is_told_before_the_music(stage: Stage, tmp_path: Path) -> None:
+def test_what_cannot_be_recorded_is_told_before_the_music(rig: CallbackRig, tmp_path: Path) -> None:
     with pytest.raises(AudioFileError, match=r"end it with \.wav or \.flac"):
-        Recorder(stage.block, tmp_path / "take.xyz", pytest.fail)
+        Recorder(rig.block, tmp_path / "take.xyz", pytest.fail)
     with pytest.raises(AudioFileError, match="there is no folder"):
-        Recorder(stage.block, tmp_path / "nowhere" / "take.wav", pytest.fail)
+        Recorder(rig.block, tmp_path / "nowhere" / "take.wav", pytest.fail)
 
 
-def test_without_a_sound_there_is_no_file(stage: Stage, tmp_path: Path) -> None:
-    recorded = Recorder(stage.block, tmp_path / "take.wav", pytest.fail).close()
+def test_without_a_sound_there_is_no_file(rig: CallbackRig, tmp_path: Path) -> None:
+    recorded = Recorder(rig.block, tmp_path / "take.wav", pytest.fail).close()
     assert recorded.path is None
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ PICKS_CHANNELS = (ASIO, CORE_AUDIO)  # opens any channel of a device alone; else
 
 
 @dataclass(frozen=True)
-class Route:
+class StreamConfig:
     """One way to open a stream.
 
     channels : that the session hears: columns first_input, first_input + 1 … of the `inputs` that are opened
@@ -42,7 +42,7 @@ class Route:
         )
 
 
-def plan_routes(
+def stream_configs(
     source: Device,
     sink: Device,
     channels: int,
@@ -50,7 +50,7 @@ def plan_routes(
     *,
     input_channel: int | None = None,
     sample_rate: float | None = None,
-) -> list[Route]:
+) -> list[StreamConfig]:
     """All ways the drivers say they can go, the best first: the model's rate if possible, so that nothing is resampled.
 
     channels : taken from the input
@@ -72,28 +72,28 @@ def plan_routes(
     alone = (
         (True, False) if source.host_api_is(WASAPI) else (False,)
     )  # alone: less latency, and any rate the hardware has
-    routes = [
-        Route(source, sink, channels, inputs, outputs, rate, first, picked, exclusive)
+    configs = [
+        StreamConfig(source, sink, channels, inputs, outputs, rate, first, picked, exclusive)
         for exclusive in alone
         for rate in rates
     ]
-    possible = [route for route in routes if _can(route)]
+    possible = [config for config in configs if _can(config)]
     if possible:
         return possible
     if sample_rate:
         own = " or ".join(f"{rate:g}" for rate in dict.fromkeys((sink.default_rate, source.default_rate)))
         raise DeviceError(
-            f"{routes[0].devices} cannot run at {sample_rate:g} Hz; leave --sample-rate out, or ask for {own}"
+            f"{configs[0].devices} cannot run at {sample_rate:g} Hz; leave --sample-rate out, or ask for {own}"
         )
     raise DeviceError(
-        f"{routes[0].devices} share no sample rate, or another program holds them; close it or choose other devices"
+        f"{configs[0].devices} share no sample rate, or another program holds them; close it or choose other devices"
     )
 
 
-def host_hints(route: Route) -> tuple[Any, Any]:
+def host_settings(config: StreamConfig) -> tuple[Any, Any]:
     """What PortAudio should tell the host API about input and output; None = nothing special."""
-    sd, source = portaudio(), route.input
-    selected = None if route.picked is None else [route.picked]
+    sd, source = portaudio(), config.input
+    selected = None if config.picked is None else [config.picked]
     if source.host_api_is(ASIO):
         return (sd.AsioSettings(channel_selectors=selected) if selected else None), None
     if source.host_api_is(CORE_AUDIO):  # other programs keep the device as they set it
@@ -101,7 +101,7 @@ def host_hints(route: Route) -> tuple[Any, Any]:
             change_device_parameters=False
         )
     if source.host_api_is(WASAPI):  # a hidden converter would add latency that nobody counts
-        hint = sd.WasapiSettings(exclusive=route.exclusive, auto_convert=False)
+        hint = sd.WasapiSettings(exclusive=config.exclusive, auto_convert=False)
         return hint, hint
     return None, None
 
@@ -148,12 +148,12 @@ def _rates(source: Device, sink: Device, model_rate: float) -> tuple[float, ...]
     return tuple(dict.fromkeys((*first, *COMMON_RATES)))
 
 
-def _can(route: Route) -> bool:
+def _can(config: StreamConfig) -> bool:
     sd = portaudio()
-    hint_in, hint_out = host_hints(route)
+    hint_in, hint_out = host_settings(config)
     try:
-        sd.check_input_settings(route.input.number, route.inputs, "float32", hint_in, route.sample_rate)
-        sd.check_output_settings(route.output.number, route.outputs, "float32", hint_out, route.sample_rate)
+        sd.check_input_settings(config.input.number, config.inputs, "float32", hint_in, config.sample_rate)
+        sd.check_output_settings(config.output.number, config.outputs, "float32", hint_out, config.sample_rate)
     except (sd.PortAudioError, ValueError):
         return False
     return True

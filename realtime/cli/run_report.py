@@ -1,4 +1,4 @@
-"""The end-of-run account: the summary, and what only a stream or only a file has."""
+"""The end-of-run report: the summary, and what only a stream or only a file has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from realtime.hop.meters import Summary
 
 
 @dataclass(frozen=True)
-class Account:
+class RunReport:
     """summary : what every run has;  more : by name, what --json writes beside it"""
 
     summary: Summary

@@ -19,7 +19,7 @@ HELP = (
 SOURCE = "typed"
 
 
-class Commands:
+class TypedCommands:
     """Carries out typed lines. Mistakes are told, never raised.
 
     learn : begins learning, and tells so itself;  end : ends the performance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from realtime.cli.options import HIGHEST_RATE, Options, UsageError
-from realtime.devices.routes import LARGEST_BLOCK
+from realtime.devices.stream_config import LARGEST_BLOCK
 from realtime.knobs.targets import LATENCY_MS
 
 LIVE_ONLY = (
