@@ -24,8 +24,9 @@ class RunReport:
 
 
 def latencies(manifest: Manifest, sample_rate: float, latency_ms: float) -> dict[str, object]:
-    """Of both ways out, samples at the device's rate, as `Session.latency_of` tells them; for a process that has no
-    session.
+    """The latency of both ways out, in samples at the device's rate, as `Session.latency_of` gives it.
+
+    For a process that has no session.
     """
     from realtime.outputs.resynth.resynth import Resynth  # only at the end of a performance
 

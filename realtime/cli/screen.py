@@ -15,7 +15,10 @@ LINES_PER_SECOND = 20.0
 
 
 class Screen:
-    """rewriting : whether there will be a live line"""
+    """Prints lines for the user.
+
+    rewriting : whether there will be a live line
+    """
 
     def __init__(self, *, rewriting: bool) -> None:
         self._console = Console(highlight=False, markup=False)

@@ -1,6 +1,4 @@
-"""What stands ready before the first sample, live or for a file: desk, timbres, snapshots, knob map, all as the command
-line asks.
-"""
+"""What is set up before the first sample, live or for a file: desk, timbres, snapshots and knob map."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Everything a hand, a MIDI message or an OSC message can turn, in one place: the session's knobs, and those of the
-control side alone.
+"""The desk: every target that a hand, a MIDI message or an OSC message can turn.
+
+It holds the session's knobs and the targets that only the control side has.
 """
 
 from __future__ import annotations

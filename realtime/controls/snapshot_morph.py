@@ -1,5 +1,6 @@
-"""Between two snapshots: everything continuous on a straight line, whole numbers switched half way, presets crossed
-along the square's sides.
+"""Between two snapshots: continuous values move on a straight line, whole numbers switch half way.
+
+Presets move along the sides of the preset square.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ def _side(values: Mapping[str, float]) -> tuple[float, float]:
 
 
 def _crossing(lower: tuple[float, float], upper: tuple[float, float], place: float) -> dict[str, float]:
-    """Corners and y. First y rises; at its top the lower side is not heard and becomes the upper; then y may fall
-    again, unheard.
+    """The presets at the corners, and y.
+
+    First y rises. At its top the lower side is not heard and becomes the upper one; then y may fall again, unheard.
     """
     y = min(1.0, place / ARRIVED)
     if place > ARRIVED:

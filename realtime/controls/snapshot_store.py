@@ -1,5 +1,6 @@
-"""The snapshots of one file in memory: read again when somebody else changed it, written when something was put
-there.
+"""The snapshots of one file in memory.
+
+The file is read again when another program changed it, and written when a snapshot was stored.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ WRITE_SECONDS = 0.5  # between two writings of the file
 
 
 class SnapshotStore:
-    """path : the file; need not be there yet
+    """Holds snapshots by number.
+
+    path : the file; need not be there yet
     check : called with each snapshot that was read and the place to name in an error
-    keep : whether what is put here shall be written to the file
+    keep : whether stored snapshots shall be written to the file
 
     Raises
     ------
@@ -69,8 +72,9 @@ class SnapshotStore:
         self._kept, self._version = kept, version
 
     def write(self, *, now: bool) -> None:
-        """Write what is not written yet, but not too often unless it has to be `now`. Raises SnapshotError; it is then
-        still unwritten.
+        """Write what is not written yet, but not too often unless it has to be `now`.
+
+        Raises SnapshotError. The snapshots are then still unwritten.
         """
         if not (self._unwritten and self._keep) or not (now or time.monotonic() >= self._next_write):
             return

@@ -1,5 +1,6 @@
-"""Sound devices: list them, find one by number or name. The only file that imports PortAudio, and only when asked
-to.
+"""Sound devices: list them, find one by number or name.
+
+Nothing else imports PortAudio, and it is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class Device:
         return f"{self.name}, {self.host_api}"
 
     def host_api_is(self, *names: str) -> bool:
-        """Whether it is one of these, whatever the spelling: "CoreAudio" for "Core Audio", "wasapi" for "Windows
-        WASAPI".
+        """Whether it is one of these, whatever the spelling.
+
+        "CoreAudio" means "Core Audio", and "wasapi" means "Windows WASAPI".
         """
         return any(_plain(name) in _plain(self.host_api) for name in names)
 
@@ -54,9 +56,8 @@ def portaudio() -> ModuleType:
         When it or the PortAudio library is missing.
     """
     if sys.platform == "win32":
-        os.environ.setdefault(
-            "SD_ENABLE_ASIO", "1"
-        )  # sounddevice carries two libraries; the one without ASIO is its default
+        # sounddevice carries two libraries; its default is the one without ASIO.
+        os.environ.setdefault("SD_ENABLE_ASIO", "1")
     try:
         import sounddevice
     except ImportError:
@@ -125,8 +126,9 @@ def choose_pair(
 
 
 def _find(devices: Sequence[Device], wanted: str | None, direction: Direction, *, strict: bool) -> Device | None:
-    """The device meant by a number, a full name or a unique part of one; None if it is there but lacks the direction
-    (and not `strict`).
+    """The device meant by a number, a full name or a unique part of one.
+
+    None if it is there but lacks the direction (and not `strict`).
     """
     if wanted is None:
         return None

@@ -1,6 +1,4 @@
-"""From two devices to what a stream can be opened with: channels, sample rates, and what each host API should be
-told.
-"""
+"""How a stream between two devices can be opened: channels, sample rates and settings of each host API."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ class StreamConfig:
     channels : that the session hears: columns first_input, first_input + 1 … of the `inputs` that are opened
     outputs : `channels`, except that one channel is played on two outputs
     picked : the device's channel, from 0, that alone is opened; None = its first `inputs` channels
-    exclusive : whether to have the device for us alone (WASAPI)
+    exclusive : whether no other program may use the device meanwhile (WASAPI)
     """
 
     input: Device
@@ -69,9 +67,8 @@ def stream_configs(
     elif input_channel:
         inputs, first = input_channel, input_channel - 1
     rates = (float(sample_rate),) if sample_rate else _rates(source, sink, model_rate)
-    alone = (
-        (True, False) if source.host_api_is(WASAPI) else (False,)
-    )  # alone: less latency, and any rate the hardware has
+    # Exclusive use gives less latency, and any rate the hardware has.
+    alone = (True, False) if source.host_api_is(WASAPI) else (False,)
     configs = [
         StreamConfig(source, sink, channels, inputs, outputs, rate, first, picked, exclusive)
         for exclusive in alone

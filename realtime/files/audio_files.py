@@ -13,13 +13,8 @@ import soundfile
 from realtime.files.atomic_file import replace_file
 
 SUBTYPES = ("FLOAT", "PCM_24")  # preferred, where the format has them; else the format's own default
-FORMATS = {
-    ".aif": "AIFF",
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".wave": "WAV",
-    ".snd": "AU",
-}  # extensions that are not the format's name
+# Extensions that are not the format's name.
+FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".wave": "WAV", ".snd": "AU"}
 LARGEST_WAV_BYTES = 2**32 - 2**16
 UNKNOWN_LENGTH = 0x7FFFF000  # what programs that write into a pipe declare
 NEAR_FULL_SCALE = 0.99
@@ -32,7 +27,12 @@ class AudioFileError(Exception):
 
 @dataclass(frozen=True)
 class Audio:
-    """samples : (frames, channels), float32, finite; sample_rate : Hz; warnings : one line each."""
+    """A sound.
+
+    samples : (frames, channels), float32, finite
+    sample_rate : Hz
+    warnings : one line each
+    """
 
     samples: np.ndarray
     sample_rate: int

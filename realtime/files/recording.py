@@ -1,6 +1,4 @@
-"""A sound file that grows for hours and is whole at any moment: what was written opens even if the program is
-killed.
-"""
+"""A sound file that grows for hours and opens at any moment, even if the program is killed."""
 
 from __future__ import annotations
 
@@ -65,12 +63,7 @@ class RecordingFile:
     def _refusals(self) -> Iterator[None]:
         try:
             yield
-        except (
-            OSError,
-            RuntimeError,
-            AssertionError,
-            ValueError,
-        ) as error:  # soundfile asserts that everything was written
+        except (OSError, RuntimeError, AssertionError, ValueError) as error:  # soundfile asserts complete writes
             reason = (
                 getattr(error, "strerror", None)
                 or getattr(error, "error_string", None)

@@ -1,5 +1,6 @@
-"""The timbre of a sound file, as the live encoder hears it. Loads ONNX Runtime, so import it only where it is asked
-for.
+"""The timbre of a sound file, as the live encoder hears it.
+
+Loads ONNX Runtime, so import it only where it is asked for.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ LONGEST_SECONDS = 60.0  # of sound that is not silent; more would hardly move th
 
 @dataclass(frozen=True)
 class FileTimbre:
-    """timbre : (D,), z^t averaged over the sounding frames;  seconds : how much sound that was
-    whole : nothing was left over
+    """The timbre found in a file.
+
+    timbre : (D,), z^t averaged over the sounding frames
+    seconds : how much sound that was
+    whole : whether all of the file was used
     """
 
     timbre: np.ndarray

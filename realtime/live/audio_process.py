@@ -48,8 +48,9 @@ def main() -> NoReturn:
 
 
 def _wait_for(go: threading.Event) -> None:
-    """Load what takes long, touch nothing that the playing process uses, and wait. PortAudio stays out: it would join
-    the server.
+    """Load what takes long, touch nothing that the playing process uses, and wait.
+
+    PortAudio stays out, because it would join the server.
     """
     with contextlib.suppress(Exception):  # told when it matters
         import realtime.session  # noqa: F401
@@ -57,8 +58,9 @@ def _wait_for(go: threading.Event) -> None:
 
 
 def _listen_to_parent() -> tuple[threading.Event, threading.Event]:
-    """Set when the parent writes to our standard input; when it closes it or is gone. If nobody reacts to that, the
-    process leaves.
+    """Two events: the parent wrote to our standard input; the parent closed it or is gone.
+
+    If nobody reacts to the second, the process leaves.
     """
     go, leave = threading.Event(), threading.Event()
 

@@ -1,5 +1,6 @@
-"""What the driver calls for every block: the session makes the sound, this hands it over and keeps it for a recorder.
-Never raises.
+"""The audio callback: the session makes the sound; the callback hands it over and keeps it for a recorder.
+
+It never raises.
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ class Callback:
             block_out[:] = wet
 
     def _keep(self, block: np.ndarray) -> None:  # audio thread
-        """To the ring, which is longer than any block; the counter last, so that a reader never runs ahead. One output
-        fills all columns.
+        """Copy a block to the ring, which is longer than any block. One output fills all columns.
+
+        The counter moves last, so that a reader never runs ahead.
         """
         start, n = self._kept % RING_FRAMES, len(block)
         first = min(n, RING_FRAMES - start)

@@ -1,6 +1,4 @@
-"""Everything that can turn the desk while playing: MIDI, OSC, typed lines, learning; and what shows it, MIDI and OSC
-again.
-"""
+"""Everything that turns the desk while playing (MIDI, OSC, typed lines, learning) or shows it (MIDI, OSC)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Playing live, in the control process: the audio process under supervision, and a loop that looks after everything
-else.
-"""
+"""The control process of a live performance: it supervises the audio process and polls everything else."""
 
 from __future__ import annotations
 
@@ -123,9 +121,8 @@ class Live:
             self._supervisor.poll()
             for service in services:
                 self._look_after(service)
-            if (
-                self._supervisor.running and not announced and int(self.record["meters"]["frames"])
-            ):  # the first block tells the latency
+            playing = self._supervisor.running and int(self.record["meters"]["frames"])
+            if playing and not announced:  # the first block tells the latency
                 announced = True
                 end = time.monotonic() + (math.inf if seconds is None else seconds)
                 self._say(self._description())

@@ -28,7 +28,10 @@ SAFE_FRAMES = RING_FRAMES - 2 * CHUNK_FRAMES  # what is older may be overwritten
 
 @dataclass(frozen=True)
 class Recorded:
-    """frames, lost : of `frames`, those that are silence because the disk was too slow
+    """What a recorder wrote.
+
+    frames : samples per channel
+    lost : of these, the samples that are silence because the disk was too slow
     path : None if nothing was heard
     """
 

@@ -73,9 +73,7 @@ class StreamRequest(BaseModel):
     sample_rate: float | None = None  # Hz, None = the model's where the device can
     provider: str
     latency_ms: float = DEFAULT_LATENCY_MS  # of the resynth way out
-    worker: bool | None = (
-        None  # inference beside the audio thread, one hop later; None = if the model turns out too slow
-    )
+    worker: bool | None = None  # inference beside the audio thread, a hop later; None = if the model is too slow
     recording: bool = False  # fill the ring
     wait_for_device: bool  # look for the device until it is there, rather than fail
 

@@ -39,8 +39,10 @@ def slow_hop_seconds(bundle: Bundle, sample_rate: float, provider: str) -> float
 
 
 def _clock(provider: str) -> Callable[[], float]:
-    """The processor's time of this thread where that is all there is to it: the audio thread goes before other
-    programs, we do not yet.
+    """The clock that times a hop.
+
+    The processor time of this thread where the CPU does all the work: the audio thread runs before other programs, this
+    thread does not yet.
     """
     return time.perf_counter if provider != "cpu" or sys.platform == "win32" else time.thread_time
 

@@ -1,6 +1,4 @@
-"""The audio process's watch on its own sound: it leaves when the driver, the server or a device has died without a
-word.
-"""
+"""The audio process's watch on its own sound: it leaves when the driver, the server or a device dies silently."""
 
 from __future__ import annotations
 

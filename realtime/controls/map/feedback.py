@@ -114,7 +114,8 @@ class MidiFeedback:
 
 
 def _device(port: str) -> str:
-    """'nanoKONTROL2:nanoKONTROL2 MIDI 1 20:0' → 'nanokontrol2'; what stands after it differs between a device's inputs
-    and outputs.
+    """The device of a port: 'nanoKONTROL2:nanoKONTROL2 MIDI 1 20:0' → 'nanokontrol2'.
+
+    The rest of the name differs between a device's inputs and outputs.
     """
     return port.partition(":")[0].strip().casefold()

@@ -24,8 +24,8 @@ PRESSED = 64  # a controller used as a button is down from here
 class KnobMap:
     """Turns MIDI messages into values on the desk.
 
-    applied, ignored : messages that set a target; mapped ones that could not (a program with no preset, a knob not
-        picked up yet).
+    applied : messages that set a target
+    ignored : mapped messages that could not (a program with no preset, a knob not picked up yet)
     """
 
     routes: tuple[KnobRoute, ...]
@@ -50,8 +50,9 @@ class KnobMap:
             self._by_source[kind, state.route.knob.number].append(state)
 
     def apply(self, message: Sequence[int], desk: Desk) -> bool:
-        """Let one MIDI message turn its targets; anything that is not a mapped message is ignored. True if a target was
-        set.
+        """Let one MIDI message turn its targets. True if it set one.
+
+        A message that is not mapped changes nothing.
         """
         done = [
             self._follow(state, event, desk)
@@ -163,9 +164,8 @@ def _pressed(state: ControlState, down: bool, present: float) -> float | None:
     state.down = down
     if knob.kind == "note" and not knob.toggle and knob.value is None:
         return route.high if down else route.low
-    if not down or (
-        before and knob.kind == "cc"
-    ):  # a pedal sends many values on its way; a note is pressed again without being let go
+    # A pedal sends many values on its way down. A note can be pressed again without being let go.
+    if not down or (before and knob.kind == "cc"):
         return None
     if knob.value is not None:
         return knob.value

@@ -33,8 +33,9 @@ class KnobRoute:
         return float(math.floor(value + 0.5)) if self.whole else value  # not round(): a pedal at 64 of 127 is down
 
     def position(self, value: float) -> float:
-        """Where the controller would have to stand for a value; the nearer end for one outside the range. The inverse
-        of `value`.
+        """Where the controller would have to stand for a value; the inverse of `value`.
+
+        A value outside the range counts as the nearer end.
         """
         center = self.center
         if center is None:

@@ -1,6 +1,4 @@
-"""Soft takeover: what a controller does whose target moved elsewhere, so that touching it does not make the sound
-jump.
-"""
+"""Soft takeover: a controller whose target moved elsewhere does not make the sound jump when it is touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More MIDI than anyone plays: what can be left out without changing where the knobs end up."""
+"""Floods of MIDI: which messages can be left out without changing where the knobs end up."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ PEDALS = range(64, 70)  # pressed and let go in one batch is still a press
 
 
 def coalesced(messages: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Of every controller, wheel and pressure only the last value, in the order of these; of notes, programs, pedals
-    and parameters all.
+    """Keep only the last value of every controller, wheel and pressure, in the order of these.
+
+    All notes, programs, pedals and parameters stay.
     """
     kept: list[tuple[int, ...]] = []
     later: set[tuple[int, int]] = set()

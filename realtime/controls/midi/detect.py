@@ -41,12 +41,10 @@ class ControlDetector:
 
     def __init__(self) -> None:
         self._decoder = MidiDecoder()
-        self._values: dict[
-            Control, set[int]
-        ] = {}  # distinct ones: a controller that only repeats itself was not touched
-        self._pairs: dict[
-            tuple[int, int], int
-        ] = {}  # by channel and controller: how often a lower half followed its upper one at once
+        # Distinct values: a controller that only repeats itself was not touched.
+        self._values: dict[Control, set[int]] = {}
+        # By channel and controller: how often a lower half followed its upper one at once.
+        self._pairs: dict[tuple[int, int], int] = {}
         self._released: set[int] = set()  # channels on which a note was struck and let go
         self._before: tuple[int, int] = (0, 0)
 
@@ -87,8 +85,9 @@ class ControlDetector:
         values.add(event.raw if not event.step else -1 - len(values))
 
     def _is_by_the_way(self, control: Control) -> bool:
-        """What a controller sends beside what is meant: halves of a parameter, banks before programs, pressure under a
-        struck pad.
+        """Whether a control only accompanies the one that is meant.
+
+        Controllers send halves of a parameter, banks before programs, and pressure under a struck pad.
         """
         kinds = {other.kind for other in self._values if other.channel == control.channel}
         if control.kind == "cc" and control.number in PARAMETER_CONTROLLERS:

@@ -1,5 +1,6 @@
-"""Channel messages → what was moved, and how far: 14-bit pairs, registered and non-registered parameters, notes,
-pressure, wheels.
+"""Channel messages → which control moved, and how far.
+
+Covers 14-bit pairs, registered and non-registered parameters, notes, pressure and wheels.
 """
 
 from __future__ import annotations
@@ -68,12 +69,10 @@ class _Channel:
 
     kind: str = "nrpn"  # of the parameter chosen
     parameter: int = NULL_PARAMETER
-    coarse: dict[tuple[str, int], int] = field(
-        default_factory=dict
-    )  # upper halves of pairs and parameters, by kind and number
-    fine: set[tuple[str, int]] = field(
-        default_factory=set
-    )  # those that have sent lower halves too; the others are read as 7-bit
+    # Upper halves of pairs and parameters, by kind and number.
+    coarse: dict[tuple[str, int], int] = field(default_factory=dict)
+    # Those that have sent lower halves too; the others are read as 7-bit.
+    fine: set[tuple[str, int]] = field(default_factory=set)
 
 
 class MidiDecoder:
@@ -88,8 +87,7 @@ class MidiDecoder:
     def decode(self, message: Sequence[int]) -> tuple[MidiEvent, ...]:
         """What a message moved; nothing for anything but one whole channel message.
 
-        A message may know where it came from (`PortMessage`): two controllers on one channel do not mix up their
-        parameters.
+        A `PortMessage` knows where it came from, so that two controllers on one channel do not mix up their parameters.
         """
         if not is_channel_message(message):
             return ()
@@ -145,8 +143,9 @@ def _control(state: _Channel, channel: int, number: int, value: int) -> tuple[Mi
 
 
 def _pair(state: _Channel, key: tuple[str, int], upper: bool, value: int) -> tuple[int, int]:
-    """The value of a pair after one half of it came, and its top. An upper half clears the lower one (MIDI 1.0
-    specification).
+    """The value of a pair after one half of it came, and its top.
+
+    An upper half clears the lower one (MIDI 1.0 specification).
     """
     if upper:
         state.coarse[key] = value

@@ -28,9 +28,8 @@ __all__ = ["MidiError", "MidiInput", "file_events", "list_outputs", "list_ports"
 
 RESCAN_SECONDS = 1.0
 VIRTUAL_PORT = "in"
-MESSAGES_PER_POLL = (
-    256  # of one port; if more have come, superseded ones are left out, and the rest waits for the next poll
-)
+# Of one port. If more have come, superseded ones are left out, and the rest waits for the next poll.
+MESSAGES_PER_POLL = 256
 WAITING_MESSAGES = 4096  # beyond it the oldest are dropped
 
 

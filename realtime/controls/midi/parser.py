@@ -1,6 +1,4 @@
-"""Bytes as a driver, a wire or a file delivers them → whole channel messages. Whatever the bytes are, nothing is
-raised.
-"""
+"""Bytes from a driver, a wire or a file → whole channel messages. No bytes make it raise."""
 
 from __future__ import annotations
 

@@ -66,10 +66,7 @@ class OpenPorts(Generic[Client]):
             return False
         try:
             client.open_port(number, name=self._label)
-        except (
-            rtmidi.RtMidiError,
-            ValueError,
-        ):  # it went between listing and opening, or is taken; the next scan tries again
+        except (rtmidi.RtMidiError, ValueError):  # gone since the listing, or taken; the next scan tries again
             discard(client)
             return False
         self.clients[name] = client
@@ -97,8 +94,9 @@ def port_names(client: rtmidi.MidiIn | rtmidi.MidiOut) -> list[str]:
 
 
 def is_own(port: str) -> bool:
-    """Whether it is one of Neiro's, which must not be connected to itself. A second client of the name gets a
-    number.
+    """Whether a port is one of Neiro's, which must not be connected to itself.
+
+    A second client of the name gets a number.
     """
     return re.match(rf"{CLIENT_NAME}(-\d+)?(:| |$)", port) is not None
 

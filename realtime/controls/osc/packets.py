@@ -15,9 +15,8 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 BUNDLE, BUNDLE_HEAD = b"#bundle\0", 16  # bytes: the word and a time tag
-TAG_BYTES = {
-    ord(tag): size for tags, size in (("ifrm", 4), ("hdt", 8), ("TFN[]", 0), ("sb", 4)) for tag in tags
-}  # of texts and blobs: at least
+# Bytes of an argument by its type tag; of texts and blobs at least.
+TAG_BYTES = {ord(tag): size for tags, size in (("ifrm", 4), ("hdt", 8), ("TFN[]", 0), ("sb", 4)) for tag in tags}
 MOST_MESSAGES = 1024  # of one datagram
 DEEPEST = 8  # bundles in bundles
 MOST_BYTES = 1400  # of what we send: one Ethernet frame

@@ -1,5 +1,6 @@
-"""Addresses that mean several: ? * [a-z] [!a-z] {one,other} (Open Sound Control 1.0, "OSC Message Dispatching and
-Pattern Matching").
+"""OSC address patterns: ? * [a-z] [!a-z] {one,other}.
+
+Source: Open Sound Control 1.0, "OSC Message Dispatching and Pattern Matching".
 """
 
 from __future__ import annotations

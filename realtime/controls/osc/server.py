@@ -1,15 +1,17 @@
 """OSC in and out over UDP: the same targets as MIDI, polled from the control loop, without a thread.
 
-    /neiro/<target> number      turn it, e.g. /neiro/timbre/3 0.5 (or /neiro/timbre[3]), /neiro/snapshot 2,
-    /neiro/snapshot/store 2, /neiro/capture 1 /neiro/timbre/* 0           all of them: ? * [0-3] {x,y} as the OSC
-    specification has it, for targets /neiro/<target>             ask for its value (capture and snapshot/store: do it,
-    as number 1) /neiro/preset name          a preset by its name, also preset_b, preset_c and preset_d
-    /neiro/query [port]         all values, and /neiro/presets with their names
-    /neiro/subscribe [port]     all values now, from then on every change and /neiro/meters/…; ends with
-    /neiro/unsubscribe [port] /neiro/midi bytes           MIDI messages, as one MIDI argument, a blob or numbers
-    /neiro/<command> words      what the program adds, such as learn
+/neiro/<target> number      turn it: /neiro/timbre/3 0.5 (or /neiro/timbre[3]), /neiro/snapshot 2,
+                            /neiro/snapshot/store 2, /neiro/capture 1
+/neiro/timbre/* 0           turn all of them; targets take ? * [0-3] {x,y} as in the OSC specification
+/neiro/<target>             ask for its value (capture and snapshot/store: do it, as number 1)
+/neiro/preset name          choose a preset by its name, also preset_b, preset_c and preset_d
+/neiro/query [port]         get all values, and /neiro/presets with their names
+/neiro/subscribe [port]     get all values now, then every change and /neiro/meters/…;
+                            /neiro/unsubscribe [port] ends it
+/neiro/midi bytes           MIDI messages, as one MIDI argument, a blob or numbers
+/neiro/<command> words      what the program adds, such as learn
 
-Answers go to the sender's address, and to its port unless another is given; what cannot be done comes back as
+Answers go to the sender's address, and to its port unless another is given. What cannot be done comes back as
 /neiro/error sentence.
 """
 
@@ -43,8 +45,11 @@ class OscError(Exception):
 
 @dataclass
 class OscCounts:
-    """What became of the datagrams: messages that did something; datagrams that are no OSC; messages that mean nothing
-    here.
+    """What became of the datagrams.
+
+    applied : messages that did something
+    malformed : datagrams that are no OSC
+    refused : messages that mean nothing here
     """
 
     applied: int = 0
@@ -159,8 +164,9 @@ class OscServer:
         return next((problem for problem in problems if problem is not None), None)
 
     def _meant(self, path: str) -> list[int]:
-        """The targets of an address, each once. What a pattern means is never something to be done, such as a
-        capture.
+        """The targets of an address, each once.
+
+        A pattern never means a target that does something, such as a capture.
         """
         if path in self._index:
             return [self._index[path]]
@@ -206,9 +212,7 @@ class OscServer:
     def _play(self, arguments: Sequence[object], midi: Callable[[Sequence[int]], object]) -> str | None:
         data: list[int] = []
         for argument in arguments:
-            if isinstance(
-                argument, tuple
-            ):  # OSC's own MIDI type: port, status, two data bytes; short messages are padded
+            if isinstance(argument, tuple):  # OSC's own MIDI type: port, status, two data bytes, padded
                 data += argument[1 : 3 if argument[1] & 0xE0 == 0xC0 else 4]
             elif isinstance(argument, bytes):
                 data += argument
