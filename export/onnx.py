@@ -17,21 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.bundle_writer import (
-    Written,
-    building,
-    quantize_streaming,
-    save_manifest,
-    write_manifest,
-    write_offline,
-    write_streaming,
-)
+from export.bundle_writer import Written, building, quantize_streaming, save_manifest, write_manifest
 from export.calibration import Calibration, calibration_sounds
 from export.causal.distil import forget
+from export.errors import ExportError
 from export.fallbacks import Fallback, Wanted, course_of, heard, make_fallback
 from export.fused.file import verify_fused, write_fused
+from export.graph_file import StreamingRun, run_streaming, write_offline, write_streaming
 from export.proof.fidelity import Sounds, live_features
-from export.proof.verify import ExportError, StreamingRun, run_streaming, verify_offline, verify_streaming
+from export.proof.verify import verify_offline, verify_streaming
 from export.quantize.cost import precision_cost
 from export.quantize.feeds import record_feeds
 from export.quantize.quantize import parse_precision

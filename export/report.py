@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from export.bundle_writer import Written
+from export.graph_file import StreamingRun
 from export.proof.fidelity import Sounds, hear_live, hear_whole, live_features, nearness, neighbours
-from export.proof.verify import StreamingRun
 from export.quantize.cost import PrecisionCost
 from training.evaluation.probes import compared
 from training.features import FeatureConfig, FeatureExtractor, Spectra

@@ -23,15 +23,16 @@ from pathlib import Path
 
 import torch
 
-from export.bundle_writer import write_manifest, write_streaming
+from export.bundle_writer import write_manifest
+from export.errors import ExportError
 from export.fallbacks import Wanted, make_fallback
 from export.fused.file import LEAST_SECONDS, proof_sound
+from export.graph_file import write_streaming
 from export.hosts.neutone import neutone_file, neutone_kit, verify_neutone
 from export.hosts.nn_tilde import check_hop, nn_tilde_module, verify_nn_tilde
 from export.hosts.parts import Parts, loaded, quiet
 from export.hosts.plain import plain_module, plain_program, verify_plain
 from export.onnx import knobs_of, sounds_for
-from export.proof.verify import ExportError
 from export.systems import streaming_graphs, system_of
 from realtime.bundle import BundleError, load_bundle
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint

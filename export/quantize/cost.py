@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.proof.verify import StreamingRun
+from export.graph_file import StreamingRun
 
 DB = 20 / np.log(10)  # per neper: log-amplitudes are natural
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import export.torchscript
+from export.errors import ExportError
 from export.fallbacks import Wanted
 from export.fused.file import proof_sound
 from export.hosts.neutone import macro_module, macros_of, verify_macros
@@ -24,7 +25,7 @@ from export.hosts.parts import Parts, loaded, macro_axes, offered_knobs
 from export.hosts.plain import plain_module
 from export.hosts.verify import verify_play
 from export.proof.fidelity import live_features
-from export.proof.verify import ExportError, torch_streaming
+from export.proof.verify import torch_streaming
 from export.torchscript import main, playable, written
 from realtime.bundle import Axis
 from realtime.knobs.bank import KnobBank
