@@ -26,7 +26,8 @@ from export.errors import ExportError
 from export.fallbacks import Wanted, heard, make_fallback
 from export.graph_file import open_session, run_streaming, write_streaming
 from export.graphs.windowed import WindowedVAE
-from export.onnx import Options, export, main
+from export.onnx import main
+from export.pipeline import Options, export
 from export.proof.fidelity import hear_live, play
 from export.proof.verify import random_chunks, torch_streaming, verify_streaming
 from export.systems import streaming_graphs, system_of

@@ -23,7 +23,8 @@ from export.fallbacks import Wanted
 from export.graph_file import open_session, run_streaming, write_offline, write_streaming
 from export.graphs.mixture import NewestDecoder, SlidingEncoder
 from export.graphs.perturbation import OfflineDecoder, OfflineEncoder
-from export.onnx import Options, export, main
+from export.onnx import main
+from export.pipeline import Options, export
 from export.proof.verify import verify_streaming
 from export.quantize.quantize import parse_precision
 from realtime.bundle import load_bundle
