@@ -28,6 +28,7 @@ from export.quantize.quantize import parse_precision
 from export.report import as_markdown, compare_ways, machine, measure, plain_cost
 from export.systems import System, streaming_graphs, system_of
 from realtime.bundle import Precision, load_bundle
+from realtime.knobs.targets import TIMBRE_SECONDS
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.manifest import SoundSet, read_dataset
 from training.evaluation.measurement import subset
@@ -35,7 +36,6 @@ from training.features import FeatureExtractor, Spectra
 from training.knobs.knobs import measure_knobs, raw_axes, timbre_axes, variation_axes
 from training.models.latents import TimbreVAE
 
-TIMBRE_SECONDS = 2.0  # time constant of the running timbre, as the runtime's default
 VERIFY_SECONDS = 12.0  # of real sound, hop by hop
 COMPARED_SOUNDS = (800, 300)  # labelled ones, to learn neighbours from and to measure on
 FEEDS = 256  # hops that the rounding of weights is calibrated on

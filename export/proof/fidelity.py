@@ -7,7 +7,6 @@ running level, timbre as it stands at the sound's last frame, every sound from s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.outputs.morph import DB
 from training.data.manifest import SoundSet
 from training.evaluation.measurement import LABELS, knn
 from training.evaluation.probes import LatentTable, batches
@@ -23,7 +24,6 @@ from training.models.latents import Latents, TimbreVAE, one_per_sound
 from training.recurrent import lengthened
 
 BATCH = 32
-DB = 20 / math.log(10)
 
 
 def live_features(config: FeatureConfig) -> FeatureExtractor:
@@ -89,7 +89,11 @@ def hear_whole(model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Ten
 
 @torch.no_grad()
 def hear_live(
-    model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float, timbre_seconds: float = 2.0
+    model: TimbreVAE,
+    features: FeatureConfig,
+    sounds: SoundSet | Tensor,
+    seconds: float,
+    timbre_seconds: float = TIMBRE_SECONDS,
 ) -> Played:
     """A model that streams, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
     extract = live_features(features)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.graph_file import StreamingRun
-
-DB = 20 / np.log(10)  # per neper: log-amplitudes are natural
+from realtime.outputs.morph import DB
 
 
 @dataclass(frozen=True)
