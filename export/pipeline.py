@@ -20,12 +20,13 @@ from export.causal.distil import forget
 from export.fallbacks import Fallback, Wanted, course_of, heard, make_fallback
 from export.fused.file import verify_fused, write_fused
 from export.graph_file import StreamingRun, run_streaming, write_offline, write_streaming
-from export.proof.fidelity import Sounds, live_features
+from export.proof.fidelity import Sounds
 from export.proof.verify import verify_offline, verify_streaming
 from export.quantize.cost import precision_cost
 from export.quantize.feeds import record_feeds
 from export.quantize.quantize import parse_precision
 from export.report import as_markdown, compare_ways, machine, measure, plain_cost
+from export.streaming_play import live_features
 from export.systems import System, streaming_graphs, system_of
 from realtime.bundle import Precision, load_bundle
 from realtime.knobs.targets import TIMBRE_SECONDS

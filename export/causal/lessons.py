@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.proof.fidelity import live_features, play
+from export.streaming_play import live_features, play
 from realtime.knobs.targets import TIMBRE_SECONDS
 from training.features import FeatureConfig, FeatureExtractor, Spectra
 from training.models.latents import Latents, one_per_sound, tiled

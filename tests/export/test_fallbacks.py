@@ -28,8 +28,9 @@ from export.graph_file import open_session, run_streaming, write_streaming
 from export.graphs.windowed import WindowedVAE
 from export.onnx import main
 from export.pipeline import Options, export
-from export.proof.fidelity import hear_live, play
+from export.proof.fidelity import hear_live
 from export.proof.verify import random_chunks, torch_streaming, verify_streaming
+from export.streaming_play import play
 from export.systems import streaming_graphs, system_of
 from realtime.bundle import load_bundle
 from realtime.knobs.bank import KnobBank

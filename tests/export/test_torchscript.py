@@ -25,8 +25,8 @@ from export.hosts.nn_tilde import nn_tilde_module
 from export.hosts.parts import Parts, loaded, macro_axes, offered_knobs
 from export.hosts.plain import plain_module
 from export.hosts.verify import verify_play
-from export.proof.fidelity import live_features
 from export.proof.verify import torch_streaming
+from export.streaming_play import live_features
 from export.torchscript import main
 from realtime.bundle import Axis
 from realtime.knobs.bank import KnobBank
