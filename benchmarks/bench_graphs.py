@@ -16,10 +16,9 @@ import torch
 
 from benchmarks.streaming.subjects import LIVE
 from benchmarks.weights import paper_size
-from export.bundle_writer import write_streaming
 from export.causal.student import StudentVAE
+from export.graph_file import open_session, write_streaming
 from export.graphs.windowed import WindowedVAE
-from export.proof.verify import open_session
 from export.quantize.quantize import quantize
 from export.systems import streaming_graphs, system_of
 from realtime.bundle import Precision

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from export.bundle_writer import write_streaming
+from export.graph_file import write_streaming
 from export.quantize.quantize import quantize
 from export.systems import system_of
 from realtime.bundle import Bundle, Features, Graph, Manifest, Precision

@@ -1,10 +1,9 @@
-"""Graphs and manifest into a folder: built beside its final place, then renamed."""
+"""Manifest and quantised graphs into a folder: built beside its final place, then renamed."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from export.proof.verify import ExportError, state_names
+from export.errors import ExportError
 from export.quantize.feeds import Feed
 from export.quantize.quantize import Quantized, overall, quantize
 from realtime.bundle import (
@@ -25,15 +21,12 @@ from realtime.bundle import (
     Graph,
     Manifest,
     PitchAnchor,
-    Port,
     Precision,
     Preset,
     file_sha256,
 )
 from training.features import FeatureConfig
 from training.models.latents import TimbreVAE
-
-OPSET = 17
 
 
 @dataclass
@@ -93,26 +86,6 @@ def _runs(process: int) -> bool:
     return True
 
 
-def write_streaming(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:
-    """Export the causal model's two graphs, one hop per call, fp32."""
-    graphs = {}
-    for name, module in (("encoder", encoder.eval()), ("decoder", decoder.eval())):
-        file = f"streaming/{name}.onnx"
-        (folder / file).parent.mkdir(exist_ok=True)
-        states_in, states_out = state_names(module)
-        shapes = [*module.input_shapes.values(), *module.state_shapes.values()]
-        inputs, outputs = [*module.input_shapes, *states_in], [*module.output_shapes, *states_out]
-        _export(module, tuple(torch.zeros(shape) for shape in shapes), folder / file, inputs, outputs, None)
-        graphs[f"streaming/{name}"] = Graph(
-            file=file,
-            sha256=file_sha256(folder / file),
-            inputs=_ports(module.input_shapes),
-            outputs=_ports(module.output_shapes),
-            states=_ports(module.state_shapes),
-        )
-    return graphs
-
-
 def quantize_streaming(
     folder: Path,
     graphs: Mapping[str, Graph],
@@ -138,24 +111,6 @@ def quantize_streaming(
         kept = precision if sizes[name].matrices else "fp32"
         changed[key] = graphs[key].model_copy(update={"sha256": file_sha256(path), "precision": kept})
     return Written(changed, sizes)
-
-
-def write_offline(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:
-    """Export the original for whole sounds, with a free number of frames where the model has one."""
-    frames = 8
-    (folder / "offline").mkdir(exist_ok=True)
-    graphs = {}
-    for name, module in (("encoder", encoder.eval()), ("decoder", decoder.eval())):
-        file, inputs, outputs = f"offline/{name}.onnx", module.input_shapes, module.output_shapes
-        free = {port: {1: "frames"} for port, shape in (inputs | outputs).items() if "frames" in shape}
-        example = tuple(
-            torch.zeros([frames if isinstance(size, str) else size for size in shape]) for shape in inputs.values()
-        )
-        _export(module, example, folder / file, list(inputs), list(outputs), free)
-        graphs[f"offline/{name}"] = Graph(
-            file=file, sha256=file_sha256(folder / file), inputs=_ports(inputs), outputs=_ports(outputs)
-        )
-    return graphs
 
 
 def write_manifest(
@@ -200,30 +155,3 @@ def write_manifest(
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=None) + "\n", encoding="utf-8")
-
-
-def _ports(shapes: dict[str, Any]) -> tuple[Port, ...]:
-    return tuple(Port(name=name, shape=tuple(shape)) for name, shape in shapes.items())
-
-
-def _export(
-    module: nn.Module,
-    example: tuple[torch.Tensor, ...],
-    path: Path,
-    inputs: list[str],
-    outputs: list[str],
-    free: dict[str, dict[int, str]] | None,
-) -> None:
-    """The tracing exporter: it writes nn.GRU as one ONNX node with a free length, and the same bytes every time."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            example,
-            str(path),
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_axes=free,
-            opset_version=OPSET,
-            dynamo=False,
-        )

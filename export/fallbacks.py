@@ -13,9 +13,9 @@ from torch import Tensor
 from export.calibration import Calibration
 from export.causal.distil import Course, Outcome, check_minutes, teach
 from export.causal.fold import Heard
+from export.errors import ExportError
 from export.graphs.windowed import MOST_FRAMES, WindowedVAE
-from export.proof.fidelity import live_features
-from export.proof.verify import ExportError
+from export.streaming_play import live_features
 from export.systems import System, system_of
 from training.checkpoint import Checkpoint
 from training.features import FeatureExtractor

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from export.bundle_writer import Written
-from export.proof.fidelity import Sounds, hear_live, hear_whole, live_features, nearness, neighbours
-from export.proof.verify import StreamingRun
+from export.graph_file import StreamingRun
+from export.proof.fidelity import Sounds, hear_live, hear_whole, nearness, neighbours
 from export.quantize.cost import PrecisionCost
+from export.streaming_play import live_features
 from training.evaluation.probes import compared
 from training.features import FeatureConfig, FeatureExtractor, Spectra
 from training.models.latents import TimbreVAE, parameters_of

@@ -14,10 +14,10 @@ from export.causal.fold import Heard, drop, fold
 from export.causal.lessons import MetricLessons, StreamingLessons
 from export.causal.metric import drop_metric, fold_metric
 from export.causal.student import StudentLessons, StudentVAE
+from export.errors import ExportError
 from export.graphs.metric import MetricStreamingDecoder, MetricStreamingEncoder
 from export.graphs.perturbation import OfflineDecoder, OfflineEncoder, StreamingDecoder, StreamingEncoder
 from export.graphs.windowed import WindowedDecoder, WindowedEncoder, WindowedVAE
-from export.proof.verify import ExportError
 from training.features import FeatureConfig, Spectra
 from training.models.latents import TimbreVAE
 from training.models.metric import MetricVAE

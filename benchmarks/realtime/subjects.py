@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.weights import paper_size, streaming_bundle
-from export.bundle_writer import write_streaming
+from export.graph_file import write_streaming
 from export.systems import system_of
 from realtime.bundle import Anchor, Axis, Bundle, Features, Precision, Preset, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank

@@ -15,13 +15,13 @@ from realtime.bundle import Bundle, Features
 from realtime.dsp.fourier import periodic_hann
 from realtime.dsp.spectrum import FrameAnalyser
 from realtime.hop.model import StreamingModel
+from realtime.knobs.targets import TIMBRE_SECONDS
 from realtime.outputs.resynth.resynth import Resynth
 from training.data.manifest import DataError, read_dataset
 from training.data.store import SoundStore
 
 SECONDS, BEFORE_SAMPLES = 1.5, 1111  # silence before each note, so that its start is no hop's
 SHIPPED_SECONDS = 1.0
-TIMBRE_SECONDS = 2.0
 PLUCKED = ("piano", "guitar", "bass", "chromatic percussion")  # families
 
 

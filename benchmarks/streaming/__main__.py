@@ -30,7 +30,7 @@ from benchmarks.streaming.quality import Quality, depends_on
 from benchmarks.streaming.speed import backend_times, form_times
 from benchmarks.streaming.subjects import NAMES, prepare
 from benchmarks.streaming.ways import QUICK, Effort, Subject, best_way, ways
-from export.proof.verify import ExportError
+from export.errors import ExportError
 from export.systems import system_of
 from realtime.bundle import file_sha256
 from realtime.hop.model import EngineError

@@ -15,8 +15,9 @@ from benchmarks.streaming.forms import Forms
 from benchmarks.streaming.players import written
 from benchmarks.streaming.speed import summary, take_turns
 from benchmarks.streaming.ways import Way
+from export.graph_file import run_streaming
 from export.graphs.perturbation import DECODER_ROWS
-from export.proof.verify import TOLERANCES, run_streaming
+from export.proof.verify import TOLERANCES
 from export.systems import streaming_graphs, system_of
 from realtime.bundle import Bundle
 from realtime.hop.model import PROVIDERS, EngineError

@@ -15,7 +15,7 @@ from benchmarks.streaming.keep import MADE_BY, code
 from benchmarks.streaming.ways import ORIGINAL, Effort, Subject, Way
 from export.calibration import Calibration, calibration_sounds
 from export.fallbacks import course_of, make_fallback
-from export.proof.fidelity import live_features
+from export.streaming_play import live_features
 from export.systems import system_of
 from training.features import Spectra
 from training.models.latents import TimbreVAE

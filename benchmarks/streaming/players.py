@@ -15,7 +15,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.bundle_writer import write_streaming
+from export.graph_file import write_streaming
 from export.graphs.perturbation import DECODER_ROWS
 from export.quantize.feeds import Feed
 from export.quantize.quantize import quantize

@@ -28,8 +28,8 @@ from benchmarks.streaming.players import (
 )
 from benchmarks.streaming.ways import ORIGINAL, Way
 from benchmarks.weights import memory_bandwidth
-from export.bundle_writer import write_offline
-from export.proof.verify import open_session, run_streaming, verify_streaming
+from export.graph_file import open_session, run_streaming, write_offline
+from export.proof.verify import verify_streaming
 from export.quantize.cost import precision_cost
 from export.quantize.feeds import record_feeds
 from export.systems import streaming_graphs, system_of

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from export.proof.verify import ExportError
+from export.errors import ExportError
 from training.data.manifest import replace_file
 
 CLIP = 1.0  # of the gradient's norm

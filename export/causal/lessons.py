@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.proof.fidelity import live_features, play
+from export.streaming_play import live_features, play
+from realtime.knobs.targets import TIMBRE_SECONDS
 from training.features import FeatureConfig, FeatureExtractor, Spectra
 from training.models.latents import Latents, one_per_sound, tiled
 
 BATCH = 32  # sounds
-TIMBRE_SECONDS = 2.0
 LATENT_WEIGHT = 2.0  # of what each latent misses, as a share of its variance, beside the reconstruction's error
 MEAN_WEIGHT = 10.0  # the same of its average over the sound, by which sounds are told apart
 STEADY_WEIGHT = 20.0  # the same of a latent that has one value per sound

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.bundle_writer import write_streaming
 from export.causal.student import StudentVAE
+from export.graph_file import run_streaming, write_streaming
 from export.graphs.mixture import NewestDecoder, SlidingEncoder, StudentDecoder, StudentEncoder, streaming_products
 from export.graphs.perturbation import LinearStep
-from export.proof.verify import run_streaming
 from training.features import Spectra
 from training.models.latents import Latents
 from training.models.mixture import MixtureVAE

@@ -8,7 +8,6 @@ by tabs) and `presets` (a line each, from number 1).
 from __future__ import annotations
 
 import time
-import warnings
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,10 +15,10 @@ import numpy as np
 import onnx
 import torch
 
-from export.bundle_writer import OPSET
+from export.errors import ExportError
 from export.fused.step import FusedStep
 from export.fused.weights import share_weights
-from export.proof.verify import ExportError, open_session, state_names
+from export.graph_file import export_graph, open_session, ports_of, state_names
 from realtime.bundle import STREAMING, Bundle, Graph, Manifest, Port, Precision, file_sha256
 from realtime.knobs.bank import KnobBank
 from realtime.knobs.targets import morph_targets
@@ -44,24 +43,13 @@ def write_fused(folder: Path, manifest: Manifest, encoder: Any, decoder: Any) ->
     states_in, states_out = state_names(step)
     example = tuple(torch.zeros(shape) for shape in (*step.input_shapes.values(), *step.state_shapes.values()))
     path = folder / FILE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            step,
-            example,
-            str(path),
-            input_names=[*step.input_shapes, *states_in],
-            output_names=[AUDIO_OUT, *states_out],
-            opset_version=OPSET,
-            dynamo=False,
-        )
+    export_graph(step, example, path, [*step.input_shapes, *states_in], [AUDIO_OUT, *states_out])
     model = onnx.load(path)
     if manifest.precision != "fp32":
         share_weights(model, folder)
     onnx.helper.set_model_props(model, metadata_of(manifest))
     onnx.save(model, path)
-    inputs = tuple(Port(name=name, shape=shape) for name, shape in step.input_shapes.items())
-    states = tuple(Port(name=name, shape=shape) for name, shape in step.state_shapes.items())
+    inputs, states = ports_of(step.input_shapes), ports_of(step.state_shapes)
     outputs = (Port(name=AUDIO_OUT, shape=step.output_shapes["audio"]),)
     precision = max(
         (manifest.graphs[name].precision for name in STREAMING), key=get_args(Precision).index

@@ -19,9 +19,8 @@ from export.fused.morph import Filters, Morph
 from export.fused.pitch import Pitch
 from realtime.bundle import Manifest
 from realtime.hop.step import SETTLE_RATE_SECONDS
-from realtime.knobs.targets import morph_targets
+from realtime.knobs.targets import TIMBRE_SECONDS, morph_targets
 
-TIMBRE_SECONDS = 2.0  # the session's default
 LARGEST = float(torch.finfo(torch.float32).max)
 LOUDEST = 1e6  # of what the analysis hears: its square must not leave float32
 

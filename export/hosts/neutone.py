@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.errors import ExportError
 from export.hosts.parts import Parts, macro_axes, quiet, scripted, traced
 from export.hosts.verify import verify_play
-from export.proof.verify import ExportError
 from realtime.bundle import Axis
 
 # no postponed annotations here: TorchScript reads those of a class

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.errors import ExportError
 from export.hosts.parts import Offered, Parts, offered_knobs, scripted, traced
 from export.hosts.verify import verify_halves, verify_play
-from export.proof.verify import ExportError
 
 WHOLE, REAL = 1, 2  # nn~'s numbers for the types of an attribute's arguments
 SIGNAL = "(signal) "

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from export.fused.analysis import Analysis
-from export.fused.step import TIMBRE_SECONDS
 from export.hosts.resynthesis import Resynthesis
 from realtime.bundle import Features
+from realtime.knobs.targets import TIMBRE_SECONDS
 
 LOWEST_DB = -120.0  # the level of silence
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from export.errors import ExportError
 from export.hosts.parts import Parts
-from export.proof.verify import ExportError
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 

@@ -7,41 +7,23 @@ running level, timbre as it stands at the sound's last frame, every sound from s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from export.streaming_play import live_features, play
+from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.outputs.morph import DB
 from training.data.manifest import SoundSet
 from training.evaluation.measurement import LABELS, knn
 from training.evaluation.probes import LatentTable, batches
 from training.features import FeatureConfig, FeatureExtractor, Spectra
 from training.models.latents import Latents, TimbreVAE, one_per_sound
-from training.recurrent import lengthened
 
 BATCH = 32
-DB = 20 / math.log(10)
-
-
-def live_features(config: FeatureConfig) -> FeatureExtractor:
-    """The frames the runtime makes: with the running level, whatever the model was trained with."""
-    return FeatureExtractor(replace(config, normalisation="running"))
-
-
-def play(model: TimbreVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tensor]:
-    """Latents (batch, frames, D) and log-amplitude (batch, frames, bins) about each frame, as streaming gives them from
-    silence.
-
-    rate : smallest update weight of the running means, 1/frames
-    """
-    late = model.lookahead
-    envelope, fine = lengthened(spectra.envelope, late), lengthened(spectra.fine, late)
-    z, _ = model.stream_encode(envelope, fine, torch.tensor(rate), model.encoder_state(len(envelope)))
-    decoded, _ = model.stream_decode(z, model.decoder_state(len(envelope)))
-    return Latents(**{name: value[:, late:] for name, value in z.items()}), decoded[:, late:]
 
 
 @dataclass(frozen=True)
@@ -89,7 +71,11 @@ def hear_whole(model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Ten
 
 @torch.no_grad()
 def hear_live(
-    model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float, timbre_seconds: float = 2.0
+    model: TimbreVAE,
+    features: FeatureConfig,
+    sounds: SoundSet | Tensor,
+    seconds: float,
+    timbre_seconds: float = TIMBRE_SECONDS,
 ) -> Played:
     """A model that streams, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
     extract = live_features(features)

@@ -2,90 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
-from realtime.hop import model as engine
+from export.errors import ExportError
+from export.graph_file import StreamingRun, open_session, run_streaming
 from training.features import Spectra
-from training.models.latents import LATENTS, Latents, TimbreVAE
+from training.models.latents import Latents, TimbreVAE
 
 TOLERANCES = {  # the finest first
     "fp32": 1e-3,  # greatest absolute difference of any output, latents near 1, log-amplitudes near 5
     "int8": 0.08,  # root-mean-square difference over root-mean-square value
     "int4": 0.35,  # the same
 }
-
-
-class ExportError(Exception):
-    """An export that cannot be made or trusted; the message says why."""
-
-
-@dataclass(frozen=True)
-class StreamingRun:
-    """What the graphs gave, hop by hop: latents (hops, D), log_amplitude (hops, bins), times of both graphs
-    together.
-    """
-
-    latents: dict[str, np.ndarray]
-    log_amplitude: np.ndarray
-    hop_ms: np.ndarray
-
-
-def open_session(path: Path, provider: str = "cpu") -> onnxruntime.InferenceSession:
-    """Raises ExportError unless the graph really runs on the provider asked for."""
-    try:
-        return engine.open_session(path, provider)
-    except engine.EngineError as error:
-        raise ExportError(str(error)) from None
-
-
-class Stepper:
-    """A streaming graph and its state."""
-
-    def __init__(self, path: Path, provider: str = "cpu") -> None:
-        self.session = open_session(path, provider)
-        self.outputs = [output.name for output in self.session.get_outputs()]
-        self.names = [name for name in LATENTS if name in self.outputs]
-        self.state = {
-            i.name: np.zeros(i.shape, np.float32) for i in self.session.get_inputs() if i.name.startswith("state.")
-        }
-
-    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        result = dict(zip(self.outputs, self.session.run(None, inputs | self.state), strict=True))
-        self.state = {name: result.pop(name.replace("state.", "next.", 1)) for name in self.state}
-        return result
-
-
-def run_streaming(
-    folder: Path, spectra: Spectra, rate: float, *, shift: float = 0.0, provider: str = "cpu"
-) -> StreamingRun:
-    """Play one sound's spectra (1, frames, bins) through the streaming graphs as the runtime does.
-
-    shift : added to the timbre of the decoder's second row, which is otherwise thrown away: the rows must not mix
-    """
-    encoder, decoder = (Stepper(folder / f"streaming/{name}.onnx", provider) for name in ("encoder", "decoder"))
-    latents: dict[str, list[np.ndarray]] = {name: [] for name in encoder.names}
-    decoded, times = [], []
-    smallest = np.array([rate], np.float32)
-    for envelope, fine in zip(spectra.envelope[0].numpy(), spectra.fine[0].numpy(), strict=True):
-        start = time.perf_counter()
-        z = encoder(envelope=envelope[None], fine=fine[None], rate=smallest)
-        rows = {name: np.repeat(z[name], 2, axis=0) for name in latents}
-        rows["timbre"][1] += shift
-        log_amplitude = decoder(**rows)["log_amplitude"]
-        times.append(1000 * (time.perf_counter() - start))
-        for name, values in latents.items():
-            values.append(z[name][0])
-        decoded.append(log_amplitude[0])
-    return StreamingRun({name: np.stack(rows) for name, rows in latents.items()}, np.stack(decoded), np.array(times))
 
 
 @torch.no_grad()
@@ -197,8 +131,3 @@ def verify_offline(folder: Path, encoder: Any, decoder: Any, spectra: Spectra) -
 def _to_length(frames: Tensor, length: int) -> Tensor:
     """The first frames, the last one repeated where there are too few.  (1, frames, bins)"""
     return frames[:, torch.arange(length).clamp(max=frames.shape[1] - 1)]
-
-
-def state_names(graph: Any) -> tuple[list[str], list[str]]:
-    """Port names of a streaming graph's states, in and out."""
-    return [f"state.{name}" for name in graph.state_shapes], [f"next.{name}" for name in graph.state_shapes]

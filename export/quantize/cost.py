@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.proof.verify import StreamingRun
-
-DB = 20 / np.log(10)  # per neper: log-amplitudes are natural
+from export.graph_file import StreamingRun
+from realtime.outputs.morph import DB
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from export.proof.verify import Stepper
+from export.graph_file import Stepper
 from training.features import Spectra
 from training.models.latents import LATENTS
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from export.proof.verify import ExportError
+from export.errors import ExportError
 from export.quantize.blocks import Rounded, round_compensated, round_plain
 from export.quantize.feeds import Feed, Moments, input_moments
 from export.quantize.nodes import constant_products, finish, replace_product

@@ -21,6 +21,7 @@ import numpy as np
 from realtime.bundle import Manifest
 from realtime.hop.smoothing import LatentHold, ParameterSmoother
 from realtime.knobs.curves import pitch_curve, preset_curves
+from realtime.knobs.targets import TIMBRE_SECONDS
 
 SWITCHES = {"timbre": "timbre_hold", "variation": "variation_freeze", "pitch": "pitch_freeze"}
 FIRST_NOTE = 60.0  # assumed until a note is heard
@@ -67,7 +68,7 @@ class Edits:
         for kept in self.kept.values():
             kept.reset()
         self._weight[:] = [1.0, 0.0, 0.0, 0.0]
-        self.mix, self.gain, self.resynth, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, 0.0, 2.0
+        self.mix, self.gain, self.resynth, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, 0.0, TIMBRE_SECONDS
         self.note: float | None = None
         self.keys, self.velocity, self.at_rest = False, 0.0, True
         self._fading, self._active = False, []

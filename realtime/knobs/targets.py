@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from realtime.bundle import Manifest
 
 SLOTS = 8  # timbres that can be captured or loaded beside the bundle's presets
+TIMBRE_SECONDS = 2.0  # time constant of the running timbre, unless a knob asks for another
 SMOOTHING_SECONDS = 0.02  # unless the knob map asks for another
 LATENCY_MS = (3.0, 50.0)  # that resynth can be asked for
 DEFAULT_LATENCY_MS = 6.0
@@ -56,7 +57,7 @@ def targets_of(manifest: Manifest) -> tuple[Target, ...]:
         Target("x", 0.0, 1.0, 0.0, "place between preset and preset_b, preset_c and preset_d"),
         Target("y", 0.0, 1.0, 0.0, "place between preset and preset_c, preset_b and preset_d"),
         Target("timbre_hold", 0, 1, 0, "1 = the timbre stays as it was", whole=True),
-        Target("timbre_seconds", 0.05, 30.0, 2.0, "s, time constant of the running timbre"),
+        Target("timbre_seconds", 0.05, 30.0, TIMBRE_SECONDS, "s, time constant of the running timbre"),
         *_variation_targets(manifest),
         *_pitch_targets(manifest),
         Target("resynth", 0.0, 1.0, 0.0, "way out: 0 = morph, 1 = resynth"),

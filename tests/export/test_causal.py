@@ -12,8 +12,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export.bundle_writer import quantize_streaming, write_offline, write_streaming
+from export.bundle_writer import quantize_streaming
 from export.causal.fold import Heard, drop, fold, single_layers
+from export.errors import ExportError
+from export.graph_file import run_streaming, write_offline, write_streaming
 from export.graphs.perturbation import (
     GruStep,
     OfflineDecoder,
@@ -22,7 +24,7 @@ from export.graphs.perturbation import (
     StreamingDecoder,
     StreamingEncoder,
 )
-from export.proof.verify import ExportError, run_streaming, verify_offline, verify_streaming
+from export.proof.verify import verify_offline, verify_streaming
 from export.quantize.quantize import parse_precision
 from export.report import reconstruction_mse
 from training.data.manifest import read_dataset

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from export.calibration import SHIPPED, calibration_sounds
-from export.onnx import Options, export, main
+from export.onnx import main
+from export.pipeline import Options, export
 from export.quantize.quantize import parse_precision
 from realtime.bundle import BundleError, Manifest, load_bundle
 from realtime.knobs.bank import KnobBank

@@ -19,22 +19,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bundle_writer import write_streaming
 from export.calibration import calibration_sounds
 from export.causal import fold as causal
 from export.causal.distil import Course, teach
+from export.errors import ExportError
 from export.fallbacks import Wanted, heard, make_fallback
+from export.graph_file import open_session, run_streaming, write_streaming
 from export.graphs.windowed import WindowedVAE
-from export.onnx import Options, export, main
-from export.proof.fidelity import hear_live, play
-from export.proof.verify import (
-    ExportError,
-    open_session,
-    random_chunks,
-    run_streaming,
-    torch_streaming,
-    verify_streaming,
-)
+from export.onnx import main
+from export.pipeline import Options, export
+from export.proof.fidelity import hear_live
+from export.proof.verify import random_chunks, torch_streaming, verify_streaming
+from export.streaming_play import play
 from export.systems import streaming_graphs, system_of
 from realtime.bundle import load_bundle
 from realtime.knobs.bank import KnobBank

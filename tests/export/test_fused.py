@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from export.bundle_writer import write_manifest, write_streaming
+from export.bundle_writer import write_manifest
+from export.errors import ExportError
 from export.fused.file import (
     FILE,
     TOLERANCE,
@@ -30,10 +31,10 @@ from export.fused.file import (
 )
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from export.fused.step import FusedStep
+from export.graph_file import write_streaming
 from export.graphs.metric import MetricStreamingDecoder, MetricStreamingEncoder
 from export.graphs.mixture import NewestDecoder, SlidingEncoder
 from export.graphs.perturbation import StreamingDecoder, StreamingEncoder
-from export.proof.verify import ExportError
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
 from realtime.knobs.targets import morph_targets
 from tests.support.miniatures import CLARINET, PIANO, notes, scale

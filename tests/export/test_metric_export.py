@@ -13,13 +13,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export.bundle_writer import quantize_streaming, write_offline, write_streaming
+from export.bundle_writer import quantize_streaming
 from export.causal.fold import Heard
 from export.causal.metric import drop_metric, fold_metric
+from export.graph_file import run_streaming, write_offline, write_streaming
 from export.graphs.metric import LstmStackStep, MetricStreamingDecoder, MetricStreamingEncoder
 from export.graphs.perturbation import OfflineDecoder, OfflineEncoder
 from export.onnx import main as export_main
-from export.proof.verify import run_streaming, verify_offline, verify_streaming
+from export.proof.verify import verify_offline, verify_streaming
 from export.quantize.quantize import parse_precision
 from export.report import reconstruction_mse
 from realtime.bundle import load_bundle

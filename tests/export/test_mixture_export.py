@@ -15,15 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from export.bundle_writer import quantize_streaming, write_offline, write_streaming
+from export.bundle_writer import quantize_streaming
 from export.causal.distil import Course, teach
 from export.causal.mixture import compare, streaming_graphs
 from export.causal.student import StudentLessons, StudentVAE
 from export.fallbacks import Wanted
+from export.graph_file import open_session, run_streaming, write_offline, write_streaming
 from export.graphs.mixture import NewestDecoder, SlidingEncoder
 from export.graphs.perturbation import OfflineDecoder, OfflineEncoder
-from export.onnx import Options, export, main
-from export.proof.verify import open_session, run_streaming, verify_streaming
+from export.onnx import main
+from export.pipeline import Options, export
+from export.proof.verify import verify_streaming
 from export.quantize.quantize import parse_precision
 from realtime.bundle import load_bundle
 from realtime.knobs.bank import KnobBank

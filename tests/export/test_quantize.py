@@ -18,9 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from benchmarks.weights import FEATURES, streaming_bundle
-from export.bundle_writer import write_streaming
 from export.calibration import calibration_sounds
-from export.proof.verify import ExportError, StreamingRun, open_session, run_streaming
+from export.errors import ExportError
+from export.graph_file import StreamingRun, open_session, run_streaming, write_streaming
 from export.quantize.blocks import round_compensated, round_plain
 from export.quantize.cost import PrecisionCost, precision_cost
 from export.quantize.feeds import Feed, record_feeds

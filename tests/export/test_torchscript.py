@@ -15,17 +15,19 @@ import numpy as np
 import pytest
 import torch
 
-import export.torchscript
+import export.host_file
+from export.errors import ExportError
 from export.fallbacks import Wanted
 from export.fused.file import proof_sound
+from export.host_file import playable, written
 from export.hosts.neutone import macro_module, macros_of, verify_macros
 from export.hosts.nn_tilde import nn_tilde_module
 from export.hosts.parts import Parts, loaded, macro_axes, offered_knobs
 from export.hosts.plain import plain_module
 from export.hosts.verify import verify_play
-from export.proof.fidelity import live_features
-from export.proof.verify import ExportError, torch_streaming
-from export.torchscript import main, playable, written
+from export.proof.verify import torch_streaming
+from export.streaming_play import live_features
+from export.torchscript import main
 from realtime.bundle import Axis
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session
@@ -396,7 +398,7 @@ def test_command_writes_a_file_that_was_played_and_says_nothing_else(
 
 def shorter(monkeypatch: pytest.MonkeyPatch, hops: int) -> None:
     """The command's proof on the beginning of its sound only."""
-    monkeypatch.setattr(export.torchscript, "proof_sound", lambda manifest, audio: proof_sound(manifest, audio)[:hops])
+    monkeypatch.setattr(export.host_file, "proof_sound", lambda manifest, audio: proof_sound(manifest, audio)[:hops])
 
 
 def test_plain_files_are_two_and_play_the_same(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

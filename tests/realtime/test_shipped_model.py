@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from export.calibration import calibration_sounds
-from export.onnx import Options, export
+from export.pipeline import Options, export
 from export.quantize.quantize import parse_precision
 from realtime.bundle import embedded_bundle, find_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
