@@ -1,4 +1,4 @@
-"""The form of a model that streams: the model itself if it does, else the fallback that was asked for (DESIGN §5)."""
+"""The form of a model that streams: the model itself if it does, else the fallback asked for (docs/architecture.md)."""
 
 from __future__ import annotations
 

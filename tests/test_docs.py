@@ -320,3 +320,15 @@ def test_knob_maps_are_read(tmp_path: Path) -> None:
         file = tmp_path / "map.toml"
         file.write_text(block.text, encoding="utf-8")
         assert len(load_map(file, desk).routes) == block.text.count("[[knob]]"), block.place
+
+
+def test_the_code_refers_to_pages_that_are_here() -> None:
+    """Docstrings name `docs/architecture.md`, no page outside the project."""
+    files = [
+        path
+        for part in ("training", "export", "realtime", "benchmarks", "tests")
+        for path in (ROOT / part).rglob("*.py")
+    ]
+    page = "DESIGN" + " §"
+    strange = [str(path.relative_to(ROOT)) for path in files if page in path.read_text(encoding="utf-8")]
+    assert not strange

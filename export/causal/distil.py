@@ -1,4 +1,4 @@
-"""Teaching a causal student for so many minutes (DESIGN §5, step 3): shows how far it is, can be stopped and taken up
+"""Teaching a causal student for some minutes (docs/architecture.md): shows how far it is, can be stopped and taken up
 again, keeps the best.
 
 What is learnt is the lessons' business (`export.causal.lessons`, `export.causal.student`); this is the loop around

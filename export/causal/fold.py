@@ -1,4 +1,4 @@
-"""From bidirectional to causal, in closed form (DESIGN §5, steps 1, 2 and 4).
+"""From bidirectional to causal, in closed form (docs/architecture.md).
 
 `drop` keeps the forward directions and throws the rest away. `fold` then refits every linear map that used to read
 [forward; backward], layer by layer, by ridge regression on calibration sounds: each map of the causal student learns to

@@ -1,4 +1,4 @@
-"""The morph way out (DESIGN §6): the difference of two decoded spectra becomes a minimum-phase filter for the dry
+"""The morph way out (docs/architecture.md): the difference of two decoded spectra is a minimum-phase filter for the dry
 signal.
 
     G = (E − U) + β · (env(U) − D)      E, U : decoded as edited, as heard;  D : envelope of the dry frame

@@ -20,7 +20,7 @@ from training.recurrent import State, beside_past, lengthened
 
 @dataclass(frozen=True)
 class MetricConfig:
-    """Sizes and options. The defaults are the paper's; options marked * are ours (DESIGN §5)."""
+    """Sizes and options. The defaults are the paper's; options marked * are ours (docs/architecture.md)."""
 
     bins: int = 513
     latent_dim: int = 16  # of each latent

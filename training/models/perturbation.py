@@ -21,7 +21,7 @@ MOST_LOOKAHEAD = 64
 
 @dataclass(frozen=True)
 class PerturbationConfig:
-    """Sizes and options. The defaults are the paper's; options marked * are ours (DESIGN §6)."""
+    """Sizes and options. The defaults are the paper's; options marked * are ours (docs/architecture.md)."""
 
     bins: int = 2049
     timbre_dim: int = 64

@@ -1,4 +1,4 @@
-"""The resynth way out (DESIGN §6): the decoded magnitudes themselves become sound, with phases rebuilt, or the input's,
+"""The resynth way out (docs/architecture.md): the decoded magnitudes become sound, with phases rebuilt, or the input's,
 or something between.
 """
 

@@ -1,4 +1,4 @@
-"""The filter's mathematics: the gain curve of DESIGN §6, its minimum phase, and the convolution that changes without
+"""The filter's mathematics: gain curve (docs/architecture.md), minimum phase, and a convolution that changes without
 clicks.
 """
 
