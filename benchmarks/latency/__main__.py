@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jack.rig import RigError
+from benchmarks.jack.server import RigError
 from benchmarks.latency import inside as latency_inside
 from benchmarks.latency import jack as latency_jack
 from benchmarks.latency import report as latency_report

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jack.rig import Clients, Performance, jack_server
+from benchmarks.jack.performance import Performance
+from benchmarks.jack.rig import Clients
+from benchmarks.jack.server import jack_server
 from benchmarks.latency.inside import INPUT_PHASE, REBUILT, REST, Row, Way
 from benchmarks.latency.measure import Delays, delays_of, impulse_delays, onset_delays
 from benchmarks.latency.response import Response

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jack.rig import ROOT, RigError, start
+from benchmarks.jack.server import ROOT, RigError, start
 from benchmarks.soak import report as soak_report
 from benchmarks.soak.hops import Endless
 from benchmarks.soak.jack import Performed, busy_core, perform, pin
