@@ -22,6 +22,7 @@ from benchmarks.latency import report as latency_report
 from benchmarks.latency.inside import RANDOM
 from benchmarks.latency.report import Measured
 from benchmarks.latency.response import KNOBS, knob_response, settling, tracking
+from benchmarks.machine import machine
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
 from realtime.hop.model import EngineError
 from training.data.manifest import DataError
@@ -90,10 +91,6 @@ class _told:  # noqa: N801  used like a function
 
 
 def about(bundle: Bundle, started: float, load: float) -> dict[str, Any]:
-    from benchmarks.streaming.report import (
-        machine,
-    )  # late, since it loads torch, which has no business here while something is measured
-
     features = bundle.manifest.features
     model = {
         "bundle": bundle.path.name,

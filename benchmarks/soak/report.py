@@ -19,7 +19,7 @@ from training.evaluation.report import picture, save_picture, table, write_repor
 GROWTH_KIB = 1024.0  # a process may gain so much after its warm-up: an allocator's play, not a leak
 BLOCKS_GROWTH = 500  # of Python's allocated blocks
 TRACED_KIB = 64.0
-WARM_SHARE = 0.2  # of the performance; of the hops `soak_hops.WARM_UP`
+WARM_SHARE = 0.2  # of the performance; of the hops `hops.WARM_UP`
 
 INTRODUCTION = """# Endurance
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 import yaml
 
-from benchmarks.papers.__main__ import PapersError, Workshop, render, train_all
 from benchmarks.papers.rows import rows
+from benchmarks.papers.workshop import PapersError, Workshop, render, train_all
 from benchmarks.streaming.ways import Subject
 from training.checkpoint import SYSTEMS, Checkpoint, load_checkpoint
 from training.data.manifest import read_dataset
