@@ -1,5 +1,5 @@
-"""python -m benchmarks.latency: is the latency what the program says it is? In process and through JACK, for both ways
-out and many block sizes.
+"""python -m benchmarks.latency: is the measured latency what the program reports? It is measured in process and through
+JACK, for both ways out and many block sizes.
 
 Writes report.md, report.json and two pictures, and ends with code 1 if a figure that must be equal is not. Ctrl-C ends
 it and everything it started; nothing is written then.

@@ -1,5 +1,6 @@
-"""Minutes on a JACK server at 128 samples with the other core at work: Neiro with its knobs being turned, beside a
-stream that only copies.
+"""Minutes on a JACK server at 128 samples while the other core is busy.
+
+Neiro plays with its knobs being turned, beside a stream that only copies.
 """
 
 from __future__ import annotations
@@ -52,9 +53,8 @@ class Performed:
     seconds: list[float] = field(default_factory=list)
     control_kib: list[int] = field(default_factory=list)
     audio_kib: list[int] = field(default_factory=list)
-    late: list[tuple[int, int, int, int]] = field(
-        default_factory=list
-    )  # xruns and late blocks, Neiro's and the copying stream's
+    # Xruns and late blocks, Neiro's and the copying stream's.
+    late: list[tuple[int, int, int, int]] = field(default_factory=list)
     hop_ms: list[int] = field(default_factory=lambda: [0] * (len(HOP_MS_EDGES) - 1))
 
 

@@ -1,5 +1,4 @@
-"""One hop of a model that streams, encoder to decoder, in ONNX Runtime and in torch: what `benchmarks.streaming` takes
-the time of.
+"""One hop of a streaming model, encoder to decoder, in ONNX Runtime and in torch, for `benchmarks.streaming` to time.
 
 Every player hears the same frames and decodes two sets of latents at once, as the runtime does.
 """

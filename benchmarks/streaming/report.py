@@ -1,6 +1,4 @@
-"""The report of `benchmarks.streaming`: one table of forms, one of precisions and backends, a picture, and a
-verdict.
-"""
+"""The report of `benchmarks.streaming`: tables of forms, precisions and backends, a picture and a verdict."""
 
 from __future__ import annotations
 
@@ -162,9 +160,8 @@ def _speed_cells(speed: dict[str, Any]) -> list[str]:
 
 def _weight_cells(speed: dict[str, Any], gb_s: float) -> list[str]:
     limit_ms = speed["weight_bytes"] / gb_s / 1e6
-    share = (
-        f"{limit_ms / speed['median']:.0%}" if speed["p99"] is not None else "–"
-    )  # whole sounds read them once for many hops
+    # The original on whole sounds reads its weights once for many hops, so it has no share.
+    share = f"{limit_ms / speed['median']:.0%}" if speed["p99"] is not None else "–"
     return [f"{speed['weight_bytes'] / 1e6:.2f}", share]
 
 

@@ -1,5 +1,6 @@
-"""The models of `benchmarks.streaming`: trained small ones, made if they are not there, the shipped one, and those of
-the papers' sizes.
+"""The models of `benchmarks.streaming`: small trained ones, the shipped one, and those of the papers' sizes.
+
+The small ones are trained if they are missing.
 """
 
 from __future__ import annotations

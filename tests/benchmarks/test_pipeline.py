@@ -163,9 +163,8 @@ def test_the_benchmark_reports_every_part(tiny_data: Path, tmp_path: Path, capsy
     [found] = json.loads((tmp_path / "report.json").read_text())["recipes"].values()
     parts = found["costs"]["seconds"]
     assert all(parts[part] > 0 for part in (*LOADING, *TRAINING))
-    assert (
-        found["costs"]["flops"] > 6 * 100 * found["parameters"]
-    )  # a multiplication and an addition, three times, for each of 172 frames
+    # A multiplication and an addition, three times, for each of 172 frames.
+    assert found["costs"]["flops"] > 6 * 100 * found["parameters"]
     assert found["loaders"].keys() == found["steps"].keys() == {"1", "2"}
     text = (tmp_path / "report.md").read_text()
     assert all(

@@ -1,6 +1,4 @@
-"""A control process in miniature, inside the test: knobs in shared memory and an audio process under supervision, no
-command line.
-"""
+"""A small control process inside the test: knobs in shared memory and a supervised audio process, no command line."""
 
 from __future__ import annotations
 
