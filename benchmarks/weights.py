@@ -25,10 +25,11 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from benchmarks.bundles import bundle_without_knobs
 from export.graph_file import write_streaming
 from export.quantize.quantize import quantize
 from export.systems import system_of
-from realtime.bundle import Bundle, Features, Graph, Manifest, Precision
+from realtime.bundle import Bundle, Features, Graph, Precision
 from realtime.hop.model import StreamingModel
 from training.data.options import number
 from training.evaluation.report import environment, table, write_report
@@ -104,27 +105,17 @@ def memory_bandwidth(size_bytes: int, seconds: float = 1.0) -> float:
 def streaming_bundle(
     folder: Path, fp32: Path, graphs: dict[str, Graph], model: TimbreVAE, precision: Precision
 ) -> tuple[Bundle, int]:
-    """The bundle of one precision, without knobs, and the bytes of the weights it reads per hop; plainly rounded: its
-    time is the question.
+    """The bundle of one precision, without knobs, and the bytes of the weights it reads per hop.
+
+    The weights are plainly rounded, because only the time is measured.
     """
     read = 0
     (folder / "streaming").mkdir(parents=True)
     for graph in graphs.values():
         done = quantize(fp32 / graph.file, folder / graph.file, precision)
         read += done.bytes_after or (fp32 / graph.file).stat().st_size
-    manifest = Manifest(
-        format_version=1,
-        producer="benchmarks.weights",
-        model_kind=model.KIND,
-        precision=precision,
-        features=FEATURES,
-        latents=dict(model.latent_sizes),  # type: ignore[arg-type]
-        graphs=graphs,
-        axes=(),
-        presets=(),
-        fidelity={},
-    )
-    return Bundle(folder, manifest), read
+    bundle = bundle_without_knobs(folder, graphs, model, FEATURES, precision, producer="benchmarks.weights")
+    return bundle, read
 
 
 def measure(model: TimbreVAE, precisions: tuple[Precision, ...], hops: int) -> list[HopTimes]:

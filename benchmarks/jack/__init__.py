@@ -1,1 +1,1 @@
-"""A JACK server without hardware: the rig that benchmarks and tests play through."""
+"""A JACK server without hardware, and the clients that benchmarks and tests play through."""

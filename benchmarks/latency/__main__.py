@@ -1,5 +1,5 @@
-"""python -m benchmarks.latency: is the latency what the program says it is? In process and through JACK, for both ways
-out and many block sizes.
+"""python -m benchmarks.latency: is the measured latency what the program reports? It is measured in process and through
+JACK, for both ways out and many block sizes.
 
 Writes report.md, report.json and two pictures, and ends with code 1 if a figure that must be equal is not. Ctrl-C ends
 it and everything it started; nothing is written then.
@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jack.rig import RigError
+from benchmarks.jack.server import RigError
 from benchmarks.latency import inside as latency_inside
 from benchmarks.latency import jack as latency_jack
 from benchmarks.latency import report as latency_report
 from benchmarks.latency.inside import RANDOM
 from benchmarks.latency.report import Measured
 from benchmarks.latency.response import KNOBS, knob_response, settling, tracking
+from benchmarks.machine import machine
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
 from realtime.hop.model import EngineError
 from training.data.manifest import DataError
@@ -90,10 +91,6 @@ class _told:  # noqa: N801  used like a function
 
 
 def about(bundle: Bundle, started: float, load: float) -> dict[str, Any]:
-    from benchmarks.streaming.report import (
-        machine,
-    )  # late, since it loads torch, which has no business here while something is measured
-
     features = bundle.manifest.features
     model = {
         "bundle": bundle.path.name,

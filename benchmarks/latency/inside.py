@@ -71,8 +71,9 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Every impulse came exactly when reported; where none has a sample of its own, onsets did on average, within a
-        hop.
+        """Whether every impulse came exactly when reported.
+
+        Where an impulse has no sample of its own, onsets must come when reported on average, within a hop.
         """
         onsets = [found for found in (self.burst, self.pluck) if found is not None]
         if any(found.lost for found in (*onsets, self.impulse) if found is not None):
@@ -163,8 +164,9 @@ def rows(
     count: int,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """Everything in process: morph at every block size and rate, resynth at every latency and, at one latency, at every
-    block size.
+    """Everything in process.
+
+    Morph is measured at every block size and rate, resynth at every latency and, at one latency, at every block size.
     """
     for sample_rate in rates:
         rng = np.random.default_rng(seed)

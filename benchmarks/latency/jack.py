@@ -1,5 +1,6 @@
-"""Latency as it is heard: `python -m realtime.run` between a microphone and a loudspeaker on a real JACK server, to the
-sample.
+"""Latency through a real JACK server, exact to the sample.
+
+`python -m realtime.run` plays between a microphone and a loudspeaker that are JACK clients.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jack.rig import Clients, Performance, jack_server
+from benchmarks.jack.performance import Performance
+from benchmarks.jack.rig import Clients
+from benchmarks.jack.server import jack_server
 from benchmarks.latency.inside import INPUT_PHASE, REBUILT, REST, Row, Way
 from benchmarks.latency.measure import Delays, delays_of, impulse_delays, onset_delays
 from benchmarks.latency.response import Response
@@ -68,9 +71,7 @@ def rows(bundle: Bundle, chosen: Sequence[Setting], *, sample_rate: int, count: 
 def _listen(
     clients: Clients, folder: Path, bundle: Bundle, setting: Setting, clicks: Marked, onsets: Marked
 ) -> tuple[Row, bool]:
-    """One start of realtime.run; whether hops were bypassed since they came too late, so that something else was
-    heard.
-    """
+    """One start of realtime.run, and whether it bypassed hops that came too late, so that something else was heard."""
     options = [*_common(bundle), "--no-worker", "--block-size", str(setting.block)]
     for name, value in setting.way.knobs.items():
         options += ["--knob", f"{name}={value:g}"]

@@ -1,6 +1,4 @@
-"""From what went in and what came out: how late it was, beginning by beginning, and how far a change has come, sample
-by sample.
-"""
+"""Delays of single onsets, and the progress of a change sample by sample, from what went in and what came out."""
 
 from __future__ import annotations
 
@@ -78,9 +76,7 @@ def impulse_delays(sound: Marked, out: np.ndarray, *, symmetric: bool) -> Delays
 
 
 def _middle(pulse: np.ndarray) -> float:
-    """The place about which it is most symmetric, to half a sample: there the pulse and its mirror image are most
-    alike.
-    """
+    """The centre of symmetry of the pulse, to half a sample: there it is most like its mirror image."""
     return float(np.argmax(scipy.signal.fftconvolve(pulse, pulse))) / 2
 
 

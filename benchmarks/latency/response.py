@@ -74,8 +74,9 @@ class Settling:
 
 @dataclass(frozen=True)
 class Tracking:
-    """seconds : from the first violin note after a piano's to so much of the way of z^t, by share of the way; None =
-    never
+    """How fast z^t follows a change of instrument.
+
+    seconds : from the first violin note after a piano's until z^t has gone a share of its way, by share; None = never
     """
 
     timbre_seconds: float

@@ -1,5 +1,6 @@
-"""Sounds whose beginnings are known to the sample: impulses, noise bursts and plucked notes at random places, and one
-that never stops.
+"""Sounds whose onsets are known to the sample.
+
+Impulses, noise bursts and plucked notes come at random places; a steady sound never stops.
 """
 
 from __future__ import annotations

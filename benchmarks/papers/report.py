@@ -6,9 +6,10 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.papers.rows import Row
+from benchmarks.papers.workshop import Workshop
 from realtime.bundle import file_sha256
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.manifest import read_dataset, replace_file
@@ -16,9 +17,6 @@ from training.evaluation.metric.evaluate import evaluate_metric
 from training.evaluation.mixture.evaluate import evaluate_mixture
 from training.evaluation.perturbation.evaluate import evaluate_perturbation
 from training.evaluation.report import environment, table, write_report
-
-if TYPE_CHECKING:
-    from benchmarks.papers.__main__ import Workshop
 
 TITLES = {
     "s1": "S1: random-perturbation VAE (Tanaka 2022)",

@@ -1,5 +1,6 @@
-"""What mixed precision does to the validation loss: pairs of trainings from the same seed, alike but for
-`--trainer.precision`.
+"""The effect of mixed precision on the validation loss.
+
+Pairs of trainings start from the same seed and differ in `--trainer.precision` only.
 """
 
 from __future__ import annotations

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.pipeline.measured import Measured
 from benchmarks.pipeline.parts import LOADING, TRAINING
 from benchmarks.pipeline.precision import BAR, Precision
 from training.evaluation.report import table
-
-if TYPE_CHECKING:
-    from benchmarks.pipeline.__main__ import Measured
 
 GPU = "H200"
 GPU_PEAK = {"TF32": 495e12, "bfloat16": 989e12}  # FLOP/s, dense, from NVIDIA's data sheet of the SXM version

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.machine import machine
 from benchmarks.realtime import report as realtime_report
 from benchmarks.realtime.measure import measure, one_thread
 from benchmarks.realtime.subjects import SHIPPED, subjects
-from benchmarks.streaming.report import machine
 from realtime.bundle import BundleError, Precision
 from realtime.hop.model import EngineError
 

@@ -60,8 +60,9 @@ def _with_knobs(bundle: Bundle) -> Bundle:
 
 
 def sound_of(features: Features) -> np.ndarray:
-    """(samples, 1), float32: a tone of 20 partials that glides over two octaves, with a little hiss. Never silent, for
-    silence is cheap.
+    """A tone of 20 partials that glides over two octaves, with a little hiss, (samples, 1), float32.
+
+    It is never silent, because silence is cheap.
     """
     rng, rate = np.random.default_rng(0), features.sample_rate
     time = np.arange(round(SOUND_SECONDS * rate)) / rate

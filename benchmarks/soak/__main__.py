@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jack.rig import ROOT, RigError, start
+from benchmarks.jack.server import ROOT, RigError, start
+from benchmarks.machine import machine
 from benchmarks.soak import report as soak_report
 from benchmarks.soak.hops import Endless
 from benchmarks.soak.jack import Performed, busy_core, perform, pin
@@ -116,10 +117,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _about(bundle: Bundle, minutes: float, hops: int, started: float, load: float) -> dict[str, Any]:
-    from benchmarks.streaming.report import (
-        machine,
-    )  # late, since it loads torch, which has no business here while something is measured
-
     skipped = [what for what, measured in (("through JACK", minutes), ("faster than real time", hops)) if not measured]
     about = machine() | {
         "minutes": minutes,

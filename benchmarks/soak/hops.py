@@ -109,9 +109,8 @@ class Player:
         self._turner = KnobTurner(self.bank, seed=0)
         self._turn_every = max(1, round(TURN_SECONDS * self.rate / block))
         self._played, self._position = 0, 0
-        self.block_seconds = np.full(
-            2**20, np.nan
-        )  # the latest; written whole at once, or its pages would look like a growing session
+        # The latest. All pages are written at once, since the session would seem to grow with them otherwise.
+        self.block_seconds = np.full(2**20, np.nan)
 
     @property
     def hops(self) -> int:
@@ -192,8 +191,9 @@ def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: fl
 
 
 def _traced(player: Player, hops: int) -> tuple[float, list[str]]:
-    """The last hops with every allocation traced, which is slow: KiB gained, and the lines of the program that hold
-    more than before.
+    """The last hops with every allocation traced, which is slow.
+
+    Gives the KiB gained and the lines of the program that hold more than before.
     """
     tracemalloc.start(1)
     player.play(player.hops + (hops - player.hops) // 4)
@@ -218,8 +218,9 @@ def _snapshot() -> tracemalloc.Snapshot:
 
 
 class Looks:
-    """Looks at the memory, which take none themselves.  seen : (3, looks), hop, private KiB, Python's allocated
-    blocks
+    """Memory readings, which take no memory themselves.
+
+    seen : (3, readings): hop, private KiB, Python's allocated blocks
     """
 
     def __init__(self) -> None:

@@ -1,13 +1,12 @@
-"""Minutes on a JACK server at 128 samples with the other core at work: Neiro with its knobs being turned, beside a
-stream that only copies.
+"""Minutes on a JACK server at 128 samples while the other core is busy.
+
+Neiro plays with its knobs being turned, beside a stream that only copies.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jack.rig import ROOT, Clients, Performance, RigError, environment, jack_server, start
+from benchmarks.jack.lines import LineProcess
+from benchmarks.jack.performance import Performance
+from benchmarks.jack.rig import Clients
+from benchmarks.jack.server import jack_server, start
 from benchmarks.soak.hops import material
 from benchmarks.soak.memory import private_kib
 from benchmarks.soak.peek import Peek
@@ -51,44 +53,25 @@ class Performed:
     seconds: list[float] = field(default_factory=list)
     control_kib: list[int] = field(default_factory=list)
     audio_kib: list[int] = field(default_factory=list)
-    late: list[tuple[int, int, int, int]] = field(
-        default_factory=list
-    )  # xruns and late blocks, Neiro's and the copying stream's
+    # Xruns and late blocks, Neiro's and the copying stream's.
+    late: list[tuple[int, int, int, int]] = field(default_factory=list)
     hop_ms: list[int] = field(default_factory=lambda: [0] * (len(HOP_MS_EDGES) - 1))
 
 
 class Copying:
     """`benchmarks.soak.passthrough` in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self._errors = folder / "copying.log"
-        command = [sys.executable, "-m", "benchmarks.soak.passthrough", "mic", "ear"]
-        with self._errors.open("wb") as log:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
-            self._process = start(command, cwd=ROOT, text=True, env=environment(), **pipes)
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != "ready":
-            self.close()
-            raise RigError(
-                f"the stream that only copies did not start: {self._errors.read_text().strip().rpartition(chr(10))[2]}"
-            )
+    def __init__(self) -> None:
+        self._process = LineProcess("the stream that only copies", ["-m", "benchmarks.soak.passthrough", "mic", "ear"])
 
     def __enter__(self) -> Copying:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.close()
+        self._process.close()
 
     def counts(self) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        return dict(self._process.ask("counts"))
 
 
 @contextlib.contextmanager
@@ -117,7 +100,7 @@ def perform(bundle: Bundle, seconds: float, say: Any) -> Performed:
         jack_server(rate, PERIOD),
         Clients(Path(place), ("mic",)) as mic,
         Clients(Path(place), ("ear", "spk", "keys")) as keys,
-        Copying(Path(place)) as copying,
+        Copying() as copying,
     ):
         mic.load(material(rate)[: 19 * rate, 0])  # without the silence: the model is always at work
         mic.play()

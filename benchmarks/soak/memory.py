@@ -19,9 +19,7 @@ def private_kib(pid: int | None = None) -> int:
 
 
 def growth(values: Sequence[float], warm: int) -> float:
-    """Median of the last tenth over that of the first tenth after the warm-up: what memory gained, whatever its short
-    movements.
-    """
+    """How much memory grew: the median of the last tenth minus that of the first tenth after the warm-up."""
     later = np.asarray(values[warm:], float)
     tenth = max(1, len(later) // 10)
     return float(np.median(later[-tenth:]) - np.median(later[:tenth])) if len(later) else 0.0

@@ -1,19 +1,20 @@
-"""python -m benchmarks.soak.passthrough MIC SPEAKER: what a stream costs that only copies. PortAudio with a Python
-callback, as Neiro has one.
+"""python -m benchmarks.soak.passthrough MIC SPEAKER: what a stream costs that only copies.
 
-Writes its counts as a JSON line whenever it reads a line; ends with its standard input.
+It uses PortAudio with a Python callback, as Neiro does. It answers every JSON line with its counts (see
+`benchmarks.jack.lines`) and ends with its standard input.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import signal
 import sys
 import time
 from typing import Any
 
 import numpy as np
+
+from benchmarks.jack.lines import serve
 
 SWITCH_SECONDS = 0.0005  # as in Neiro's audio process
 
@@ -36,6 +37,9 @@ class PassThrough:
         self.longest = max(self.longest, seconds)
         self.late_blocks += seconds > frames * self._sample_seconds
 
+    def counts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("blocks", "xruns", "late_blocks", "longest")}
+
 
 def main() -> None:
     import sounddevice
@@ -56,10 +60,7 @@ def main() -> None:
         callback=callback,
     )
     with stream:
-        print("ready", flush=True)
-        for _ in sys.stdin:
-            found = {name: getattr(callback, name) for name in ("blocks", "xruns", "late_blocks", "longest")}
-            print(json.dumps(found | {"active": bool(stream.active)}), flush=True)
+        serve(lambda _name, _argument: callback.counts() | {"active": bool(stream.active)})
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from training.evaluation.report import picture, save_picture, table, write_repor
 GROWTH_KIB = 1024.0  # a process may gain so much after its warm-up: an allocator's play, not a leak
 BLOCKS_GROWTH = 500  # of Python's allocated blocks
 TRACED_KIB = 64.0
-WARM_SHARE = 0.2  # of the performance; of the hops `soak_hops.WARM_UP`
+WARM_SHARE = 0.2  # of the performance; of the hops `hops.WARM_UP`
 
 INTRODUCTION = """# Endurance
 
@@ -84,7 +84,7 @@ def write(out: Path, performed: Performed | None, endless: Endless | None, about
     if performed:
         parts += [
             _counts(performed),
-            save_picture(_course(performed), out, "course", "memory and late blocks over time"),
+            save_picture(_over_time(performed), out, "course", "memory and late blocks over time"),
         ]
         parts += [save_picture(_hop_times(performed, about["hop_ms"]), out, "hop-times", "time of a hop")]
     if endless:
@@ -197,7 +197,7 @@ def _about(about: dict[str, Any]) -> str:
     )
 
 
-def _course(found: Performed) -> Picture:
+def _over_time(found: Performed) -> Picture:
     figure = picture((9.0, 5.6))
     above, below = figure.subplots(2, 1, sharex=True)
     minutes = np.array(found.seconds) / 60

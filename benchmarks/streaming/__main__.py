@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.papers.__main__ import PapersError, Workshop
+from benchmarks.machine import machine
+from benchmarks.papers.workshop import PapersError, Workshop
 from benchmarks.streaming import report as streaming_report
 from benchmarks.streaming.cuda import check_cuda, cuda_times
 from benchmarks.streaming.forms import Forms
@@ -48,7 +49,7 @@ def measure(subject: Subject, effort: Effort, work: Path, *, cuda: bool) -> dict
     quality, chosen, checkpoint = Quality(forms), ways(subject), subject.checkpoint
     about = {
         "checkpoint": file_sha256(subject.source) if subject.source else "random",
-        "machine": streaming_report.machine(),
+        "machine": machine(),
     }
     found: dict[str, Any] = {"quality": {}}
     for way in chosen if subject.source else ():
@@ -95,7 +96,7 @@ def run(subjects: list[Subject], effort: Effort, work: Path, out: Path, *, cuda:
     load = [round(os.getloadavg()[0], 1)]
     measured = {subject.name: measure(subject, effort, work, cuda=cuda) for subject in subjects}
     load.append(round(os.getloadavg()[0], 1))
-    about = streaming_report.machine() | {"load_before": load[0], "load_after": load[1], "effort": asdict(effort)}
+    about = machine() | {"load_before": load[0], "load_after": load[1], "effort": asdict(effort)}
     no_cuda = "" if cuda else "Not measured: no GPU was there, or `--provider cuda` was not given."
     return streaming_report.write(out, {"subjects": measured, "environment": about, "no_cuda": no_cuda})
 

@@ -20,8 +20,9 @@ SMALLEST_POINTS = 0.1  # where a change of nothing is drawn
 
 
 def quality_against_cost(subjects: dict[str, dict[str, Any]]) -> Picture:
-    """A column per system that has fallbacks: MSE above, the farthest k-NN figure below, over the median time of a
-    hop.
+    """Quality over the median time of a hop: a column per system that has fallbacks.
+
+    The upper row shows the MSE, the lower row the farthest k-NN figure.
     """
     shown = [subject for subject in subjects.values() if ORIGINAL in subject["quality"]]
     figure = picture((4.4 * len(shown) + 0.6, 7.6))

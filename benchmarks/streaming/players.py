@@ -1,5 +1,4 @@
-"""One hop of a model that streams, encoder to decoder, in ONNX Runtime and in torch: what `benchmarks.streaming` takes
-the time of.
+"""One hop of a streaming model, encoder to decoder, in ONNX Runtime and in torch, for `benchmarks.streaming` to time.
 
 Every player hears the same frames and decodes two sets of latents at once, as the runtime does.
 """
@@ -15,12 +14,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from benchmarks.bundles import bundle_without_knobs
 from export.graph_file import write_streaming
 from export.graphs.perturbation import DECODER_ROWS
 from export.quantize.feeds import Feed
 from export.quantize.quantize import quantize
 from export.systems import Pair
-from realtime.bundle import Bundle, Features, Graph, Manifest, Precision
+from realtime.bundle import Bundle, Features, Precision
 from realtime.hop.model import StreamingModel
 from training.features import FeatureConfig, Spectra
 from training.models.latents import Latents, TimbreVAE
@@ -41,7 +41,9 @@ FEATURES = (
 def written(folder: Path, pair: Pair, model: TimbreVAE, features: FeatureConfig) -> Bundle:
     """The form's streaming graphs at fp32, as a bundle without knobs."""
     folder.mkdir(parents=True)
-    return _bundle(folder, write_streaming(folder, *pair), model, features, "fp32")
+    framing = Features(**{name: getattr(features, name) for name in FEATURES})
+    graphs = write_streaming(folder, *pair)
+    return bundle_without_knobs(folder, graphs, model, framing, "fp32", producer="benchmarks.streaming")
 
 
 def quantized(fp32: Bundle, folder: Path, precision: Precision, feeds: dict[str, list[Feed]]) -> Bundle:
@@ -50,25 +52,6 @@ def quantized(fp32: Bundle, folder: Path, precision: Precision, feeds: dict[str,
     for name, graph in fp32.manifest.graphs.items():
         quantize(fp32.graph_path(name), folder / graph.file, precision, feeds[name.split("/")[1]])
     return Bundle(folder, fp32.manifest.model_copy(update={"precision": precision}))
-
-
-def _bundle(
-    folder: Path, graphs: dict[str, Graph], model: TimbreVAE, features: FeatureConfig, precision: Precision
-) -> Bundle:
-    manifest = Manifest(
-        format_version=1,
-        producer="benchmarks.streaming",
-        model_kind=model.KIND,
-        precision=precision,
-        features=Features(**{name: getattr(features, name) for name in FEATURES}),
-        lookahead_hops=model.lookahead,
-        latents=dict(model.latent_sizes),  # type: ignore[arg-type]
-        graphs=graphs,
-        axes=(),
-        presets=(),
-        fidelity={},
-    )
-    return Bundle(folder, manifest)
 
 
 def weight_bytes(bundle: Bundle) -> int:

@@ -23,9 +23,8 @@ class Quality:
 
     def __init__(self, forms: Forms) -> None:
         self._forms, self._checkpoint, self._effort = forms, forms.subject.checkpoint, forms.effort
-        self._seconds = float(
-            self._checkpoint.info.get("segment_seconds", 1.0)
-        )  # as long as the sounds of the training
+        # As long as the sounds of the training.
+        self._seconds = float(self._checkpoint.info.get("segment_seconds", 1.0))
 
     @cached_property
     def sounds(self) -> Sounds:

@@ -1,18 +1,14 @@
-"""The report of `benchmarks.streaming`: one table of forms, one of precisions and backends, a picture, and a
-verdict.
-"""
+"""The report of `benchmarks.streaming`: tables of forms, precisions and backends, a picture and a verdict."""
 
 from __future__ import annotations
 
-import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.streaming.picture import quality_against_cost
 from benchmarks.streaming.verdict import KNN_POINTS, MSE_SHARE, verdict
 from benchmarks.streaming.ways import DISTILLED, ORIGINAL, STUDENT
-from training.evaluation.report import Footnotes, environment, save_picture, table, write_report
+from training.evaluation.report import Footnotes, save_picture, table, write_report
 from training.models.latents import LATENTS
 
 INTRODUCTION = """# What streaming costs
@@ -25,26 +21,6 @@ k* answers k hops later. S3 is no recurrent model: its window slides, exactly, o
 streams hears every sound from silence, framed with the running level as the runtime frames it, its timbre as it stands
 at the sound's end. Reproduce it with `make streaming`.
 """
-
-
-def machine() -> dict[str, Any]:
-    """The processor's name and the memory, as far as the system tells, and versions."""
-    about = environment() | {name: version(name) for name in ("onnx",)}
-    about["onnxruntime"] = next(version(name) for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name))
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    about["cpu"] = names[0] if names else about["machine"]
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        about["memory_gib"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
-    return about
-
-
-def _installed(name: str) -> bool:
-    try:
-        return bool(version(name))
-    except ModuleNotFoundError:
-        return False
 
 
 def write(out: Path, content: dict[str, Any]) -> str:
@@ -184,9 +160,8 @@ def _speed_cells(speed: dict[str, Any]) -> list[str]:
 
 def _weight_cells(speed: dict[str, Any], gb_s: float) -> list[str]:
     limit_ms = speed["weight_bytes"] / gb_s / 1e6
-    share = (
-        f"{limit_ms / speed['median']:.0%}" if speed["p99"] is not None else "–"
-    )  # whole sounds read them once for many hops
+    # The original on whole sounds reads its weights once for many hops, so it has no share.
+    share = f"{limit_ms / speed['median']:.0%}" if speed["p99"] is not None else "–"
     return [f"{speed['weight_bytes'] / 1e6:.2f}", share]
 
 

@@ -1,5 +1,6 @@
-"""The models of `benchmarks.streaming`: trained small ones, made if they are not there, the shipped one, and those of
-the papers' sizes.
+"""The models of `benchmarks.streaming`: small trained ones, the shipped one, and those of the papers' sizes.
+
+The small ones are trained if they are missing.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 import yaml
 
-from benchmarks.papers.__main__ import PapersError, Workshop, render, train_all
 from benchmarks.papers.rows import rows
+from benchmarks.papers.workshop import PapersError, Workshop, render, train_all
 from benchmarks.streaming.ways import Subject
 from training.checkpoint import SYSTEMS, Checkpoint, load_checkpoint
 from training.data.manifest import read_dataset

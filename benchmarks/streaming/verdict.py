@@ -24,8 +24,9 @@ class Verdict:
 
     @property
     def worse(self) -> dict[str, float]:
-        """Those beyond where the model has become worse: a latent that tells less of what it is for, or more of what it
-        is not for.
+        """The changes in `beyond` that make the model worse.
+
+        A latent is worse if it tells less of what it is for, or more of what it is not for.
         """
         return {name: change for name, change in self.beyond.items() if (change < 0) == wanted(name)}
 

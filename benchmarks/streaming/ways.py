@@ -88,8 +88,10 @@ ORIGINAL, DROPPED, WINDOWED, SLIDING, FOLDED, DISTILLED, STUDENT, AS_IT_IS = (
 
 @dataclass(frozen=True)
 class Way:
-    """name : as the report calls it;  wanted : what is asked of `export.fallbacks`, None for the original and the
-    dropped model
+    """One way of streaming a model.
+
+    name : as the report calls it
+    wanted : what is asked of `export.fallbacks`, None for the original and the dropped model
     """
 
     name: str

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.papers import __main__ as papers
+from benchmarks.papers import workshop
 from benchmarks.papers.rows import Row, rows
+from benchmarks.papers.workshop import Workshop
 from training.checkpoint import load_checkpoint
 
 SHORT = (
@@ -39,9 +41,9 @@ ROWS = (
 @pytest.fixture
 def miniature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(papers, "rows", lambda: ROWS)
-    monkeypatch.setattr(papers, "PROGRAMS", "0,12,24,40,56,71,73")
-    monkeypatch.setattr(papers, "VELOCITIES", "70,100")
-    monkeypatch.setattr(papers, "PHRASES", 6)
+    monkeypatch.setattr(workshop, "PROGRAMS", "0,12,24,40,56,71,73")
+    monkeypatch.setattr(workshop, "VELOCITIES", "70,100")
+    monkeypatch.setattr(workshop, "PHRASES", 6)
 
 
 def test_every_row_of_the_papers_is_there() -> None:
@@ -72,7 +74,7 @@ def test_miniature_report_and_what_is_finished_stays(miniature: None, soundfont:
     assert all((out / picture).stat().st_size > 5000 for picture in pictures)
     assert str(tmp_path) not in text + json.dumps(content)
 
-    shop = papers.Workshop(work)
+    shop = Workshop(work)
     assert load_checkpoint(shop.checkpoint(ROWS[2])).info["sequences"]
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")}
     (work / "rows/s2-metric/done.json").unlink()  # as if it had been stopped before its end

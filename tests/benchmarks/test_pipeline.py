@@ -14,6 +14,7 @@ from torch.utils.data import default_collate
 
 from benchmarks.pipeline import __main__ as pipeline
 from benchmarks.pipeline import report as pipeline_report
+from benchmarks.pipeline.measured import Measured
 from benchmarks.pipeline.parts import LOADING, TRAINING, Costs, Workshop
 from benchmarks.pipeline.precision import Precision
 from benchmarks.pipeline.rates import Rate
@@ -162,9 +163,8 @@ def test_the_benchmark_reports_every_part(tiny_data: Path, tmp_path: Path, capsy
     [found] = json.loads((tmp_path / "report.json").read_text())["recipes"].values()
     parts = found["costs"]["seconds"]
     assert all(parts[part] > 0 for part in (*LOADING, *TRAINING))
-    assert (
-        found["costs"]["flops"] > 6 * 100 * found["parameters"]
-    )  # a multiplication and an addition, three times, for each of 172 frames
+    # A multiplication and an addition, three times, for each of 172 frames.
+    assert found["costs"]["flops"] > 6 * 100 * found["parameters"]
     assert found["loaders"].keys() == found["steps"].keys() == {"1", "2"}
     text = (tmp_path / "report.md").read_text()
     assert all(
@@ -182,7 +182,7 @@ def test_the_benchmark_refuses_data_of_another_rate(tiny_data: Path, capsys: pyt
 def test_the_estimate_for_a_gpu_is_arithmetic() -> None:
     """100 examples/s per core against 200 GFLOP per example: 16 cores load 1600 examples/s."""
     parts = dict.fromkeys((*LOADING, *TRAINING), 0.0025)
-    paper = pipeline.Measured(32, 10**8, Costs(parts, 0.1, 200e9, {}), {1: Rate(50, 0.01)}, {})
+    paper = Measured(32, 10**8, Costs(parts, 0.1, 200e9, {}), {1: Rate(50, 0.01)}, {})
     text = pipeline_report.gpu_section(paper)
     assert "load 1600 examples/s" in text
     assert "| TF32 | 5% | 124 | 259 | 12.9 × | 31% |" in text

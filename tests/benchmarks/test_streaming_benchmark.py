@@ -1,5 +1,6 @@
-"""The streaming benchmark end to end on a miniature: measured, stopped, gone on with, written; and its verdict on known
-figures.
+"""The streaming benchmark end to end on a miniature: measured, stopped, continued and written.
+
+Its verdict is checked on known figures.
 """
 
 from __future__ import annotations

@@ -114,9 +114,8 @@ def _decoder(size: BundleSize, failing: bool) -> onnx.ModelProto:
     if failing:
         first = maker.node("Slice", ["timbre", *_slice(maker)], "first")
         below = maker.node("Sub", [maker.constant("limit", [[FAILING_ABOVE]]), first], "below")
-        trap = maker.node(
-            "Mul", [maker.node("Sqrt", [below], "root"), maker.constant("nothing", [[0.0]])], "trap"
-        )  # √negative is NaN
+        root = maker.node("Sqrt", [below], "root")  # √negative is NaN
+        trap = maker.node("Mul", [root, maker.constant("nothing", [[0.0]])], "trap")
         y = maker.node("Add", [y, trap], "trapped")
     maker.node("Identity", [y], "log_amplitude")
     inputs = {
@@ -179,8 +178,9 @@ def _axes(latent: str, dimensions: int) -> list[dict[str, Any]]:
 
 
 def make_bundle(path: Path, *, size: BundleSize | None = None, failing: bool = False) -> Path:
-    """Write a streaming-only bundle to the folder `path`: axes timbre[0…], then brightness; presets alto (pitched) and
-    gong.
+    """Write a streaming-only bundle to the folder `path`.
+
+    Its axes are timbre[0…] and brightness, its presets alto (pitched) and gong.
     """
     size = size or BundleSize()
     (path / "streaming").mkdir(parents=True)

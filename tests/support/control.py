@@ -1,6 +1,4 @@
-"""A control process in miniature, inside the test: knobs in shared memory and an audio process under supervision, no
-command line.
-"""
+"""A small control process inside the test: knobs in shared memory and a supervised audio process, no command line."""
 
 from __future__ import annotations
 
@@ -12,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.jack.server import wait_until
 from realtime.bundle import load_bundle
 from realtime.hop.published import clear_published
 from realtime.knobs.bank import KnobBank
 from realtime.live.shared import BlockSizes, SharedBlock, State, StreamRequest
 from realtime.live.supervisor import Supervisor
-from tests.support.jack_server import wait_until
 
 
 class _OtherChild(Supervisor):

@@ -35,9 +35,7 @@ def notes(
 
 
 def scale(sounds: Sequence[np.ndarray], *, gap_seconds: float = 0.4, noise: float = 0.0) -> np.ndarray:
-    """Notes one after another with gaps before, between and after them, in the noise of a room (standard deviation
-    `noise`).
-    """
+    """Notes one after another with gaps around them, in room noise of the standard deviation `noise`."""
     gap = np.zeros(round(gap_seconds * RATE))
     audio = np.concatenate([part for sound in sounds for part in (gap, sound)] + [gap])
     peak = max(float(np.abs(sound).max()) for sound in sounds)

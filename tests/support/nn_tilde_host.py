@@ -49,9 +49,8 @@ class NnTildeHost:
         assert samples & (samples - 1) == 0, "the host's buffers are powers of two"
         assert samples >= self.smallest_buffer()
         whole = torch.zeros(inputs, self.batches, samples)
-        whole[: len(signals)] = torch.from_numpy(
-            np.ascontiguousarray(signals, dtype=np.float32)
-        )  # missing inlets are silent
+        # Missing inlets are silent.
+        whole[: len(signals)] = torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32))
         with torch.inference_mode():
             slow = whole.reshape(inputs, self.batches, -1, in_ratio)[..., -1]  # the last value of each block counts
             answer = getattr(self.model, method)(slow.permute(1, 0, 2))

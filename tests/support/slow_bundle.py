@@ -14,9 +14,7 @@ from tests.support.bundles import FAILING_ABOVE
 
 
 def make_slow(bundle: Path) -> Path:
-    """Its decoder takes some 100 ms as long as z^t[0] is beyond FAILING_ABOVE: a loop of matrix products that then has
-    turns to make.
-    """
+    """Make its decoder take some 100 ms, in a loop of matrix products, as long as z^t[0] is beyond FAILING_ABOVE."""
     file = bundle / "streaming" / "decoder.onnx"
     model = onnx.load(str(file))
     graph, side, turns = model.graph, 256, 800

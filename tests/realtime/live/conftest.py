@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.jack.rig import RATE, JackRig, jack_rig
+from benchmarks.jack.server import environment
 from tests.support.bundles import make_bundle
-from tests.support.jack_server import RATE, JackRig, environment, jack_rig
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def jack(tmp_path_factory: pytest.TempPathFactory, melody: np.ndarray) -> Iterat
 
 
 @pytest.fixture
-def rig(jack: JackRig, melody: np.ndarray) -> JackRig:
-    jack.ensure(melody)
-    jack.play()
+def rig(jack: JackRig) -> JackRig:
+    jack.ensure()
+    jack.clients.play()
     return jack

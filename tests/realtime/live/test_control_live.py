@@ -22,12 +22,12 @@ import soundfile
 from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from benchmarks.jack.rig import RATE, JackRig, jack_rig
+from benchmarks.jack.server import PATIENCE, environment, wait_until
 from realtime.controls.snapshot_file import read_snapshots
 from tests.support.bundles import TIMBRE, make_bundle
-from tests.support.jack_server import PATIENCE, RATE, JackRig, environment, jack_rig, wait_until
 
 pytestmark = pytest.mark.jack
-ROOT = Path(__file__).resolve().parents[3]
 MAP = """
 [[knob]]
 program_change = true
@@ -53,7 +53,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory, phrase: np.ndarray) -> Iterator[JackRig]:
     with jack_rig(tmp_path_factory.mktemp("rig"), phrase) as rig:
-        rig.play()
+        rig.clients.play()
         yield rig
 
 
@@ -80,7 +80,7 @@ class Program:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=environment() | {"PYTHONPATH": str(ROOT)},
+                env=environment(),
                 stdin=terminal,
                 stdout=log,
                 stderr=log,
@@ -132,10 +132,10 @@ def test_midi_stores_captures_learns_and_recalls_and_it_outlives_the_program(
 ) -> None:
     program = start()
     program.wait_for("MIDI input: keys")
-    rig.midi(0x90, 60, 100)
+    rig.clients.midi(0x90, 60, 100)
     program.wait_for(r"captured the timbre heard now as own 2 \(preset 4\)")
-    rig.midi(0xB0, 31, 0)
-    rig.midi(0xB0, 30, 7)
+    rig.clients.midi(0xB0, 31, 0)
+    rig.clients.midi(0xB0, 30, 7)
     wait_until((tmp_path / "neiro-snapshots.toml").exists, "the file of the snapshots")
     kept = read_snapshots(tmp_path / "neiro-snapshots.toml")[7]
     assert kept.knobs == {"preset": "own 2", "mix": 0.0}
@@ -143,15 +143,15 @@ def test_midi_stores_captures_learns_and_recalls_and_it_outlives_the_program(
     program.type("l")
     program.wait_for("touch a control; or type")
     for value in (10, 20, 30):
-        rig.midi(0xB0, 77, value)
+        rig.clients.midi(0xB0, 77, value)
     program.wait_for("CC 77, channel 1: type what it shall move")
     program.type("variation_scale")
     program.wait_for("variation_scale, saved in map.toml")
     program.type("done")
     program.wait_for("learning is over")
-    rig.midi(0xB0, 77, 0)
-    rig.midi(0xB0, 31, 127)
-    rig.midi(0xC0, 7)
+    rig.clients.midi(0xB0, 77, 0)
+    rig.clients.midi(0xB0, 31, 127)
+    rig.clients.midi(0xC0, 7)
     program.wait_for(r"(?m)^snapshot 7")  # not the line that told of storing it
     account = program.end(lambda: program.process.send_signal(signal.SIGINT))
     assert (account["knobs"]["mix"], account["knobs"]["preset"], account["knobs"]["preset_amount"]) == (0, 4, 1)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.jack.rig import PERIOD, RATE, JackRig
+from benchmarks.jack.server import wait_until
 from realtime.live.supervisor import StreamError
 from tests.support.control import control
-from tests.support.jack_server import PERIOD, RATE, JackRig, wait_until
 
 pytestmark = pytest.mark.jack
 
@@ -24,15 +25,15 @@ def test_a_device_that_is_pulled_out_is_told_and_comes_back_by_itself(
 ) -> None:
     with control(bundle) as live:
         live.bank.set("gain_db", -20.0)
-        rig.unplug(name)
+        rig.clients.unplug(name)
         wait_until(lambda: live.said, "the loss to be told", 5)
         assert live.said == [f"the sound stopped: the {direction} device {name} went away; starting it again"]
         wait_until(lambda: live.waiting_for, "the new process to wait")
         assert f"no sound device '{name}, JACK" in live.waiting_for
-        rig.plug(name)
-        rig.play()
+        rig.clients.plug(name)
+        rig.clients.play()
         assert live.seconds_until_sound() < 2 * ALLOWED_SECONDS
-        wait_until(lambda: rig.level() > 0.003, "sound at the loudspeaker")
+        wait_until(lambda: rig.clients.level() > 0.003, "sound at the loudspeaker")
         wait_until(lambda: live.said[-1] == "the sound is back", "that to be told")
         assert live.bank.values[live.bank.index["gain_db"]] == -20.0
 
@@ -52,21 +53,21 @@ stream.main()
 
 def test_a_device_that_is_pulled_out_while_the_sound_starts_is_told_too(rig: JackRig, bundle: Path) -> None:
     with control(bundle, program=[sys.executable, "-c", SLOW_TO_WATCH]) as live:
-        rig.unplug("mic")
+        rig.clients.unplug("mic")
         wait_until(lambda: live.said, "the loss to be told")
         assert live.said == ["the sound stopped: the input device mic went away; starting it again"]
 
 
 def test_one_channel_of_the_input_can_be_chosen(rig: JackRig, bundle: Path, melody: np.ndarray) -> None:
-    rig.plug("duo")  # its first channel is silent
+    rig.clients.plug("duo")  # its first channel is silent
     try:
         with control(bundle, input_device="duo", input_channel=2):
-            rig.play()
-            wait_until(lambda: rig.elapsed() > RATE // 2, "half a second of sound")
-            times, heard = rig.heard()
+            rig.clients.play()
+            wait_until(lambda: rig.clients.elapsed() > RATE // 2, "half a second of sound")
+            times, heard = rig.clients.recorded()
             assert np.mean(heard[:, times >= 0] == melody[times[times >= 0] % len(melody)]) > 0.9  # on both outputs
     finally:
-        rig.unplug("duo")
+        rig.clients.unplug("duo")
 
 
 @pytest.mark.parametrize(
@@ -92,17 +93,17 @@ def test_the_server_may_change_its_block_size_while_playing(rig: JackRig, bundle
 
         try:
             for samples in (64, 1024, 8192, PERIOD):
-                rig.period(samples)
+                rig.clients.period(samples)
                 wait_until(
                     partial(in_blocks_of, min(samples, 1024)), f"blocks of {samples}"
                 )  # PortAudio cuts larger ones
-                rig.play()
-                wait_until(lambda: rig.elapsed() > RATE // 2, "half a second of sound")
-                times, samples_heard = rig.heard()
+                rig.clients.play()
+                wait_until(lambda: rig.clients.elapsed() > RATE // 2, "half a second of sound")
+                times, samples_heard = rig.clients.recorded()
                 sung = melody[times[times >= 0] % len(melody)]
                 assert np.mean(samples_heard[0, times >= 0] == sung) > 0.5, (
                     samples
                 )  # at rest, whatever gap the change made
         finally:
-            rig.period(PERIOD)
+            rig.clients.period(PERIOD)
         assert live.said == []

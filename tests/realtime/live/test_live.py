@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.jack.rig import RATE, JackRig, jack_rig
+from benchmarks.jack.server import PATIENCE, environment, wait_until
 from tests.support.bundles import make_bundle
-from tests.support.jack_server import PATIENCE, RATE, JackRig, environment, jack_rig, wait_until
 
 pytestmark = pytest.mark.jack
 
@@ -37,7 +38,7 @@ def jack(tmp_path_factory: pytest.TempPathFactory, phrase: np.ndarray) -> Iterat
 
 @pytest.fixture
 def rig(jack: JackRig, phrase: np.ndarray) -> JackRig:
-    jack.ensure(phrase)
+    jack.ensure()
     return jack
 
 
@@ -71,8 +72,8 @@ class Performance:
         self.audio_process = 0
 
     def wait_for_sound(self) -> None:
-        self._rig.play()
-        wait_until(lambda: self._alive() and self._rig.level() > AUDIBLE, "sound at the loudspeaker")
+        self._rig.clients.play()
+        wait_until(lambda: self._alive() and self._rig.clients.level() > AUDIBLE, "sound at the loudspeaker")
         self.audio_process = children(self.process.pid)[0]
 
     def wait_for_line(self, pattern: str, times: int = 1) -> None:
@@ -126,22 +127,22 @@ def heard_at_full_speed(rig: JackRig, phrase: np.ndarray, seconds: int) -> tuple
     """Loudspeaker samples (2, n), and what the microphone sang at the very same sample times (n,). The server waits for
     every client.
     """
-    rig.freewheel(True)
+    rig.clients.freewheel(True)
     try:
-        rig.play()
-        wait_until(lambda: rig.elapsed() > seconds * RATE, f"{seconds} s of sound")
+        rig.clients.play()
+        wait_until(lambda: rig.clients.elapsed() > seconds * RATE, f"{seconds} s of sound")
     finally:
-        rig.freewheel(False)
-    times, samples = rig.heard()
+        rig.clients.freewheel(False)
+    times, samples = rig.clients.recorded()
     chosen = (times >= RATE // 2) & (times < seconds * RATE)  # changing speed may cost a block at the start
     return samples[:, chosen], phrase[times[chosen] % len(phrase)]
 
 
 def recently(rig: JackRig, phrase: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same for the coming half second in real time, where a busy machine may lose a block."""
-    rig.play()
-    wait_until(lambda: rig.elapsed() > RATE // 2, "half a second of sound")
-    times, samples = rig.heard()
+    rig.clients.play()
+    wait_until(lambda: rig.clients.elapsed() > RATE // 2, "half a second of sound")
+    times, samples = rig.clients.recorded()
     return samples[:, times >= 0], phrase[times[times >= 0] % len(phrase)]
 
 
@@ -166,18 +167,18 @@ def test_at_rest_the_sound_arrives_unchanged_without_a_sample_of_delay(
 def test_controllers_change_the_sound_and_the_middle_brings_it_back(
     perform: Performance, rig: JackRig, phrase: np.ndarray
 ) -> None:
-    rig.midi(0xB0, 29, 0)
-    wait_until(lambda: rig.level() < AUDIBLE / 3, "gain −60 dB")
-    rig.midi(0xB0, 29, 64)
-    wait_until(lambda: rig.level() > AUDIBLE, "gain 0 dB")
-    rig.midi(0xB0, 20, 127)
-    rig.midi(0xC0, 1)
+    rig.clients.midi(0xB0, 29, 0)
+    wait_until(lambda: rig.clients.level() < AUDIBLE / 3, "gain −60 dB")
+    rig.clients.midi(0xB0, 29, 64)
+    wait_until(lambda: rig.clients.level() > AUDIBLE, "gain 0 dB")
+    rig.clients.midi(0xB0, 20, 127)
+    rig.clients.midi(0xC0, 1)
 
     wait_until(lambda: share_unchanged(rig, phrase) == 0, "a different timbre")
     heard, sung = recently(rig, phrase)
     assert np.std(heard[0] - sung) > 0.05 * np.std(sung)
-    rig.midi(0xB0, 20, 64)
-    rig.midi(0xC0, 0)
+    rig.clients.midi(0xB0, 20, 64)
+    rig.clients.midi(0xC0, 0)
     wait_until(lambda: share_unchanged(rig, phrase) > 0.9, "the original, bit by bit")
     account = perform.end()
     assert account["midi_messages"] == 6
@@ -196,8 +197,8 @@ def test_a_signal_ends_with_the_summary_and_nobody_left(perform: Performance, nu
 def test_after_the_death_of_the_audio_process_the_sound_is_back_with_its_knobs(
     perform: Performance, rig: JackRig, phrase: np.ndarray
 ) -> None:
-    rig.midi(0xB0, 29, 32)  # half way down to −60 dB
-    wait_until(lambda: rig.level() < 0.1 * float(np.std(phrase)), "gain −30 dB")
+    rig.clients.midi(0xB0, 29, 32)  # half way down to −60 dB
+    wait_until(lambda: rig.clients.level() < 0.1 * float(np.std(phrase)), "gain −30 dB")
     os.kill(perform.audio_process, signal.SIGKILL)
     perform.wait_for_line("the sound stopped: .*signal 9")
     perform.wait_for_line("the sound is back")
@@ -218,18 +219,18 @@ def test_after_the_death_of_the_audio_process_the_sound_is_back_with_its_knobs(
 def test_after_the_death_of_the_server_the_sound_and_the_controllers_are_back(
     perform: Performance, rig: JackRig, phrase: np.ndarray
 ) -> None:
-    rig.kill_server()
-    rig.kill_clients()
+    rig.server.kill()
+    rig.clients.close()
     perform.wait_for_line("the sound stopped: .*went away")
     wait_until(lambda: not exists(perform.audio_process), "the deaf audio process to leave")
-    rig.start_server()
-    rig.start_clients(phrase)
-    rig.play()
+    rig.server.start()
+    rig.start_clients()
+    rig.clients.play()
     perform.wait_for_line("the sound is back")
-    wait_until(lambda: rig.level() > AUDIBLE, "sound through the new server")
+    wait_until(lambda: rig.clients.level() > AUDIBLE, "sound through the new server")
     perform.wait_for_line("MIDI input: keys", times=2)
-    rig.midi(0xB0, 29, 0)
-    wait_until(lambda: rig.level() < AUDIBLE / 3, "the controller to work again")
+    rig.clients.midi(0xB0, 29, 0)
+    wait_until(lambda: rig.clients.level() < AUDIBLE / 3, "the controller to work again")
     perform.audio_process = children(perform.process.pid)[0]
     assert perform.end()["restarts"] >= 1
 
@@ -240,7 +241,7 @@ def test_devices_by_number_part_of_a_name_and_blocks_of_a_fixed_size(
     listing = run("--list-devices").stdout
     number = {name: re.search(rf"(\d+)\s+{name}\s+JACK", listing)[1] for name in ("mic", "spk")}  # type: ignore[index]
     assert "keys:out" in run("--list-midi").stdout
-    rig.play()
+    rig.clients.play()
     done = run(
         "--input-device",
         number["mic"],

@@ -8,16 +8,18 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.jack.midi import Controller
+from benchmarks.jack.rig import PERIOD, RATE
+from benchmarks.jack.server import SERVER, JackServer, jack_server, wait_until
 from realtime.controls.desk import Desk
 from realtime.controls.map.feedback import PER_SECOND, MidiFeedback
 from realtime.controls.map.knob_map import KnobMap
 from realtime.controls.midi.input import MidiError, MidiInput, list_outputs, list_ports
 from tests.support.desks import custom, desk_of, value
-from tests.support.jack_server import SERVER, JackRig, wait_until
-from tests.support.midi_rig import Controller, poll_until
 
 pytestmark = pytest.mark.jack
 
@@ -25,16 +27,22 @@ ARRIVAL_SECONDS = 0.15  # for a message on its way through the server: many peri
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JackRig]:
+def server() -> Iterator[JackServer]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JACK_DEFAULT_SERVER", SERVER)
         patch.setenv("JACK_NO_START_SERVER", "1")
-        rig = JackRig(tmp_path_factory.mktemp("jack"))
-        try:
-            rig.start_server()
-            yield rig
-        finally:
-            rig.close()
+        with jack_server(RATE, PERIOD) as server:
+            yield server
+
+
+def poll_until(midi: MidiInput, condition: Callable[[], Any], what: str) -> Any:
+    """Poll until something is so, as the control loop would."""
+
+    def polled() -> Any:
+        midi.poll()
+        return condition()
+
+    return wait_until(polled, what)
 
 
 class Studio:
@@ -71,7 +79,7 @@ class Studio:
 
 
 @pytest.fixture
-def studio(tmp_path: Path, server: JackRig) -> Iterator[Studio]:
+def studio(tmp_path: Path, server: JackServer) -> Iterator[Studio]:
     text = """
     [[knob]]
     cc = 20
@@ -261,7 +269,7 @@ def test_a_wanted_port_that_is_not_there_is_named_with_what_is(studio: Studio) -
         MidiInput(["nanoKONTROL"], lambda message: None, lambda line: None).require()
 
 
-def test_everything_comes_back_with_a_new_server(tmp_path: Path, server: JackRig) -> None:
+def test_everything_comes_back_with_a_new_server(tmp_path: Path, server: JackServer) -> None:
     """Last in this file, because it kills the server."""
     studio = Studio(tmp_path, '[[knob]]\ncc = 20\ntarget = "mix"\nfeedback = true', ["fader"])
     feedback = MidiFeedback(studio.desk, studio.knobs, ["fader"], studio.said.append)
@@ -270,11 +278,11 @@ def test_everything_comes_back_with_a_new_server(tmp_path: Path, server: JackRig
         fader.send([0xB0, 20, 0])
         studio.until(1)
         follow(feedback, lambda: "MIDI output: fader:in" in studio.said, "the output")
-        server.kill_server()
+        server.kill()
         fader.unplug()
         studio.midi.poll()
         feedback.poll()
-        server.start_server()
+        server.start()
         studio.midi.reopen()
         feedback.reopen()
         studio.plug("fader").send([0xB0, 20, 127])

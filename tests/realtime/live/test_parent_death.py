@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.jack_server import SERVER, JackRig, environment, wait_until
+from benchmarks.jack.rig import JackRig
+from benchmarks.jack.server import SERVER, environment, wait_until
 
 pytestmark = pytest.mark.jack
 
@@ -76,7 +77,7 @@ def test_whatever_ends_the_parent_nothing_of_it_is_left(rig: JackRig, bundle: Pa
     try:
         wait_until(lambda: len(holders_of_shared_memory() - others) >= 2, "both processes to hold the memory")
         if moment == "playing":
-            wait_until(lambda: rig.level() > 0.003, "sound at the loudspeaker")
+            wait_until(lambda: rig.clients.level() > 0.003, "sound at the loudspeaker")
         held = holders_of_shared_memory() - others
         parent.send_signal(number)
         parent.wait(20)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.jack.rig import RATE, JackRig
+from benchmarks.jack.server import wait_until
 from realtime.files.audio_files import read_audio
 from realtime.live.recorder import Recorder
 from tests.support.bundles import make_bundle
 from tests.support.control import control
-from tests.support.jack_server import RATE, JackRig, wait_until
 from tests.support.slow_bundle import make_slow
 
 pytestmark = pytest.mark.jack
@@ -52,7 +53,7 @@ def test_a_killed_audio_process_is_back_within_a_second_and_goes_on_where_it_was
             return seconds
 
         assert median_of(kill) <= ALLOWED_SECONDS
-        wait_until(lambda: rig.level() > 0.003, "sound at the loudspeaker")
+        wait_until(lambda: rig.clients.level() > 0.003, "sound at the loudspeaker")
         assert np.array_equal(live.bank.values, values)
 
 
@@ -63,12 +64,12 @@ def test_after_the_death_of_the_server_the_sound_is_back_within_a_second_of_its_
 
         def restart() -> float:
             said = len(live.said)
-            rig.kill_server()
-            rig.kill_clients()
+            rig.server.kill()
+            rig.clients.close()
             wait_until(lambda: live.said[said:], "the death to be told")
             frames = live.frames
             started = time.monotonic()
-            rig.start_server()
+            rig.server.start()
             answered = time.monotonic()
             wait_until(lambda: live.frames > frames, "sound")
             back = time.monotonic()
@@ -85,14 +86,14 @@ def test_after_the_death_of_the_server_the_sound_is_back_within_a_second_of_its_
 @pytest.mark.parametrize("stopped", ["audio process", "server"])
 def test_who_is_stopped_for_a_second_goes_on(rig: JackRig, bundle: Path, stopped: str) -> None:
     with control(bundle) as live:
-        pid = live.pid if stopped == "audio process" else rig.server_pid
+        pid = live.pid if stopped == "audio process" else rig.server.pid
         os.kill(pid, signal.SIGSTOP)
         time.sleep(1.2)
         os.kill(pid, signal.SIGCONT)
         assert live.seconds_until_sound() < 1.0
         frames = live.frames
         wait_until(lambda: live.frames > frames + RATE // 2, "half a second of sound")
-        wait_until(lambda: rig.level() > 0.003, "sound at the loudspeaker")
+        wait_until(lambda: rig.clients.level() > 0.003, "sound at the loudspeaker")
         assert live.said == []
         assert live.supervisor.restarts == 0
 
@@ -102,9 +103,9 @@ def test_hops_of_a_tenth_of_a_second_fade_to_dry_are_counted_and_end(
     rig: JackRig, melody: np.ndarray, tmp_path: Path, worker: bool
 ) -> None:
     def heard_for(samples: int) -> tuple[np.ndarray, np.ndarray]:
-        rig.play()
-        wait_until(lambda: rig.elapsed() > samples, f"{samples} samples of sound")
-        times, heard = rig.heard()
+        rig.clients.play()
+        wait_until(lambda: rig.clients.elapsed() > samples, f"{samples} samples of sound")
+        times, heard = rig.clients.recorded()
         return heard[0, times >= 0], melody[times[times >= 0] % len(melody)]
 
     with control(make_slow(make_bundle(tmp_path / "slow.bundle")), worker=worker) as live:
@@ -135,9 +136,9 @@ def test_a_recording_is_what_the_loudspeaker_got_and_survives_the_audio_process(
     with control(bundle, recording=True) as live:
         recorder = Recorder(live.block, tmp_path / "take.wav", live.said.append)
         live.bank.set("timbre[0]", 2.0)
-        rig.play()
-        wait_until(lambda: rig.elapsed() > 2 * RATE, "two seconds of sound")
-        _, heard = rig.heard()
+        rig.clients.play()
+        wait_until(lambda: rig.clients.elapsed() > 2 * RATE, "two seconds of sound")
+        _, heard = rig.clients.recorded()
         frames = live.frames
         os.kill(live.pid, signal.SIGKILL)
         wait_until(lambda: live.frames > frames + RATE, "another second of sound")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.jack.rig import PERIOD, RATE, JackRig
+from benchmarks.jack.server import environment, wait_until
 from tests.support.control import control
-from tests.support.jack_server import PERIOD, RATE, JackRig, environment, wait_until
 from tests.support.passthrough_client import PassThrough, call_times, late_calls, timed_audio_process
 
 pytestmark = pytest.mark.jack

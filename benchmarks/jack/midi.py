@@ -1,18 +1,50 @@
-"""The process of one controller of `midi_rig`: a JACK client with a MIDI port each way, told what to do line by
-line.
+"""MIDI controllers without hardware: JACK clients with an output and an input, each in a process of its own so that it
+can be unplugged. `python -m benchmarks.jack.midi NAME` is that process.
 """
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.jack.lines import LineProcess, serve
 
 FLOOD_PER_PERIOD = 60  # messages; at 256 frames and 44.1 kHz that is 10,000 a second
 
 
+class Controller:
+    """A controller with the ports NAME:out (what it sends) and NAME:in (what lights its lamps)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._process = LineProcess(f"controller {name}", ["-m", "benchmarks.jack.midi", name])
+
+    def send(self, *messages: Sequence[int]) -> None:
+        """Send these messages, any bytes, in this order, as soon as the server asks."""
+        self._process.ask("send", [list(message) for message in messages])
+
+    def heard(self) -> list[list[int]]:
+        """What has come in since the last question."""
+        return list(self._process.ask("heard"))
+
+    @property
+    def may_be_lost(self) -> int:
+        """Most messages that the server itself can have lost, because a busy machine cost it whole periods."""
+        return FLOOD_PER_PERIOD * int(self._process.ask("lost_periods"))
+
+    def connect(self, source: str, target: str) -> None:
+        self._process.ask("connect", [source, target])
+
+    def unplug(self) -> None:
+        self._process.close()
+
+
 class _Client:
+    """The JACK client inside the process."""
+
     def __init__(self, name: str) -> None:
         import jack
 
@@ -25,11 +57,8 @@ class _Client:
         self._client.set_xrun_callback(self._count_lost)
         self._client.activate()
 
-    def serve(self) -> None:
-        print("ready", flush=True)
-        for line in sys.stdin:
-            name, argument = json.loads(line)
-            print(json.dumps(getattr(self, f"_do_{name}")(argument)), flush=True)
+    def answer(self, name: str, argument: Any) -> Any:
+        return getattr(self, f"_do_{name}")(argument)
 
     def _process(self, _frames: int) -> None:
         self._out.clear_buffer()
@@ -61,4 +90,4 @@ class _Client:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _Client(sys.argv[1]).serve()
+    serve(_Client(sys.argv[1]).answer)
