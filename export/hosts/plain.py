@@ -96,9 +96,8 @@ class Plain(nn.Module):
     def renewed(self, state: dict[str, Tensor], packed: Tensor, first: int, last: int) -> dict[str, Tensor]:
         following, start = state.copy(), 0
         for i in range(first, last):
-            following[self.names[i]] = packed[:, start : start + self.sizes[i]].reshape(
-                [packed.shape[0], *self.shapes[i][1:]]
-            )
+            shape = [packed.shape[0]] + self.shapes[i][1:]  # noqa: RUF005  TorchScript has no unpacking
+            following[self.names[i]] = packed[:, start : start + self.sizes[i]].reshape(shape)
             start += self.sizes[i]
         return following
 
