@@ -1,34 +1,31 @@
 """The instrument: sound and knob values in, reshaped sound out, in blocks of any size. It knows no device and no file.
 
-Once per hop the model hears the newest frame and answers with a filter (morph) and a spectrum (resynth). Through the
-filter the sound only passes, so morph does not delay it, but for models that answer about an earlier frame: then by as
-much. At rest the filter is 1, bit for bit. Resynth makes the sound anew and is later by its synthesis window. Between
-the two ways out a knob fades.
+Once per hop the model hears the newest frame; its answer tells every way out what to play until the next one. The mixer
+plays the ways out side by side, each at its level. Models that answer about an earlier frame delay all of them.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Literal
 
 import numpy as np
 
 from realtime.bundle import Bundle
-from realtime.dsp.convolver import Convolver
 from realtime.dsp.deadline import Deadline
 from realtime.dsp.framing import HopSource
 from realtime.dsp.history import SampleDelay
 from realtime.dsp.limiter import Limiter, repair
-from realtime.hop.meters import CONVOLUTION, RESYNTH, Summary, new_meters, summarize
+from realtime.hop.meters import FIRST_OUTPUT, Summary, new_meters, summarize
 from realtime.hop.overload import OverloadGuard
 from realtime.hop.published import new_published
 from realtime.hop.step import HopStep
 from realtime.hop.worker import Worker
 from realtime.knobs.bank import KnobBank
-from realtime.knobs.targets import DEFAULT_LATENCY_MS, targets_of
+from realtime.knobs.targets import DEFAULT_LATENCY_MS, MIXED_OUTPUTS, targets_of
 from realtime.outputs.base import Answer
-from realtime.outputs.mixer import ResynthWay
+from realtime.outputs.mixer import Mixer
+from realtime.outputs.rack import make_outputs
 
 CHUNK_SAMPLES = 2048  # larger blocks are taken in pieces
 # of the input: what is beyond would be remembered for minutes as the level. Files may have another scale.
@@ -37,7 +34,6 @@ LOUDEST = 1e6
 SMALLEST = 1e-30  # a block below it is silence: numbers near 1e-310 are slow
 MOST_POWER = 1e30  # that a meter shows
 MISSED_ANSWERS = 4  # hops in a row without an answer from the worker, then the dry sound
-Way = Literal["morph", "resynth"]
 
 
 class Session:
@@ -100,19 +96,21 @@ class Session:
         self._meters = {name: self.meters[name] for name in self.meters.dtype.names or ()}  # views, quicker to reach
         self.published = new_published(bundle.manifest) if published is None else published
         self._hops = HopSource(features, sample_rate)
-        self._step = HopStep(bundle, knobs, sample_rate, provider, self.meters, self.published, flush_denormals)
+        self._hurries, self._hurry = hurry, Deadline()
+        fade, most = self._hops.fade_samples, self._hops.most_samples
+        self._outputs = make_outputs(features, channels, sample_rate, latency_ms, fade, most, self._hurry)
+        self._mixer = Mixer(self._outputs, channels, fade, most, self._meters["stage_seconds"][FIRST_OUTPUT:])
+        self._most = most
+        self._step = HopStep(
+            bundle, knobs, self._outputs, provider, self.meters, self.published, flush_denormals=flush_denormals
+        )
         self._lookahead_samples = round(bundle.manifest.lookahead_hops * features.hop_seconds * sample_rate)
         self._delay = SampleDelay(channels, self._lookahead_samples, CHUNK_SAMPLES)
-        self._convolver = Convolver(channels, self._step.taps, self._hops.fade_samples, self._hops.most_samples)
-        self._hurries, self._hurry = hurry, Deadline()
-        self._resynth = ResynthWay(
-            features, channels, sample_rate, latency_ms, self._hops.fade_samples, self._convolver.most, self._hurry
-        )
         self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if limit else None
-        self._patience = OverloadGuard(features.hop_seconds) if live else None
+        self._overload = OverloadGuard(features.hop_seconds) if live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
         self._mono, self._late = np.zeros(CHUNK_SAMPLES), np.zeros(CHUNK_SAMPLES)
-        self._morph_place = knobs.index["resynth"]
+        self._level_places = [knobs.index[name] for name in MIXED_OUTPUTS]
         self._answer = self._step.new_answer()
         self._worker: Worker | None = None
         self.reset()
@@ -121,16 +119,23 @@ class Session:
         if worker:
             self._worker = Worker(self._step, features.hop_samples)
 
-    def latency_of(self, way: Way) -> int:
-        """Samples from in to out at the session's rate: the filter itself answers at once, the model perhaps some hops
-        later.
-        """
-        return self._lookahead_samples + (self._resynth.latency_samples if way == "resynth" else 0)
+    @property
+    def latencies(self) -> dict[str, int]:
+        """Samples from in to out at the session's rate, by way out. The model may add some hops to each."""
+        return {output.name: self._lookahead_samples + output.latency_samples for output in self._outputs}
+
+    def latency_of(self, way: str) -> int:
+        """`latencies` of one way out."""
+        return self.latencies[way]
 
     @property
     def latency_samples(self) -> int:
-        """Of the way out that the knobs choose now; of resynth, if there is any of it."""
-        return self.latency_of("resynth" if self.knobs.values[self._morph_place] > 0.0 else "morph")
+        """The latest of the ways out beside morph that have a level now; morph's if none has."""
+        late = 0
+        for place, output in zip(self._level_places, self._outputs[1:], strict=True):
+            if self.knobs.values[place] > 0.0:
+                late = max(late, output.latency_samples)
+        return self._lookahead_samples + late
 
     @property
     def provider(self) -> str:
@@ -160,16 +165,15 @@ class Session:
             self._step,
             self._hops,
             self._delay,
-            self._convolver,
-            self._resynth,
+            self._mixer,
             self._limiter,
-            self._patience,
+            self._overload,
         ):
             if part is not None:
                 part.reset()
-        resynth, mix, gain_db = (self._knob(name) for name in ("resynth", "mix", "gain_db"))
-        self._answer.gain = 10 ** (gain_db / 20)
-        self._resynth.begin(resynth, mix, self._answer.gain)
+        mixed, mix = [self._knob(name) for name in MIXED_OUTPUTS], self._knob("mix")
+        self._answer.gain = 10 ** (self._knob("gain_db") / 20)
+        self._mixer.begin([max(0.0, 1 - sum(mixed)), *mixed], mix, self._answer.gain)
         self._missed = 0
 
     def _knob(self, name: str) -> float:
@@ -186,9 +190,7 @@ class Session:
         """Touch every buffer and code path that a first hop would otherwise pay for."""
         with np.errstate(all="ignore"):
             self._step.warm_up(self._hops.hop, answer)
-            self._convolver.change(answer.response)
-            self._convolver.process(self._dry[:, : self._convolver.most])
-            self._resynth.warm_up(answer)
+            self._mixer.warm_up(answer)
         self.reset()
 
     def process_block(self, block_in: np.ndarray, block_out: np.ndarray) -> None:  # audio thread
@@ -240,10 +242,10 @@ class Session:
         late = self._mixed(dry, self._late) if self._lookahead_samples else mono
         done = 0
         while True:
-            taken = self._hops.take(mono[done : done + self._convolver.most])
+            taken = self._hops.take(mono[done : done + self._most])
             if taken:
                 part = slice(done, done + taken)
-                self._play(dry[:, part], late[part], out[:, part])
+                self._mixer.process(dry[:, part], late[part], out[:, part])
                 done += taken
             if self._hops.ended:
                 self._hop_ended()
@@ -257,34 +259,25 @@ class Session:
             mono /= self.channels
         return mono
 
-    def _play(self, dry: np.ndarray, mono: np.ndarray, out: np.ndarray) -> None:  # audio thread
-        """dry, out : (channels, n), within a hop;  mono : (n,), their mean"""
-        stage, started = self._meters["stage_seconds"], time.perf_counter()
-        morphed = self._convolver.process(dry)
-        filtered = time.perf_counter()
-        stage[CONVOLUTION] += filtered - started
-        self._resynth.process(dry, mono, morphed, out)
-        stage[RESYNTH] += time.perf_counter() - filtered
-
     def _hop_ended(self) -> None:  # audio thread
-        hop, answer, patience = self._hops.hop, self._answer, self._patience
+        hop, answer, overload = self._hops.hop, self._answer, self._overload
         if self._worker is not None:
             newest = self._fetch(self._worker, hop)
             if newest is None:
                 return
             answer = newest
-        elif patience is None:
+        elif overload is None:
             self._step.run(hop, answer)
-        elif patience.pausing():
+        elif overload.pausing():
             self._step.rest(hop, answer)
-            patience.rested()
+            overload.rested()
         else:
             started = time.perf_counter()
             self._step.run(hop, answer)
-            patience.took(time.perf_counter() - started)
-            if patience.pausing():
+            overload.took(time.perf_counter() - started)
+            if overload.pausing():
                 answer.pass_dry(answer.gain)
-        self._apply(answer)
+        self._mixer.change(answer)
 
     def _fetch(self, worker: Worker, hop: np.ndarray) -> Answer | None:  # audio thread
         """Give the worker a hop, take what it has ready: nothing to do, or an answer; the dry sound if it has been
@@ -301,10 +294,6 @@ class Session:
             self._answer.pass_dry(self._answer.gain)
             return self._answer
         return newest
-
-    def _apply(self, answer: Answer) -> None:  # audio thread
-        self._convolver.change(answer.response if answer.filtered else None, answer.gain)
-        self._resynth.change(answer)
 
     def _hand_out(self, block_out: np.ndarray, frames: int) -> None:  # audio thread
         meters = self._meters

@@ -162,7 +162,7 @@ def _shares(cases: list[Case], figures: dict[int, dict[str, Any]], shown: str) -
         "knobs and pitch; *filter*:"
     )
     told += (
-        " making it; *convolution*: filtering the blocks; *resynth*: phases and overlap-add; *the rest*: mixing, "
+        " making it; *morph*: filtering the blocks; *resynth*: phases and overlap-add; *the rest*: mixing, "
         "levels, limiter, counting."
     )
     header = ["model", "way out", "knobs", "ms per hop", *names]

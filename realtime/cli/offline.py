@@ -87,8 +87,7 @@ def play_file(
     except ValueError as error:  # a rate the session refuses
         raise OfflineError(f"{take.source}: {error}") from None
     more: dict[str, object] = {
-        "latency_samples_morph": session.latency_of("morph"),
-        "latency_samples_resynth": session.latency_of("resynth"),
+        **{f"latency_samples_{way}": samples for way, samples in session.latencies.items()},
         "latency_samples_taken_off": taken_off,
         **counted(session.meters),
         "midi_messages": setup.knob_map.applied,

@@ -24,15 +24,15 @@ class RunReport:
 
 
 def latencies(manifest: Manifest, sample_rate: float, latency_ms: float) -> dict[str, object]:
-    """The latency of both ways out, in samples at the device's rate, as `Session.latency_of` gives it.
+    """The latency of every way out, in samples at the device's rate, as `Session.latency_of` gives it.
 
     For a process that has no session.
     """
-    from realtime.outputs.resynth.resynth import Resynth  # only at the end of a performance
+    from realtime.outputs.rack import output_latencies  # only at the end of a performance
 
     lookahead = round(manifest.lookahead_hops * manifest.features.hop_seconds * sample_rate)
-    resynth = Resynth(manifest.features, sample_rate, latency_ms, 1)
-    return {"latency_samples_morph": lookahead, "latency_samples_resynth": lookahead + resynth.latency_samples}
+    found = output_latencies(manifest.features, sample_rate, latency_ms)
+    return {f"latency_samples_{way}": lookahead + samples for way, samples in found.items()}
 
 
 def knobs_of(desk: Desk) -> dict[str, float]:

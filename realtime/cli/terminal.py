@@ -16,7 +16,7 @@ from realtime.controls.desk import Desk
 from realtime.controls.snapshot_file import Snapshot
 from realtime.devices.devices import Device
 from realtime.hop.meters import Summary
-from realtime.knobs.targets import SLOTS
+from realtime.knobs.targets import MIXED_OUTPUTS, SLOTS
 
 PLAIN_WIDTH = 160  # columns, when the output goes to a file or pipe
 TRUE_CENTS = 50.0  # nearer to its note than to any other
@@ -175,7 +175,7 @@ def _file_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _ways(more: Mapping[str, object]) -> str:
-    return ", ".join(f"{way} {more[f'latency_samples_{way}']}" for way in ("morph", "resynth")) + " samples late"
+    return ", ".join(f"{way} {more[f'latency_samples_{way}']}" for way in ("morph", *MIXED_OUTPUTS)) + " samples late"
 
 
 def _live_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ import numpy as np
 from realtime.bundle import Manifest
 from realtime.hop.smoothing import LatentHold, ParameterSmoother
 from realtime.knobs.curves import pitch_curve, preset_curves
-from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.knobs.targets import MIXED_OUTPUTS, TIMBRE_SECONDS
 
 SWITCHES = {"timbre": "timbre_hold", "variation": "variation_freeze", "pitch": "pitch_freeze"}
 FIRST_NOTE = 60.0  # assumed until a note is heard
@@ -32,7 +32,8 @@ class Edits:
 
     Attributes
     ----------
-    mix : float, 0 = dry, 1 = edited;  gain : float, linear;  resynth, phase : 0 … 1. All smoothed.
+    mix : float, 0 = dry, 1 = edited;  gain : float, linear;  phase : 0 … 1. All smoothed.
+    levels : of every way out, morph first, 0 … 1, smoothed; together at least 1
     timbre_seconds : float, time constant of the running timbre
     at_rest : bool, the edited latents are the latents themselves
     keys : bool, notes play;  note : float or None, the key held;  velocity : 0 … 1
@@ -68,7 +69,8 @@ class Edits:
         for kept in self.kept.values():
             kept.reset()
         self._weight[:] = [1.0, 0.0, 0.0, 0.0]
-        self.mix, self.gain, self.resynth, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, 0.0, TIMBRE_SECONDS
+        self.mix, self.gain, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, TIMBRE_SECONDS
+        self.levels = [1.0] + [0.0] * len(MIXED_OUTPUTS)
         self.note: float | None = None
         self.keys, self.velocity, self.at_rest = False, 0.0, True
         self._fading, self._active = False, []
@@ -88,11 +90,15 @@ class Edits:
         self._weight[:] = ((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y)
         self.mix, gain_db = float(value[place["mix"]]), float(value[place["gain_db"]])
         self.gain = 10 ** (gain_db / 20) if gain_db else 1.0
-        self.resynth, self.phase = float(value[place["resynth"]]), float(value[place["phase"]])
+        self.phase = float(value[place["phase"]])
+        for i, output in enumerate(MIXED_OUTPUTS, 1):
+            self.levels[i] = float(value[place[output]])
+        mixed = sum(self.levels[1:])
+        self.levels[0] = max(0.0, 1.0 - mixed)
         self.timbre_seconds = float(value[place["timbre_seconds"]])
         if "keys" in place:
             note = float(target[place["note"]])
-            self.keys = bool(target[place["keys"]] >= 0.5) and self.resynth > 0.0
+            self.keys = bool(target[place["keys"]] >= 0.5) and mixed > 0.0
             self.note = note if self.keys and note >= 0 else self.note if self.keys else None
             self.velocity = float(target[place["note_velocity"]]) if self.keys and note >= 0 else 0.0
         self._active = [name for name in self._names if self._moved(name)]

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from realtime.knobs.targets import MIXED_OUTPUTS
+
 HOP_HISTORY = 65536
-# What a hop's time is spent on. The step writes the first five ("filter" is making the filter), the session's own
-# thread the others ("convolution" is filtering). With a worker these are two threads; every slot has one writer.
-STAGES = ("stft", "encoder", "edits", "decoder", "filter", "convolution", "resynth")
-STFT, ENCODER, EDITS, DECODER, FILTER, CONVOLUTION, RESYNTH = range(len(STAGES))
+# What a hop's time is spent on. The step writes the first five ("filter" is what tells the ways out: making the filter
+# above all), the mixer the others, one for each way out: with a worker, two threads. Every slot has one writer.
+STAGES = ("stft", "encoder", "edits", "decoder", "filter", "morph", *MIXED_OUTPUTS)
+STFT, ENCODER, EDITS, DECODER, FILTER, FIRST_OUTPUT = range(6)
 
 # Writer of every field: the session (audio thread), but for what the step writes: with a worker, the worker's thread.
 # Everyone else only reads.

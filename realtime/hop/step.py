@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,19 +18,19 @@ from realtime.hop.memory import Memory
 from realtime.hop.meters import DECODER, EDITS, ENCODER, FILTER, HOP_HISTORY, STFT
 from realtime.hop.model import StreamingModel
 from realtime.knobs.bank import KnobBank
-from realtime.outputs.base import Answer
-from realtime.outputs.morph import MinimumPhase, MorphGain
+from realtime.outputs.base import Answer, DecodedHop, Output
 
 SETTLE_SECONDS = (
     0.1  # after the last edit the decoder's edited state is drawn to the unedited one for so long, then is the same
 )
 SETTLE_RATE_SECONDS = 0.02
 REMEMBER_HOPS = 32  # how often what must outlive the process is written down
-KEYS_RMS = 0.1  # of a note played from the keys at full velocity, −20 dBFS
 
 
 class HopStep:
-    """Model, edits and morph gain of one sound, hop by hop.
+    """Model, edits, and what they tell the ways out, of one sound, hop by hop.
+
+    outputs : whose hop side is called
 
     published : a `realtime.hop.published` record to write to
     meters : a `realtime.hop.meters.METERS` record to write to
@@ -44,7 +45,7 @@ class HopStep:
         self,
         bundle: Bundle,
         knobs: KnobBank,
-        sample_rate: float,
+        outputs: Sequence[Output],
         provider: str,
         meters: np.ndarray,
         published: np.ndarray,
@@ -60,9 +61,7 @@ class HopStep:
         self._heard = FrameDelay(self._frame, bundle.manifest.lookahead_hops)
         self._pitch = PitchTracker(features)
         self._edits = Edits(bundle.manifest)
-        self._gain = MorphGain(features)
-        self._minimum_phase = MinimumPhase(features, sample_rate)
-        self.taps = self._minimum_phase.taps
+        self._outputs, self._hop = tuple(outputs), DecodedHop(features.bins)
         self._memory = Memory(self.model, self._frame, self._pitch, self._edits)
         self._stage, self._hop_ms = meters["stage_seconds"], meters["hop_ms"]
         self._hops_made, self._silent_hops, self._late_hops = (
@@ -70,15 +69,16 @@ class HopStep:
         )
         self._made = int(self._hops_made)
         self._timbre, self._note = published["timbre"], published["midi_note"]
-        self._floor, self._amplitude = features.log_floor, np.zeros(features.bins)
         self.reset()
 
     def new_answer(self) -> Answer:
-        return Answer(len(self._frame.amplitude), self.taps)
+        return Answer([output.new_part() for output in self._outputs])
 
     def reset(self) -> None:
-        for part in (self.model, self._frame, self._heard, self._pitch, self._edits, self._gain):
+        for part in (self.model, self._frame, self._heard, self._pitch, self._edits):
             part.reset()
+        for output in self._outputs:
+            output.reset_hop_side()
         self._rest_hops = self._settle_hops  # hops since the last edit
         self._hops = 0
 
@@ -89,8 +89,11 @@ class HopStep:
     def warm_up(self, hop: np.ndarray, answer: Answer) -> None:
         """Touch every buffer and code path that a first hop would otherwise pay for."""
         self._frame.push(hop)
-        self._gain.update(self.model.log_amplitude, self._frame.log_amplitude, self._frame.amplitude, sounding=True)
-        answer.response[:] = self._minimum_phase.response(self._gain)
+        self._heard.push()
+        self._look()
+        self._hop.sounding, self._hop.settled = True, False
+        for output, part in zip(self._outputs, answer.parts, strict=True):
+            output.describe(self._hop, part)
         self.reset()
 
     def run(self, hop: np.ndarray, answer: Answer) -> None:  # audio thread
@@ -128,8 +131,7 @@ class HopStep:
         self._frame.push(hop)
         self._heard.push()
         self._edits.follow(self.knobs.values, self.knobs.smoothing, self.model.latents)
-        self._gain.rest(self._heard.amplitude, self._heard.sounding)
-        answer.pass_dry(self._edits.gain)
+        self._rest(answer)
         self._meters["bypassed_hops"] += 1
 
     def _answer(self, started: float) -> bool:  # audio thread
@@ -155,46 +157,33 @@ class HopStep:
         return math.isfinite(float(np.vdot(model.log_amplitude, model.log_amplitude)))
 
     def _fill(self, answer: Answer, answered: bool, settled: bool) -> None:  # audio thread
-        heard, edits, gain = self._heard, self._edits, self._gain
+        """Tell every way out that has a level what the model decoded, or that there is nothing to tell."""
         if not answered:
-            gain.rest(heard.amplitude, heard.sounding)
-            answer.pass_dry(edits.gain)
+            self._rest(answer)
             return
+        edits = self._edits
+        self._look()
+        self._hop.settled = settled
         answer.gain, answer.wet, answer.dry = edits.gain, edits.mix, 1 - edits.mix
-        answer.resynth, answer.phase = edits.resynth, edits.phase
-        answer.filtered = not (settled or edits.mix == 0.0)
-        if answer.filtered:
-            gain.update(
-                self.model.log_amplitude,
-                heard.log_amplitude,
-                heard.amplitude,
-                heard.sounding,
-                self._pitch.period_samples,
-            )
-            np.multiply(self._minimum_phase.response(gain), gain.level * edits.mix * edits.gain, out=answer.response)
-            answer.response[0] += (1 - edits.mix) * edits.gain
-        else:
-            gain.rest(heard.amplitude, heard.sounding)
-        if edits.resynth > 0.0:
-            self._describe_resynthesis(answer)
+        for i, output in enumerate(self._outputs):
+            level = answer.levels[i] = edits.levels[i]
+            if i == 0 or level > 0.0:
+                output.describe(self._hop, answer.parts[i])
 
-    def _describe_resynthesis(self, answer: Answer) -> None:  # audio thread
-        heard = self._heard
-        np.copyto(answer.curve, self.model.log_amplitude[1])
-        np.copyto(answer.log_amplitude, heard.log_amplitude)
-        np.copyto(answer.amplitude, heard.amplitude)
-        answer.sounding, answer.keys, answer.velocity = heard.sounding, self._edits.keys, self._edits.velocity
-        answer.level = self._keys_level(answer.curve) if answer.keys else self._frame.level
+    def _rest(self, answer: Answer) -> None:  # audio thread
+        self._look()
+        for output in self._outputs:
+            output.rest(self._hop)
+        answer.pass_dry(self._edits.gain)
 
-    def _keys_level(self, curve: np.ndarray) -> float:  # audio thread
-        """The level at which the decoded spectrum has the loudness of a key: a Hann frame spreads a partial's power
-        over 1.5 bins.
-        """
-        amplitude = np.exp(curve, out=self._amplitude)
-        amplitude -= self._floor
-        np.maximum(amplitude, 0.0, out=amplitude)
-        power = float(np.dot(amplitude, amplitude)) / 3
-        return KEYS_RMS / math.sqrt(power) if power > 0 else 0.0
+    def _look(self) -> None:  # audio thread
+        """The hop as it stands now."""
+        hop, heard, edits = self._hop, self._heard, self._edits
+        hop.decoded = self.model.log_amplitude
+        hop.log_amplitude, hop.amplitude, hop.sounding = heard.log_amplitude, heard.amplitude, heard.sounding
+        hop.level, hop.period_samples = self._frame.level, self._pitch.period_samples
+        hop.mix, hop.gain, hop.phase = edits.mix, edits.gain, edits.phase
+        hop.keys, hop.velocity = edits.keys, edits.velocity
 
     def _publish(self) -> None:  # audio thread
         note = self._pitch.midi_note

@@ -9,6 +9,7 @@ from realtime.bundle import Manifest
 SLOTS = 8  # timbres that can be captured or loaded beside the bundle's presets
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, unless a knob asks for another
 SMOOTHING_SECONDS = 0.02  # unless the knob map asks for another
+MIXED_OUTPUTS = ("resynth",)  # ways out beside morph; the knob of this name is the level of each
 LATENCY_MS = (3.0, 50.0)  # that resynth can be asked for
 DEFAULT_LATENCY_MS = 6.0
 STANDARD_DEVIATIONS = "standard deviations"

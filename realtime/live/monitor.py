@@ -46,11 +46,11 @@ class Monitor:
         self,
         record: np.ndarray,
         preset: Callable[[], str],
-        way: Callable[[], float],
+        levels: Callable[[], dict[str, float]],
         show: Callable[[str], None],
         interval: float,
     ) -> None:
-        self._record, self._preset, self._way, self._show, self._interval = record, preset, way, show, interval
+        self._record, self._preset, self._levels, self._show, self._interval = record, preset, levels, show, interval
         self._in, self._out = _Level(), _Level()
         self._next = 0.0
 
@@ -94,8 +94,12 @@ class Monitor:
         return f"latency {own:.1f}+{device:.1f} ms" if math.isfinite(device) else f"latency {own:.1f}+? ms"
 
     def _way_out(self) -> str:
-        share = self._way()
-        return "morph" if share == 0.0 else "resynth" if share == 1.0 else f"{100 * share:.0f} % resynth"
+        levels = {name: level for name, level in self._levels().items() if level > 0.0}
+        if not levels:
+            return "morph"
+        if len(levels) == 1 and 1.0 in levels.values():
+            return next(iter(levels))
+        return ", ".join(f"{100 * level:.0f} % {name}" for name, level in levels.items())
 
 
 def meters_now(record: np.ndarray) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ from realtime.cli.run_report import RunReport
 from realtime.cli.screen import RateLimited, Screen
 from realtime.cli.setup import PlayerSetup, prepare
 from realtime.files.audio_files import AudioFileError
+from realtime.knobs.targets import MIXED_OUTPUTS
 from realtime.live.controllers import Controllers
 from realtime.live.keyboard import Keyboard
 from realtime.live.loop import CallbackService, Live, Service
@@ -55,11 +56,11 @@ def _recorder(options: Options, live: Live, screen: Screen) -> Recorder | None:
 
 def _monitor(setup: PlayerSetup, live: Live, screen: Screen, keyboard: Keyboard) -> Service:
     desk = setup.desk
-    preset, resynth = desk.index["preset"], desk.index["resynth"]
+    preset, mixed = desk.index["preset"], {name: desk.index[name] for name in MIXED_OUTPUTS}
     monitor = Monitor(
         live.record,
         preset=lambda: setup.timbres.title(round(desk.value(preset))),
-        way=lambda: desk.value(resynth),
+        levels=lambda: {name: desk.value(index) for name, index in mixed.items()},
         show=lambda line: screen.show(line, keyboard.pending),
         interval=screen.interval,
     )

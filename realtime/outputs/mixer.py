@@ -1,118 +1,86 @@
-"""The resynth way out beside the morph: both at their levels, fading where knobs move, and nothing computed that is not
-heard.
-"""
+"""All ways out side by side, each at its level, fading where levels move; nothing is computed that is not heard."""
 
 from __future__ import annotations
 
-import math
+import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from realtime.bundle import Features
-from realtime.dsp.deadline import Deadline
 from realtime.dsp.fader import Fader
-from realtime.dsp.history import History
-from realtime.outputs.base import Answer
-from realtime.outputs.resynth.resynth import Resynth
+from realtime.outputs.base import Answer, Output
 
 
-class ResynthWay:
-    """out = (1 − r) · morph + r · (wet · resynth + dry · input, as late as resynth) · gain
+class Mixer:
+    """out = Σ level · way out. The first way out hears every sample; the others sleep while they have no level.
 
-    While it is not heard the resynthesis sleeps; woken at the end of a hop, it is told the last window of sound.
-
-    latency_samples : of resynth, at the device's rate
+    Parameters
+    ----------
+    outputs : the ways out
+    channels : int
+    fade_samples : how long a change of level takes
     most : largest block, samples
-    hurry : says when a block is about to be late
+    seconds : ndarray, (outputs,), seconds spent on each; this is its only writer
     """
 
     def __init__(
-        self,
-        features: Features,
-        channels: int,
-        device_rate: float,
-        latency_ms: float,
-        fade_samples: int,
-        most: int,
-        hurry: Deadline,
+        self, outputs: Sequence[Output], channels: int, fade_samples: int, most: int, seconds: np.ndarray
     ) -> None:
-        self._resynth = Resynth(features, device_rate, latency_ms, most, hurry)
-        self.latency_samples = self._resynth.latency_samples
-        self._morph = Fader(fade_samples, most, 1.0)
-        self._wet, self._dry = Fader(fade_samples, most), Fader(fade_samples, most)
+        self._outputs, self._seconds = tuple(outputs), seconds
+        self._levels = [Fader(fade_samples, most, 1.0 if i == 0 else 0.0) for i in range(len(self._outputs))]
+        self._awake = [i == 0 for i in range(len(self._outputs))]
+        self._sum, self._scaled = np.zeros((channels, most)), np.zeros((channels, most))
         self._most = most
-        window = math.ceil(features.window_samples * device_rate / features.sample_rate)
-        self._past = History(channels + 1, max(window, self.latency_samples), most)  # every channel, then their mean
-        self._waiting = np.zeros((channels + 1, most))  # for `_past`, taken in once per hop while asleep
-        self._sum = np.zeros((channels, most))
-        self.reset()
 
     def reset(self) -> None:
-        for part in (self._resynth, self._past, self._morph, self._wet, self._dry):
-            part.reset()
-        self._count, self._asleep = 0, True
+        for i, output in enumerate(self._outputs):
+            output.reset()
+            self._levels[i].reset()
+            self._awake[i] = i == 0
 
-    def begin(self, share: float, mix: float, gain: float) -> None:
-        """After a reset: as if the knobs had always stood there."""
-        self._morph.reset(1 - share)
-        self._wet.reset(share * mix * gain)
-        self._dry.reset(share * (1 - mix) * gain)
-        self._asleep = self._silent
+    def begin(self, levels: Sequence[float], mix: float, gain: float) -> None:
+        """After a reset: as if the knobs had always stood there.
+
+        levels : of every way out
+        """
+        for i, output in enumerate(self._outputs):
+            self._levels[i].reset(levels[i])
+            output.begin(mix, gain)
+            self._awake[i] = i == 0 or levels[i] > 0.0
 
     def warm_up(self, answer: Answer) -> None:
-        self._resynth.hear(answer.curve, answer, 1.0)
-        self._resynth.process(np.zeros(self._most), True)
-        self.reset()
+        """Touch every buffer and code path that a first hop would otherwise pay for; `reset` follows."""
+        dry = np.zeros((self._sum.shape[0], self._most))
+        for output, part in zip(self._outputs, answer.parts, strict=True):
+            output.warm_up(part)
+            output.process(dry, dry[0], True)
 
     def change(self, answer: Answer) -> None:  # audio thread
         """From now on, by a fade."""
-        share = answer.resynth
-        self._morph.go(1 - share)
-        gate = answer.velocity if answer.keys else 1.0
-        self._wet.go(share * answer.wet * answer.gain * gate)
-        self._dry.go(0.0 if answer.keys else share * answer.dry * answer.gain)
-        self._remember()
-        if self._asleep and not self._silent:
-            self._wake()
-        self._asleep = self._silent
-        if share > 0.0:
-            self._resynth.phase, self._resynth.follows = answer.phase, not answer.keys
-            self._resynth.hear(answer.curve, answer, answer.level)
+        for i, output in enumerate(self._outputs):
+            level = self._levels[i]
+            level.go(answer.levels[i])
+            heard = i == 0 or not level.silent
+            if heard and not self._awake[i]:
+                output.wake(answer, answer.parts[i])
+            if i == 0 or answer.levels[i] > 0.0:
+                output.change(answer, answer.parts[i])
+            self._awake[i] = heard
 
-    def process(self, dry: np.ndarray, mono: np.ndarray, morphed: np.ndarray, out: np.ndarray) -> None:  # audio thread
-        """dry, morphed, out : (channels, n);  mono : (n,), the channels' mean"""
-        n = dry.shape[1]
-        if self._count + n > self._most:
-            self._remember()
-        block = self._waiting[:, self._count : self._count + n]
-        block[:-1], block[-1] = dry, mono
-        self._count += n
-        if self._asleep:
-            if self._morph.open:
-                out[:] = morphed
-            else:
-                np.multiply(morphed, self._morph.process(n), out=out, casting="same_kind")
-            return
-        late = self._past.keep - self.latency_samples
-        past = self._remember()[:-1, late : late + n]
-        made = self._resynth.process(mono, True)
-        total = np.multiply(morphed, self._morph.process(n), out=self._sum[:, :n])
-        total += self._wet.process(n) * made
-        total += self._dry.process(n) * past
-        out[:] = total
-
-    @property
-    def _silent(self) -> bool:
-        return self._wet.silent and self._dry.silent
-
-    def _remember(self) -> np.ndarray:  # audio thread
-        """Take in what waits.  Returns (channels + 1, keep + samples that waited), a view."""
-        past = self._past.append(self._waiting[:, : self._count])
-        self._count = 0
-        return past
-
-    def _wake(self) -> None:  # audio thread
-        self._resynth.reset()
-        past = self._past.newest()[-1]
-        for start in range(0, len(past), self._most):
-            self._resynth.process(past[start : start + self._most], False)
+    def process(self, dry: np.ndarray, mono: np.ndarray, out: np.ndarray) -> None:  # audio thread
+        """dry, out : (channels, n), within a hop;  mono : (n,), their mean"""
+        n, total = dry.shape[1], self._sum[:, : dry.shape[1]]
+        alone = not any(self._awake[1:]) and self._levels[0].open
+        for i, output in enumerate(self._outputs):
+            started = time.perf_counter()
+            sound = output.process(dry, mono, self._awake[i])
+            level = self._levels[i]
+            if i == 0 and alone:
+                out[:] = sound  # at rest, bit for bit
+            elif i == 0:
+                np.multiply(sound, level.process(n), out=total)
+            elif self._awake[i]:
+                total += np.multiply(sound, level.process(n), out=self._scaled[:, :n])
+            self._seconds[i] += time.perf_counter() - started
+        if not alone:
+            out[:] = total

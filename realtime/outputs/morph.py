@@ -17,7 +17,9 @@ import math
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.dsp.convolver import Convolver
 from realtime.dsp.fourier import RealFourier, fast_length
+from realtime.outputs.base import Answer, DecodedHop
 
 DB = 20 / math.log(10)  # one neper
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1
@@ -197,6 +199,68 @@ class MinimumPhase:
         self._fourier.inverse(spectrum, cepstrum)
         cepstrum *= self._fold
         self._fourier.forward(cepstrum, spectrum)
+
+
+class MorphPart:
+    """What a hop tells the morph: the filter `response`, (taps,), if `filtered`; else the sound passes."""
+
+    def __init__(self, taps: int) -> None:
+        self.response, self.filtered = np.zeros(taps), False
+
+    def clear(self) -> None:  # audio thread
+        self.filtered = False
+
+
+class Morph:
+    """The way out: every channel of the dry sound through the filter. See `realtime.outputs.base.Output`.
+
+    most : largest block, samples
+    """
+
+    name = "morph"
+    latency_samples = 0
+
+    def __init__(self, features: Features, channels: int, device_rate: float, fade_samples: int, most: int) -> None:
+        self._gain = MorphGain(features)
+        self._minimum_phase = MinimumPhase(features, device_rate)
+        self._convolver = Convolver(channels, self._minimum_phase.taps, fade_samples, most)
+
+    def new_part(self) -> MorphPart:
+        return MorphPart(self._minimum_phase.taps)
+
+    def reset_hop_side(self) -> None:
+        self._gain.reset()
+
+    def describe(self, hop: DecodedHop, part: MorphPart) -> None:  # audio thread
+        part.filtered = not (hop.settled or hop.mix == 0.0)
+        if not part.filtered:
+            self.rest(hop)
+            return
+        gain = self._gain
+        gain.update(hop.decoded, hop.log_amplitude, hop.amplitude, hop.sounding, hop.period_samples)
+        np.multiply(self._minimum_phase.response(gain), gain.level * hop.mix * hop.gain, out=part.response)
+        part.response[0] += (1 - hop.mix) * hop.gain
+
+    def rest(self, hop: DecodedHop) -> None:  # audio thread
+        self._gain.rest(hop.amplitude, hop.sounding)
+
+    def reset(self) -> None:
+        self._convolver.reset()
+
+    def warm_up(self, part: MorphPart) -> None:
+        self._convolver.change(part.response)
+
+    def begin(self, mix: float, gain: float) -> None:
+        """The filter fades in from the plain sound."""
+
+    def wake(self, answer: Answer, part: MorphPart) -> None:  # audio thread
+        """It never sleeps."""
+
+    def change(self, answer: Answer, part: MorphPart) -> None:  # audio thread
+        self._convolver.change(part.response if part.filtered else None, answer.gain)
+
+    def process(self, dry: np.ndarray, mono: np.ndarray, heard: bool) -> np.ndarray:  # audio thread
+        return self._convolver.process(dry)
 
 
 def causal_fold(samples: int) -> np.ndarray:

@@ -16,6 +16,8 @@ from realtime.dsp import deadline
 from realtime.dsp.limiter import CEILING
 from realtime.hop.published import new_published
 from realtime.knobs.bank import KnobBank
+from realtime.outputs.base import Answer
+from realtime.outputs.morph import MorphPart
 from realtime.session import Session
 from tests.support.bundles import BundleSize, make_bundle
 from tests.support.miniatures import CELLO, CLARINET, notes
@@ -164,13 +166,15 @@ def test_in_a_hurry_rebuilt_phases_get_fewer_rounds_and_that_is_counted(
 def responses(session: Session, sound: np.ndarray) -> list[np.ndarray | None]:
     """The filter of every hop, in turn."""
     found: list[np.ndarray | None] = []
-    apply = session._apply
+    apply = session._mixer.change
 
-    def note(answer: object) -> None:
-        found.append(answer.response.copy() if answer.filtered else None)  # type: ignore[attr-defined]
-        apply(answer)  # type: ignore[arg-type]
+    def note(answer: Answer) -> None:
+        morph = answer.parts[0]
+        assert isinstance(morph, MorphPart)
+        found.append(morph.response.copy() if morph.filtered else None)
+        apply(answer)
 
-    session._apply = note  # type: ignore[method-assign]
+    session._mixer.change = note  # type: ignore[method-assign]
     for start in range(0, len(sound) // HOP * HOP, HOP):
         block = sound[start : start + HOP].copy()
         session.process_block(block, block)

@@ -17,7 +17,7 @@ from realtime.session import Session
 
 RATE = 44100
 PARTS = tuple(f"dsp.{name}" for name in ("convolver", "history", "framing", "pitch", "spectrum"))
-PARTS += ("hop.model", "outputs.morph")
+PARTS += ("hop.model", "outputs.morph", "outputs.mixer", "outputs.base", "outputs.resynth.output")
 JUMP = 26001  # within a hop and within a block
 
 
