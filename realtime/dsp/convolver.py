@@ -157,13 +157,15 @@ class Convolver:
         at, end = self._at, self._at + m
         self._take_in(dry)
         samples = self._inside[:, self._segment - m + 1 : self._segment + end]
+        # np.correlate takes no `out`; its result, a block of one channel, is freed at once. Written into our own array,
+        # the same sums take three times as long (einsum), five times (matmul) or copy the windows (dot).
         for channel, out in enumerate(wet):
             if fading:
-                out[:] = np.correlate(samples[channel], self._step[self._segment - end :], "valid")
+                out[:] = np.correlate(samples[channel], self._step[self._segment - end :], "valid")  # allocates
                 out *= self._ramp[self._faded : self._faded + m]
-                out += np.correlate(samples[channel], old.head[self._segment - end :], "valid")
+                out += np.correlate(samples[channel], old.head[self._segment - end :], "valid")  # allocates
             else:
-                out[:] = np.correlate(samples[channel], new.head[self._segment - end :], "valid")
+                out[:] = np.correlate(samples[channel], new.head[self._segment - end :], "valid")  # allocates
         wet += self._tail[:, at:end]
         self._faded = min(self._fade_samples, self._faded + m)
 

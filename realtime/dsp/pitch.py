@@ -65,13 +65,13 @@ class PitchTracker:
         lag = self._period(curve, VOICED * energy)
         if lag > 0:
             self._recent.append(69 + 12 * math.log2(self._rate / lag / 440))
-            self.midi_note = sorted(self._recent)[len(self._recent) // 2]
+            self.midi_note = sorted(self._recent)[len(self._recent) // 2]  # allocates: five numbers
             self.period_samples = self._rate / _hz(self.midi_note)
 
     def _period(self, curve: np.ndarray, voiced: float) -> float:  # audio thread
         """The period in samples, 0 if no peak is as high as `voiced`."""
         rising = np.greater(curve[self._shortest :], curve[self._shortest - 1 : -1], out=self._rising)
-        peaks = np.greater(rising[:-1], rising[1:], out=self._peak).nonzero()[0]
+        peaks = np.greater(rising[:-1], rising[1:], out=self._peak).nonzero()[0]  # allocates: as many as there are
         if not len(peaks):
             return 0.0
         peaks += self._shortest

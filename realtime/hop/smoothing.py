@@ -58,7 +58,7 @@ class ParameterSmoother:
             self._aim(values)
         if self.started and self._faded and not self._moving:
             return False
-        for i in tuple(self._moving):
+        for i in tuple(self._moving):  # allocates: one place for each knob that moves
             self._glide(i)
         self._fade()
         self.started = True
@@ -66,7 +66,7 @@ class ParameterSmoother:
 
     def _aim(self, values: np.ndarray) -> None:  # audio thread
         """Where the knobs that changed are to go."""
-        for i in np.flatnonzero(self._changed).tolist():
+        for i in np.flatnonzero(self._changed).tolist():  # allocates: one place for each knob that was turned
             wanted = float(values[i])
             if not math.isnan(wanted):
                 self._seen[i] = wanted

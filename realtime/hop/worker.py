@@ -50,7 +50,7 @@ class Worker:
         self._giver = self._giver or threading.get_native_id()
         self._hops[self._given % len(self._hops)] = hop
         self._given += 1
-        self._bell.put(True)
+        self._bell.put(True)  # never waits: a SimpleQueue has no limit, and putting takes no lock that getting holds
         return True
 
     def fetch(self) -> Answer | None:  # audio thread

@@ -173,7 +173,7 @@ class MinimumPhase:
         self._spectrum = np.zeros(bins, np.complex64)
         self._response = np.zeros(samples, np.float32)
         self._fold = causal_fold(samples).astype(np.float32)
-        self._magnitude, self._part = np.zeros(bins, np.float32), np.zeros(bins, np.float32)
+        self._magnitude, self._phase, self._part = (np.zeros(bins, np.float32) for _ in range(3))
         fade = max(1, self.taps // 8)
         self._end = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
 
@@ -184,7 +184,8 @@ class MinimumPhase:
             magnitude, phase = gain.magnitude, gain.log_gain.imag
         else:
             self._phased(gain.log_gain.real)
-            magnitude, phase = np.exp(spectrum.real, out=self._magnitude), spectrum.imag.copy()
+            magnitude, phase = np.exp(spectrum.real, out=self._magnitude), self._phase
+            np.copyto(phase, spectrum.imag)
         np.multiply(magnitude, np.cos(phase, out=part), out=spectrum.real)
         np.multiply(magnitude, np.sin(phase, out=part), out=spectrum.imag)
         self._fourier.inverse(spectrum, response)
@@ -194,7 +195,10 @@ class MinimumPhase:
     def _phased(self, log_gain: np.ndarray) -> None:  # audio thread
         """The curve on the device's grid with its minimum phase, into the spectrum."""
         spectrum, cepstrum = self._spectrum, self._response
-        spectrum.real = log_gain if self._same_grid else np.interp(self._position, self._model_bins, log_gain)
+        if self._same_grid:
+            spectrum.real = log_gain
+        else:  # the only curve of a hop that is made anew, where the device has another rate
+            spectrum.real = np.interp(self._position, self._model_bins, log_gain)  # allocates
         spectrum.imag = 0.0
         self._fourier.inverse(spectrum, cepstrum)
         cepstrum *= self._fold
