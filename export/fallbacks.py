@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from export.calibration import Calibration
-from export.causal.distil import Course, Outcome, check_minutes, teach
-from export.causal.fold import Heard
+from export.causal.distil import DistillationPlan, Outcome, check_minutes, teach
+from export.causal.fold import CalibrationBatch
 from export.errors import ExportError
 from export.graphs.windowed import MOST_FRAMES, WindowedVAE
 from export.streaming_play import live_features
@@ -25,7 +25,7 @@ from training.models.perturbation import MOST_LOOKAHEAD
 BATCH = 32
 MOST_WORK = 1.2e12  # parameters × frames: larger models are folded on fewer sounds, so that it stays within a minute
 FEWEST_SOUNDS = 24
-FOLD_SOUNDS = 450
+FOLD_SOUNDS = 450  # at most, that a model is folded on
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Fallback:
 
 
 def make_fallback(
-    checkpoint: Checkpoint, calibration: Calibration, wanted: Wanted, course: Course | None = None
+    checkpoint: Checkpoint, calibration: Calibration, wanted: Wanted, course: DistillationPlan | None = None
 ) -> Fallback:
     """The form that streams.
 
@@ -75,7 +75,7 @@ def make_fallback(
     if not wanted.distil_minutes:
         return Fallback(name, causal)
     lessons = system.lessons(model, causal, checkpoint.features, calibration.fit, calibration.held_out)
-    outcome = teach(lessons, course or Course(wanted.distil_minutes))
+    outcome = teach(lessons, course or DistillationPlan(wanted.distil_minutes))
     return Fallback("distilled" if system.recurrent else "student", lessons.student, outcome)
 
 
@@ -107,7 +107,7 @@ def _check(system: System, model: TimbreVAE, wanted: Wanted) -> None:
         )
 
 
-def heard(checkpoint: Checkpoint, audio: Tensor) -> list[Heard]:
+def heard(checkpoint: Checkpoint, audio: Tensor) -> list[CalibrationBatch]:
     """Calibration sounds, (sounds, samples), as the original and as the runtime frames them; as many as the model's
     size allows.
     """
@@ -118,11 +118,11 @@ def heard(checkpoint: Checkpoint, audio: Tensor) -> list[Heard]:
     found = []
     for part in audio[:most].split(BATCH):
         spectra = whole(part)
-        found.append(Heard(spectra, spectra if same else live(part)))
+        found.append(CalibrationBatch(spectra, spectra if same else live(part)))
     return found
 
 
-def course_of(source: Path, wanted: Wanted, calibration: Calibration, keep: Path) -> Course:
+def course_of(source: Path, wanted: Wanted, calibration: Calibration, keep: Path) -> DistillationPlan:
     """The course that makes this checkpoint's student; its unfinished state is kept beside the bundle and taken up only
     by the same one.
     """
@@ -134,4 +134,4 @@ def course_of(source: Path, wanted: Wanted, calibration: Calibration, keep: Path
     }
     with source.open("rb") as file:
         told["checkpoint"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return Course(wanted.distil_minutes, keep, json.dumps(told, sort_keys=True))
+    return DistillationPlan(wanted.distil_minutes, keep, json.dumps(told, sort_keys=True))

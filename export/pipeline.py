@@ -17,7 +17,7 @@ from torch import Tensor
 from export.bundle_writer import Written, building, quantize_streaming, save_manifest, write_manifest
 from export.calibration import Calibration, calibration_sounds
 from export.causal.distil import forget
-from export.fallbacks import Fallback, Wanted, course_of, heard, make_fallback
+from export.fallbacks import FOLD_SOUNDS, Fallback, Wanted, course_of, heard, make_fallback
 from export.fused.file import verify_fused, write_fused
 from export.graph_file import StreamingRun, run_streaming, write_offline, write_streaming
 from export.proof.fidelity import Sounds
@@ -40,7 +40,7 @@ from training.models.latents import TimbreVAE
 VERIFY_SECONDS = 12.0  # of real sound, hop by hop
 COMPARED_SOUNDS = (800, 300)  # labelled ones, to learn neighbours from and to measure on
 FEEDS = 256  # hops that the rounding of weights is calibrated on
-DISTIL_SOUNDS, FOLD_SOUNDS = 12000, 600
+DISTIL_SOUNDS, CALIBRATION_SOUNDS = 12000, 600  # taken in: to teach a student, else to fit and to verify
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def sounds_for(checkpoint: Checkpoint, wanted: Wanted, folder: Path | None = Non
         return calibration_sounds(
             checkpoint, folder, seconds=float(checkpoint.info.get("segment_seconds", 1.0)), limit=DISTIL_SOUNDS
         )
-    return calibration_sounds(checkpoint, folder, limit=FOLD_SOUNDS)
+    return calibration_sounds(checkpoint, folder, limit=CALIBRATION_SOUNDS)
 
 
 def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:

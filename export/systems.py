@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from export.causal import mixture as causal_mixture
 from export.causal.distil import Lessons
-from export.causal.fold import Heard, drop, fold
+from export.causal.fold import CalibrationBatch, drop, fold
 from export.causal.lessons import MetricLessons, StreamingLessons
 from export.causal.metric import drop_metric, fold_metric
 from export.causal.student import StudentLessons, StudentVAE
@@ -47,7 +47,7 @@ class System:
     lessons: Callable[[Any, Any, FeatureConfig, Tensor, Tensor], Lessons]
     recurrent: bool = True
     drop: Callable[[Any, int], TimbreVAE] = lambda model, lookahead: model
-    fold: Callable[[Any, Sequence[Heard], int], TimbreVAE] = lambda model, sounds, lookahead: model
+    fold: Callable[[Any, Sequence[CalibrationBatch], int], TimbreVAE] = lambda model, sounds, lookahead: model
     compare: Callable[[Any, Any, Spectra], dict[str, float]] = lambda original, streams, spectra: {}
 
 

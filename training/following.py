@@ -46,7 +46,7 @@ HEAR_EVERY = 5
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedBatch:
     """Sounds as the frozen encoders hear them.
 
     latents : z^t too has a value per frame;  log_amplitude : (batch, frames, bins)
@@ -83,7 +83,7 @@ class Following:
         timbre = [axis for axis in axes if axis["name"].startswith("timbre[")][:LOUDEST_AXES]
         self._axes = _table([axis["direction"] for axis in (*timbre, *(axis for axis in axes if "descriptor" in axis))])
         self._left: State | None = None  # the decoder's states after the last batch
-        self._kept: list[Heard] = []
+        self._kept: list[EncodedBatch] = []
         self._steps = 0
 
     def taught(self) -> list[nn.Parameter]:
@@ -102,7 +102,7 @@ class Following:
         weight = heard.counts * _grace(switched, zero)
         return ((drawn - target).square().mean(-1) * weight).sum() / weight.sum().clamp_min(1)
 
-    def _next(self) -> Heard:
+    def _next(self) -> EncodedBatch:
         """A new batch now and then, else one of those before."""
         if self._steps % HEAR_EVERY == 0:
             self._kept = [*self._kept[1 - KEPT :], self._hear()]
@@ -113,12 +113,12 @@ class Following:
         return self._kept[chosen]
 
     @torch.no_grad()
-    def _hear(self) -> Heard:
+    def _hear(self) -> EncodedBatch:
         half = BATCH // 2
         z, amplitude, counts = self._hear_whole(self._audio(half))
         others, other_amplitude, other_counts = self._hear_behind(self._audio(BATCH - half), self._audio(BATCH - half))
         latents = Latents(**{name: torch.cat([value, others[name]]) for name, value in z.items()})
-        return Heard(
+        return EncodedBatch(
             latents,
             torch.cat([amplitude, other_amplitude]),
             torch.cat([counts, other_counts]),
@@ -162,7 +162,7 @@ class Following:
             spectra.sounding[:, -frames:].float(),
         )
 
-    def _schedule(self, heard: Heard) -> tuple[Tensor, Tensor, Tensor]:
+    def _schedule(self, heard: EncodedBatch) -> tuple[Tensor, Tensor, Tensor]:
         """z^t before and after a switch, (batch, frames, D), and where the second is asked for, (batch, frames)."""
         own = heard.latents.timbre
         batch, frames = heard.counts.shape
@@ -199,7 +199,7 @@ class Following:
         order = torch.from_numpy(self._random.permutation(batch))
         return {name: value[:, order] * (~zero)[None, :, None] for name, value in self._left.items()}, zero
 
-    def _target(self, heard: Heard, first: Tensor, second: Tensor, switched: Tensor) -> Tensor:
+    def _target(self, heard: EncodedBatch, first: Tensor, second: Tensor, switched: Tensor) -> Tensor:
         """(batch, frames, bins)"""
         batch = len(switched)
         both = Latents(**{name: torch.cat([value, value]) for name, value in heard.latents.items()}).with_(

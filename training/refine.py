@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_slim
 from training.data.manifest import DataError
@@ -24,15 +23,17 @@ from training.evaluation.measurement import read_matching
 from training.evaluation.report import command_line
 from training.following import Following
 from training.models.perturbation import PerturbationVAE
+from training.timed_loop import Budget, Interval, Schedule, TimedLoop
 
-LEARNING_RATE, LOWEST_RATE = 1e-3, 0.01  # and the share of it that is left at the end
+LEARNING_RATE = 1e-3
+LOWEST_RATE = 0.01  # share of the learning rate at the end
 WARM_UP_STEPS = 20
 CLIP = 1.0  # of the gradient's norm
 LINE_SECONDS = 60.0  # between lines of progress
 
 
 @dataclass(frozen=True)
-class Course:
+class RefinementPlan:
     """How long is learnt: so many minutes, or so many steps, which with the same seed are the same steps every time."""
 
     minutes: float = 12.0
@@ -41,7 +42,7 @@ class Course:
     learning_rate: float = LEARNING_RATE
 
 
-def refine(source: Path, data: Path, out: Path, course: Course, *, command: str) -> dict[str, object]:
+def refine(source: Path, data: Path, out: Path, course: RefinementPlan, *, command: str) -> dict[str, object]:
     """Write `out`; return what is told of the refinement in its `info`.
 
     Raises
@@ -83,40 +84,32 @@ def _refinable(checkpoint: Checkpoint, source: Path) -> PerturbationVAE:
     return model
 
 
-def _teach(lessons: Following, course: Course) -> int:
-    """At least one step; returns how many it were.
+def _teach(lessons: Following, course: RefinementPlan) -> int:
+    """Train the decoder for the course; returns the number of steps.
 
     Raises
     ------
     CheckpointError
         If the loss is not a number.
     """
-    optimizer = torch.optim.Adam(lessons.taught(), lr=course.learning_rate)
-    started, said, steps, mean, done = time.monotonic(), 0.0, 0, 0.0, 0.0
-    while done < 1.0:
-        for group in optimizer.param_groups:
-            group["lr"] = course.learning_rate * min(1.0, (steps + 1) / WARM_UP_STEPS) * max(LOWEST_RATE, 1 - done)
-        loss = lessons.loss()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(lessons.taught(), CLIP)
-        optimizer.step()
-        steps += 1
-        mean += (float(loss.detach()) - mean) / min(steps, 100)
+    budget = Budget(60 * course.minutes, course.steps or None)
+    schedule = Schedule(course.learning_rate, LOWEST_RATE, WARM_UP_STEPS)
+    loop = TimedLoop(lessons.taught(), budget, schedule, clip=CLIP)
+    line, mean = Interval(LINE_SECONDS), 0.0
+
+    def after_step(loss: float) -> None:
+        nonlocal mean
+        mean += (loss - mean) / min(loop.steps, 100)
         if not mean < float("inf"):
             raise CheckpointError(
-                f"the loss is {mean} after {steps} steps, so nothing was written; the checkpoint may be damaged"
+                f"the loss is {mean} after {loop.steps} steps, so nothing was written; the checkpoint may be damaged"
             )
-        seconds = time.monotonic() - started
-        done = steps / course.steps if course.steps else seconds / (60 * course.minutes)
-        if seconds - said >= LINE_SECONDS:
-            said = seconds
-            print(
-                f"refining: {done:.0%} after {seconds / 60:.0f} min and {steps} steps, loss {mean:.4f}",
-                file=sys.stderr,
-                flush=True,
-            )
-    return steps
+        if line.due(loop.seconds):
+            told = f"{loop.used:.0%} after {loop.seconds / 60:.0f} min and {loop.steps} steps, loss {mean:.4f}"
+            print(f"refining: {told}", file=sys.stderr, flush=True)
+
+    loop.run(lessons.loss, after_step=after_step)
+    return loop.steps
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--minutes",
         type=number(0.001, 7 * 24 * 60),
-        default=Course.minutes,
+        default=RefinementPlan.minutes,
         metavar="M",
         help="how long it learns (%(default)s)",
     )
@@ -156,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     command = command_line("python -m training.refine", words)
     try:
-        course = Course(options.minutes, options.steps, options.seed, options.learning_rate)
+        course = RefinementPlan(options.minutes, options.steps, options.seed, options.learning_rate)
         about = refine(options.checkpoint, options.data, options.out, course, command=command)
     except (CheckpointError, DataError, OSError) as error:
         print(f"training.refine: {error}", file=sys.stderr)

@@ -7,9 +7,7 @@ them.
 
 from __future__ import annotations
 
-import io
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from training.data.manifest import replace_file
+from training.timed_loop import Best, Budget, Interval, Schedule, TimedLoop, load_state, save_state
 
 CLIP = 1.0  # of the gradient's norm
 LOWEST_RATE = 0.02  # share of the learning rate at the end
@@ -60,7 +58,7 @@ class Lessons(Protocol):
 
 
 @dataclass(frozen=True)
-class Course:
+class DistillationPlan:
     """minutes : in all, earlier runs included
     keep : file for the state of an unfinished course, None for none
     of : what the course is of, so that another's state is not taken up
@@ -70,16 +68,6 @@ class Course:
     keep: Path | None = None
     of: str = ""
     seed: int = 0
-
-
-@dataclass
-class _State:
-    """steps, seconds : done so far;  best : the least loss when examined, and the weights that had it"""
-
-    steps: int
-    seconds: float
-    best: float
-    weights: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -98,7 +86,7 @@ def check_minutes(minutes: float) -> None:
         raise ExportError(f"--distil-minutes {minutes:g} must lie in 0 … {LONGEST_MINUTES} (a week)")
 
 
-def teach(lessons: Lessons, course: Course) -> Outcome:
+def teach(lessons: Lessons, course: DistillationPlan) -> Outcome:
     """Train for the course's minutes, at least one step; the student is then the best one that was examined, the first
     among them.
 
@@ -107,73 +95,51 @@ def teach(lessons: Lessons, course: Course) -> Outcome:
     ExportError
         If the loss is not a number, or the state cannot be written.
     """
-    optimizer = torch.optim.Adam(lessons.taught(), lr=lessons.learning_rate)
+    total = 60 * course.minutes
+    schedule = Schedule(lessons.learning_rate, LOWEST_RATE, WARM_UP_STEPS)
+    loop = TimedLoop(lessons.taught(), Budget(total), schedule, clip=CLIP)
     random = torch.Generator().manual_seed(course.seed)
     before = lessons.examine()
-    state = _taken_up(lessons, optimizer, course) or _State(0, 0.0, before, _copied(lessons.student))
-    total = 60 * course.minutes
+    best = Best(before, lessons.student)
+    if course.keep and load_state(course.keep, course.of, loop, lessons.student, best):
+        told = f"going on with the student of {course.keep}, taught for {loop.seconds / 60:.1f} min"
+        print(told, file=sys.stderr)
     rows = _endless(lessons, random)
     with _progress(total) as show:
-        show(state.seconds, state.best)
-        while state.seconds < total or not state.steps:
-            until = min(total, state.seconds + total / CHECKS)
+        show(loop.seconds, best.loss)
+        while loop.used < 1:
+            lessons.student.train()
             try:
-                _study(lessons, optimizer, state, rows, until, total, show)
+                loop.run(
+                    lambda: lessons.loss(next(rows)),
+                    after_step=lambda loss: show(loop.seconds, best.loss),
+                    pause_after=total / CHECKS,
+                )
             except KeyboardInterrupt:
-                _keep(lessons, optimizer, state, course)
+                _keep(loop, lessons, best, course)
                 raise
-            started = time.monotonic()
-            _examine(lessons, state)
-            state.seconds += time.monotonic() - started
-            _keep(lessons, optimizer, state, course)
-    lessons.student.load_state_dict(state.weights)
-    return Outcome(before, state.best, state.steps, state.seconds)
+            with loop.timed():
+                lessons.student.eval()
+                best.offer(_examined(lessons, loop), lessons.student)
+            _keep(loop, lessons, best, course)
+    lessons.student.load_state_dict(best.weights)
+    return Outcome(before, best.loss, loop.steps, loop.seconds)
 
 
-def forget(course: Course) -> None:
+def forget(course: DistillationPlan) -> None:
     """Remove what was kept of a course that has led to a bundle."""
     if course.keep:
         course.keep.unlink(missing_ok=True)
 
 
-def _study(
-    lessons: Lessons,
-    optimizer: torch.optim.Optimizer,
-    state: _State,
-    rows: Iterator[Tensor],
-    until: float,
-    total: float,
-    show: Any,
-) -> None:
-    """Steps until so many seconds of the course have passed, at least one."""
-    lessons.student.train()
-    started, already = time.monotonic(), state.seconds
-    while True:
-        warm = min(1.0, (state.steps + 1) / WARM_UP_STEPS)
-        for group in optimizer.param_groups:
-            group["lr"] = lessons.learning_rate * warm * max(LOWEST_RATE, 1 - state.seconds / total if total else 1.0)
-        optimizer.zero_grad()
-        loss = lessons.loss(next(rows))
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(lessons.taught(), CLIP)
-        optimizer.step()
-        state.steps += 1
-        state.seconds = already + time.monotonic() - started
-        show(state.seconds, state.best)
-        if state.seconds >= until:
-            break
-    lessons.student.eval()
-
-
-def _examine(lessons: Lessons, state: _State) -> None:
+def _examined(lessons: Lessons, loop: TimedLoop) -> float:
     found = lessons.examine()
     if not found < float("inf"):
         raise ExportError(
-            f"the student's loss is {found} after {state.steps} steps: distillation failed; export without "
+            f"the student's loss is {found} after {loop.steps} steps: distillation failed; export without "
             "--distil-minutes"
         )
-    if found < state.best:
-        state.best, state.weights = found, _copied(lessons.student)
+    return found
 
 
 def _endless(lessons: Lessons, random: torch.Generator) -> Iterator[Tensor]:
@@ -181,26 +147,11 @@ def _endless(lessons: Lessons, random: torch.Generator) -> Iterator[Tensor]:
         yield from lessons.batches(random)
 
 
-def _copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def _keep(lessons: Lessons, optimizer: torch.optim.Optimizer, state: _State, course: Course) -> None:
-    """Written beside, then renamed: a kill leaves the old state or the new one."""
+def _keep(loop: TimedLoop, lessons: Lessons, best: Best, course: DistillationPlan) -> None:
     if course.keep is None:
         return
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "of": course.of,
-            "state": vars(state),
-            "student": lessons.student.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        },
-        buffer,
-    )
     try:
-        replace_file(course.keep, buffer.getbuffer())
+        save_state(course.keep, course.of, loop, lessons.student, best)
     except OSError as error:
         raise ExportError(
             f"cannot keep the student's state in {course.keep} ({error.strerror or error}); free some space or choose "
@@ -208,38 +159,17 @@ def _keep(lessons: Lessons, optimizer: torch.optim.Optimizer, state: _State, cou
         ) from None
 
 
-def _taken_up(lessons: Lessons, optimizer: torch.optim.Optimizer, course: Course) -> _State | None:
-    """The state of an earlier run of this very course, if there is one that can be read."""
-    if course.keep is None or not course.keep.is_file():
-        return None
-    try:
-        kept = torch.load(course.keep, weights_only=True)
-        if kept["of"] != course.of:
-            return None
-        state = _State(**kept["state"])
-        lessons.student.load_state_dict(kept["student"])
-        optimizer.load_state_dict(kept["optimizer"])
-    except Exception:  # torch raises many kinds for a torn file; the course then begins anew
-        return None
-    print(f"going on with the student of {course.keep}, taught for {state.seconds / 60:.1f} min", file=sys.stderr)
-    return state
-
-
 @contextmanager
 def _progress(total: float) -> Iterator[Any]:
     """A bar on a terminal, a line now and then elsewhere. Yields `show(seconds, best)`."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        said = [0.0]
+        line_interval = Interval(LINE_SECONDS)
 
         def line(seconds: float, best: float) -> None:
-            if seconds - said[0] >= LINE_SECONDS:
-                said[0] = seconds
-                print(
-                    f"distilling: {seconds / 60:.0f} of {total / 60:g} min, best loss {best:.4f}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            if line_interval.due(seconds):
+                told = f"distilling: {seconds / 60:.0f} of {total / 60:g} min, best loss {best:.4f}"
+                print(told, file=sys.stderr, flush=True)
 
         yield line
         return

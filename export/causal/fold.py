@@ -26,7 +26,7 @@ RIDGE = 1e-4  # times the mean power of the inputs
 
 
 @dataclass(frozen=True)
-class Heard:
+class CalibrationBatch:
     """One batch of calibration sounds.
 
     whole : as the original model was trained to hear it;  live : as the runtime frames it, with the running level
@@ -85,7 +85,7 @@ def _forward_half(source: Tensor, target: Tensor, ahead: int = 0) -> Tensor:
 
 
 @torch.no_grad()
-def fold(model: PerturbationVAE, sounds: Sequence[Heard], lookahead: int = 0) -> PerturbationVAE:
+def fold(model: PerturbationVAE, sounds: Sequence[CalibrationBatch], lookahead: int = 0) -> PerturbationVAE:
     """The causal model, refitted on what it will meet when it streams, its running means among it.
 
     lookahead : frames later that its encoders answer

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from export.causal.fold import Heard, Pass, aligned, assign, ridge
+from export.causal.fold import CalibrationBatch, Pass, aligned, assign, ridge
 from training.losses import exponential_nll
 from training.models.latents import Latents
 from training.models.metric import LstmStack, MetricVAE
@@ -37,7 +37,7 @@ def drop_metric(model: MetricVAE, lookahead: int = 0) -> MetricVAE:
 
 
 @torch.no_grad()
-def fold_metric(model: MetricVAE, sounds: Sequence[Heard], lookahead: int = 0) -> MetricVAE:
+def fold_metric(model: MetricVAE, sounds: Sequence[CalibrationBatch], lookahead: int = 0) -> MetricVAE:
     """The causal model, refitted on the frames that the runtime makes.  lookahead : frames later that its encoder
     answers
     """

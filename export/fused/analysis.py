@@ -71,7 +71,7 @@ class Analysis(nn.Module):
 
 
 @dataclass(frozen=True)
-class Heard:
+class DelayedFrame:
     """What the way out must know of the dry frame: amplitude (batch, bins), cepstrum (batch, cutoff), sounding (batch,
     1), bool.
     """
@@ -89,11 +89,11 @@ class FrameDelay(nn.Module):
         self.hops, self.sizes = hops, [features.bins, features.cutoff_quefrency, 1]
         self.state_shapes = {"frames": (1, hops * sum(self.sizes))} if hops else {}
 
-    def forward(self, frame: Frame, state: State) -> tuple[Heard, State]:
+    def forward(self, frame: Frame, state: State) -> tuple[DelayedFrame, State]:
         if not self.hops:
-            return Heard(frame.amplitude, frame.cepstrum, frame.sounding), {}
+            return DelayedFrame(frame.amplitude, frame.cepstrum, frame.sounding), {}
         frames = torch.cat(
             [state["frames"], frame.amplitude, frame.cepstrum, frame.sounding.to(frame.amplitude.dtype)], 1
         )
         amplitude, cepstrum, sounding = frames[:, : sum(self.sizes)].split(self.sizes, dim=1)
-        return Heard(amplitude, cepstrum, sounding > 0), {"frames": frames[:, sum(self.sizes) :]}
+        return DelayedFrame(amplitude, cepstrum, sounding > 0), {"frames": frames[:, sum(self.sizes) :]}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.fused.analysis import Heard, State
+from export.fused.analysis import DelayedFrame, State
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from realtime.bundle import Features
 from realtime.dsp.fourier import fast_length
@@ -31,7 +31,7 @@ from realtime.outputs.morph import (
 
 
 class Morph(nn.Module):
-    """(decoded (batch, 2, bins), Heard, period (batch, 1), active (batch, 1), state) → (response (batch, taps), next
+    """(decoded (batch, 2, bins), DelayedFrame, period (batch, 1), active (batch, 1), state) → (response (batch, taps), next
     state).
 
     period : samples, 0 if the sound has none;  active : bool, whether the response will be used
@@ -64,7 +64,7 @@ class Morph(nn.Module):
         self.state_shapes = {"correction": (1, self.corrected), "power": (1, bins), "count": (1, 1)}
 
     def forward(
-        self, decoded: Tensor, heard: Heard, period: Tensor, active: Tensor, state: State
+        self, decoded: Tensor, heard: DelayedFrame, period: Tensor, active: Tensor, state: State
     ) -> tuple[Tensor, State]:
         edit = decoded[:, 1] - decoded[:, 0]
         missed = self.decoded_cepstrum(decoded[:, 0]) - heard.cepstrum[:, : self.corrected]
@@ -90,7 +90,7 @@ class Morph(nn.Module):
         kept = (period == 0) | (self.edit_place < EDIT_LOWEST) | (EDIT_PERIODS * period >= self.edit_place + 1)
         return torch.where(kept, cepstrum, 0.0)
 
-    def _follow(self, heard: Heard, state: State) -> State:
+    def _follow(self, heard: DelayedFrame, state: State) -> State:
         power = heard.amplitude * heard.amplitude
         count = state["count"] + 1
         share = torch.clamp(1 / count, min=self.slowest)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.bundle_writer import quantize_streaming
-from export.causal.fold import Heard, drop, fold, single_layers
+from export.causal.fold import CalibrationBatch, drop, fold, single_layers
 from export.errors import ExportError
 from export.graph_file import run_streaming, write_offline, write_streaming
 from export.graphs.perturbation import (
@@ -69,9 +69,9 @@ def bidirectional(request: pytest.FixtureRequest, notes: dict[str, list[Spectra]
     return trained(dataclasses.replace(BIDIRECTIONAL, pitch_encoder=request.param), notes["train"], steps=120)
 
 
-def heard(spectra: list[Spectra]) -> list[Heard]:
+def heard(spectra: list[Spectra]) -> list[CalibrationBatch]:
     """The teacher and the student hear the very same."""
-    return [Heard(batch, batch) for batch in spectra]
+    return [CalibrationBatch(batch, batch) for batch in spectra]
 
 
 def held_out_mse(model: PerturbationVAE, spectra: list[Spectra]) -> float:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from export.calibration import calibration_sounds
 from export.causal import fold as causal
-from export.causal.distil import Course, teach
+from export.causal.distil import DistillationPlan, teach
 from export.errors import ExportError
 from export.fallbacks import Wanted, heard, make_fallback
 from export.graph_file import open_session, run_streaming, write_streaming
@@ -308,7 +308,7 @@ class _Line:
 
 def test_the_best_student_is_kept_not_the_last() -> None:
     lessons = _Line(spoil_after=150)
-    outcome = teach(lessons, Course(0.02))
+    outcome = teach(lessons, DistillationPlan(0.02))
     assert outcome.steps > 200
     assert lessons.examine() == pytest.approx(outcome.loss_after)
     assert outcome.loss_after < 9.0
@@ -317,18 +317,18 @@ def test_the_best_student_is_kept_not_the_last() -> None:
 
 def test_a_course_goes_on_where_it_was_and_only_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep = tmp_path / "student.pt"
-    first = teach(_Line(), Course(0.01, keep, "this"))
+    first = teach(_Line(), DistillationPlan(0.01, keep, "this"))
     capsys.readouterr()
     lessons = _Line()
-    longer = teach(lessons, Course(0.03, keep, "this"))
+    longer = teach(lessons, DistillationPlan(0.03, keep, "this"))
     assert "going on with the student" in capsys.readouterr().err
     assert longer.steps > first.steps
     assert longer.seconds >= 1.8
     other = _Line()
-    teach(other, Course(0.002, keep, "another"))
+    teach(other, DistillationPlan(0.002, keep, "another"))
     assert "going on" not in capsys.readouterr().err
     keep.write_bytes(b"torn")
-    teach(_Line(), Course(0.002, keep, "this"))
+    teach(_Line(), DistillationPlan(0.002, keep, "this"))
     assert "going on" not in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.bundle_writer import quantize_streaming
-from export.causal.fold import Heard
+from export.causal.fold import CalibrationBatch
 from export.causal.metric import drop_metric, fold_metric
 from export.graph_file import run_streaming, write_offline, write_streaming
 from export.graphs.metric import LstmStackStep, MetricStreamingDecoder, MetricStreamingEncoder
@@ -48,9 +48,9 @@ def notes(tiny_data: Path) -> dict[str, list[Spectra]]:
     }
 
 
-def heard(spectra: list[Spectra]) -> list[Heard]:
+def heard(spectra: list[Spectra]) -> list[CalibrationBatch]:
     """The teacher and the student hear the very same."""
-    return [Heard(batch, batch) for batch in spectra]
+    return [CalibrationBatch(batch, batch) for batch in spectra]
 
 
 def nll(model: MetricVAE, spectra: list[Spectra]) -> float:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from export.bundle_writer import quantize_streaming
-from export.causal.distil import Course, teach
+from export.causal.distil import DistillationPlan, teach
 from export.causal.mixture import compare, streaming_graphs
 from export.causal.student import StudentLessons, StudentVAE
 from export.fallbacks import Wanted
@@ -169,7 +169,7 @@ def test_a_taught_student_is_nearer_to_its_teacher(teacher: MixtureVAE, notes: T
     """A few seconds against none, on other notes than it was taught."""
     lessons, spectra = StudentLessons(teacher, FEATURES, notes[:24], notes[24:]), FeatureExtractor(FEATURES)(notes[24:])
     untaught = compare(teacher, StudentVAE(teacher).eval(), spectra)
-    outcome = teach(lessons, Course(0.1))
+    outcome = teach(lessons, DistillationPlan(0.1))
     taught = compare(teacher, lessons.student.eval(), spectra)
     assert outcome.loss_after < outcome.loss_before
     assert taught["latent_cosine_student_to_whole"] > untaught["latent_cosine_student_to_whole"] + 0.1

@@ -17,7 +17,7 @@ DB = 20 / np.log(10)  # natural log of amplitude to dB
 
 
 @dataclass(frozen=True)
-class Heard:
+class AudibleDirection:
     """One direction, (D,), and its effect: RMS change of the decoded log-spectrum for one unit, in dB."""
 
     direction: np.ndarray
@@ -43,7 +43,7 @@ def heard_most(
     *,
     most: int | None = None,
     apart_from: np.ndarray | None = None,
-) -> list[Heard]:
+) -> list[AudibleDirection]:
     """The ways real values of a latent differ, the one heard most first; one unit is a standard deviation over the real
     values.
 
@@ -67,7 +67,7 @@ def heard_most(
     chosen = mixing.T if most is None else mixing.T[-most:]
     directions = [_brighter(model, probe, latent, column @ whitened) for column in chosen]
     effects = effects_db(model, probe, directions, latent)
-    return [Heard(directions[i], effects[i]) for i in np.argsort(effects)[::-1]]
+    return [AudibleDirection(directions[i], effects[i]) for i in np.argsort(effects)[::-1]]
 
 
 def _mean_change(model: TimbreVAE, probe: Latents, latent: str, direction: np.ndarray) -> np.ndarray:

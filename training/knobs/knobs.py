@@ -18,7 +18,7 @@ from training.data.manifest import SoundSet
 from training.evaluation.probes import LatentTable, batches
 from training.features import FeatureExtractor
 from training.knobs.descriptors import DESCRIPTORS, LABELS
-from training.knobs.directions import Heard, effects_db, heard_most
+from training.knobs.directions import AudibleDirection, effects_db, heard_most
 from training.knobs.pitch import pitch_anchors, pitch_axes
 from training.knobs.pitch_curve import Notes
 from training.knobs.presets import presets_of, rounded
@@ -159,7 +159,7 @@ def raw_axes(model: TimbreVAE, probe: Latents) -> list[dict[str, Any]]:
     """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
     basis = np.eye(model.latent_sizes["timbre"])
     return [
-        _axis(f"raw[{i}]", f"latent dimension {i}", Heard(basis[i], effect))
+        _axis(f"raw[{i}]", f"latent dimension {i}", AudibleDirection(basis[i], effect))
         for i, effect in enumerate(effects_db(model, probe, basis))
     ]
 
@@ -219,7 +219,7 @@ def _labelled_axes(
         seen = check.descriptors[name][usable_check] - trend(_pitch(held_out)[usable_check])
         correlation = float(np.corrcoef(predicted, seen)[0, 1])
         axes.append(
-            _axis(name, LABELS[name], Heard(direction, effects_db(model, probe, [direction])[0]))
+            _axis(name, LABELS[name], AudibleDirection(direction, effects_db(model, probe, [direction])[0]))
             | {"descriptor": name, "correlation": round(correlation, 4)}
         )
     return axes
@@ -229,7 +229,7 @@ def _pitch(sounds: SoundSet) -> np.ndarray:
     return np.where(np.isfinite(sounds.pitch), sounds.pitch, 60.0)
 
 
-def _axis(name: str, label: str, heard: Heard) -> dict[str, Any]:
+def _axis(name: str, label: str, heard: AudibleDirection) -> dict[str, Any]:
     return {
         "name": name,
         "label": label,

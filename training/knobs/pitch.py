@@ -15,7 +15,7 @@ import numpy as np
 
 from training.features import FeatureExtractor
 from training.knobs.decoded_pitch import decoded_notes
-from training.knobs.directions import Heard, effects_db, heard_most
+from training.knobs.directions import AudibleDirection, effects_db, heard_most
 from training.knobs.pitch_curve import Curve, Notes, average_curve
 from training.knobs.presets import rounded, timbres_at
 from training.knobs.tuning import tuned
@@ -28,7 +28,7 @@ WITHIN_CENTS = 50.0
 
 def pitch_axes(
     model: TimbreVAE, probe: Latents, learnt: Notes, check: Notes
-) -> list[tuple[str, Heard, dict[str, Any]]]:
+) -> list[tuple[str, AudibleDirection, dict[str, Any]]]:
     """Label, direction and further fields: first the direction that goes with pitch, then the one heard most of those
     that do not.
 
@@ -47,7 +47,9 @@ def pitch_axes(
     about: dict[str, Any] = {"descriptor": "midi_note"}
     if len(np.unique(check.midi_note)) >= 3:
         about["correlation"] = round(float(np.corrcoef((check.pitch - mean) @ weight, check.midi_note)[0, 1]), 4)
-    found = [("pitch, up is higher", Heard(direction, effects_db(model, probe, [direction], "pitch")[0]), about)]
+    found = [
+        ("pitch, up is higher", AudibleDirection(direction, effects_db(model, probe, [direction], "pitch")[0]), about)
+    ]
     if len(weight) > 1:
         second = heard_most(model, probe, "pitch", learnt.pitch, most=1, apart_from=weight)[0]
         found.append(("apart from pitch, up is brighter", second, {}))

@@ -20,6 +20,7 @@ from training.features import FeatureConfig, FeatureExtractor
 from training.knobs.decoded_pitch import HIGHEST_NOTE, hz, steady_amplitude, window_shape
 from training.knobs.pitch_curve import Curve
 from training.models.latents import TimbreVAE
+from training.timed_loop import Budget, Schedule, TimedLoop
 
 LOWEST_NOTE = 21.0
 GRID_SEMITONES = 0.25
@@ -53,22 +54,18 @@ def tuned(
     nearness = torch.from_numpy(np.linalg.inv(curve.spread + REGULARISATION * np.eye(size))).float() / size
     average = torch.from_numpy(curve.pitch).float()
     z = average.clone().requires_grad_(True)
-    adam = torch.optim.Adam([z], LEARNING_RATE)
-    slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps))
     rng = np.random.default_rng(0)
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         timbre = np.stack([some[rng.integers(0, len(some), TIMBRES)] for some in timbres])
         rows = {"timbre": torch.from_numpy(timbre).float().flatten(0, 1), "pitch": z.repeat_interleave(TIMBRES, 0)}
         if rest is not None:
             rows["variation"] = torch.from_numpy(rest).float().expand(len(notes) * TIMBRES, -1)
         away = z - average
         far = ((away @ nearness) * away).sum(1).mean()
-        loss = comb.mistuning(steady_amplitude(model, features, rows, FRAMES)) + NEARNESS * far
-        (z.grad,) = torch.autograd.grad(
-            loss, [z]
-        )  # not backward(): the model's own gradients are nobody's business here
-        adam.step()
-        slower.step()
+        return comb.mistuning(steady_amplitude(model, features, rows, FRAMES)) + NEARNESS * far
+
+    TimedLoop([z], Budget(steps=steps), Schedule(LEARNING_RATE, decay="cosine")).run(loss)
     return dataclasses.replace(curve, pitch=z.detach().double().numpy())
 
 
