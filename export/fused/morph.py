@@ -31,8 +31,8 @@ from realtime.outputs.morph import (
 
 
 class Morph(nn.Module):
-    """(decoded (batch, 2, bins), DelayedFrame, period (batch, 1), active (batch, 1), state) → (response (batch, taps), next
-    state).
+    """(decoded (batch, 2, bins), DelayedFrame, period (batch, 1), active (batch, 1), state) → (response (batch, taps),
+    next state).
 
     period : samples, 0 if the sound has none;  active : bool, whether the response will be used
     """
