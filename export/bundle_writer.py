@@ -125,6 +125,7 @@ def write_manifest(
     manifest = Manifest(
         format_version=1,
         producer=f"neiro {metadata.version('neiro')}",
+        kind="latents",
         model_kind=model.KIND,
         precision=overall({name: graphs[name].precision for name in STREAMING}),
         lookahead_hops=model.lookahead,

@@ -6,16 +6,10 @@
     fused.onnx                               the whole runtime in one graph, for other hosts (only if asked for; see
     `export.fused.step`) report.md  report.json                   what the streaming form costs against the original
 
-Ports of the streaming graphs, all float32, F = window_samples // 2 + 1:
-
-    encoder  in   envelope (1, F), fine (1, F), rate (1,)  [smallest update weight of the running means, 1/frames]
-             out  timbre (1, D), variation (1, D'), pitch (1, D'')
-    decoder  in   timbre, variation, pitch, each (2, dimensions): row 0 as heard, row 1 as edited
-             out  log_amplitude (2, F)
-    a model without one of the latents (the manifest's `latents` names those it has) lacks its ports; timbre is always
-    there
-    both     in   state.<name>   out  next.<name>, of the fixed shapes listed under `states`; reset = zeros
-    with `lookahead_hops` = k the answer at frame t is about frame t − k, and the runtime delays the sound by k hops
+Which streaming graphs there are, and their ports, follows from the manifest's `kind`; see `realtime.kinds`. Every
+streaming graph also has its states, state.<name> in and next.<name> out, of the fixed shapes listed under `states`;
+a reset fills them with zeros. With `lookahead_hops` = k the answer at frame t is about frame t − k, and the runtime
+delays the sound by k hops.
 """
 
 from __future__ import annotations
@@ -28,8 +22,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from realtime.kinds import KINDS, Kind
+
 FORMAT_VERSION = 1
-STREAMING = ("streaming/encoder", "streaming/decoder")
+STREAMING = KINDS["latents"].graphs
 OFFLINE = ("offline/encoder", "offline/decoder")
 Precision = Literal["fp32", "int8", "int4"]
 Latent = Literal["timbre", "variation", "pitch"]
@@ -136,7 +132,10 @@ class PitchAnchor(_Record):
 class Manifest(_Record):
     format_version: Literal[1]
     producer: str
-    model_kind: str
+    kind: str = (
+        "latents"  # which graphs and ports it has, see `realtime.kinds`; bundles before it was told are of this one
+    )
+    model_kind: str  # the system that was trained
     precision: Literal["fp32", "int8", "int4", "mixed"]  # of the streaming graphs
     features: Features
     lookahead_hops: Annotated[int, Field(ge=0, le=64)] = 0  # how many hops later the model answers
@@ -149,14 +148,27 @@ class Manifest(_Record):
     pitch_anchors: tuple[PitchAnchor, ...] = ()  # in ascending order of `midi_note`
     fidelity: dict[str, float]  # the export's own measurements; the full account is report.json
 
+    @property
+    def streaming(self) -> tuple[str, ...]:
+        """Names of the graphs that run once per hop, in this order."""
+        return KINDS[self.kind].graphs
+
+    @property
+    def timbre_size(self) -> int:
+        """Dimensions of z^t, 0 if the model has none."""
+        return self.latents.get("timbre", 0)
+
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
-        missing = [name for name in STREAMING if name not in self.graphs]
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} is none that this version of Neiro plays ({', '.join(KINDS)})")
+        missing = [name for name in self.streaming if name not in self.graphs]
         if missing:
             raise ValueError(f"graphs lack {', '.join(missing)}")
-        if "timbre" not in self.latents:
-            raise ValueError("latents lack timbre")
-        dimensions = self.latents["timbre"]
+        lacking = [name for name in KINDS[self.kind].latents if name not in self.latents]
+        if lacking:
+            raise ValueError(f"latents lack {', '.join(lacking)}")
+        dimensions = self.timbre_size
         families: dict[Latent, tuple[Axis, ...]] = {
             "timbre": self.axes,
             "variation": self.variation_axes,
@@ -240,7 +252,28 @@ def load_bundle(path: Path | str) -> Bundle:
         raise BundleError(f"{manifest_path}: {where}: {first['msg']}; export the bundle again") from None
     for name, graph in manifest.graphs.items():
         _check_file(path, name, graph)
+    _check_ports(path, manifest)
     return Bundle(path=path, manifest=manifest)
+
+
+def _check_ports(path: Path, manifest: Manifest) -> None:
+    """Every streaming graph has the ports of its kind."""
+    kind: Kind = KINDS[manifest.kind]
+    sizes = {str(name): size for name, size in manifest.latents.items()}
+    for name, wanted in kind.ports(manifest.features.bins, sizes).items():
+        graph = manifest.graphs[name]
+        for what, ports, expected in (
+            ("input", graph.inputs, wanted.inputs),
+            ("output", graph.outputs, wanted.outputs),
+        ):
+            found = {port.name: tuple(port.shape) for port in ports}
+            for port in sorted(found.keys() | expected.keys()):
+                if found.get(port) != expected.get(port):
+                    told = [f"{shape[port]}" if port in shape else "none" for shape in (found, expected)]
+                    raise BundleError(
+                        f"{path}: {name}: {what} {port} is {told[0]}, a bundle of the kind {manifest.kind!r} has "
+                        f"{told[1]}; export the bundle again"
+                    )
 
 
 def _check_file(path: Path, name: str, graph: Graph) -> None:

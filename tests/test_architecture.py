@@ -170,6 +170,7 @@ def test_the_library_offers_one_name_and_loads_it_when_asked() -> None:
 
 # Each room of the runtime, with those below it: a module may import from its own room and from earlier ones.
 ROOMS = (
+    "kinds",
     "bundle",
     "knobs",
     "dsp",

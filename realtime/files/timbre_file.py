@@ -14,7 +14,7 @@ from realtime.bundle import Bundle
 from realtime.dsp.framing import HopSource
 from realtime.dsp.spectrum import FrameAnalyser
 from realtime.files.audio_files import AudioFileError, read_audio
-from realtime.hop.model import StreamingModel
+from realtime.hop.model import open_model
 
 LONGEST_SECONDS = 60.0  # of sound that is not silent; more would hardly move the mean
 
@@ -47,7 +47,7 @@ def timbre_of_file(bundle: Bundle, path: Path, provider: str = "auto") -> FileTi
     if not 1000 <= audio.sample_rate <= 768000:
         raise AudioFileError(f"{path} has a rate of {audio.sample_rate} Hz; 1000 … 768000 Hz are possible")
     mono = audio.samples.mean(axis=1, dtype=np.float64)
-    model = StreamingModel(bundle, provider)
+    model = open_model(bundle, provider)
     frame = FrameAnalyser(features)
     hops = HopSource(features, audio.sample_rate)
     done = sounding = 0

@@ -56,7 +56,7 @@ class Edits:
         self._switch = {name: index[SWITCHES[name]] for name in latents}
         self.kept = {name: LatentHold(latents[name], turned.rate) for name in latents}
         self._scale, self._semitones = index.get("variation_scale"), index.get("pitch_semitones")
-        self._corner = np.zeros((4, latents["timbre"]))
+        self._corner = np.zeros((4, manifest.timbre_size))
         self._weight = [1.0, 0.0, 0.0, 0.0]
         self._edited, self._wanted, self._work = (
             {name: np.zeros(size) for name, size in latents.items()} for _ in range(3)

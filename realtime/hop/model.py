@@ -61,7 +61,7 @@ class _StreamingGraph:
 
 
 class StreamingModel:
-    """Encoder and decoder of a bundle.
+    """Encoder and decoder of a bundle of the kind "latents".
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class StreamingModel:
 
     Attributes
     ----------
-    latents : name → (1, dimensions), float32, the encoder's last answer; timbre is always there
+    latents : name → (1, dimensions), float32, the encoder's last answer
     decoder_inputs : name → (2, dimensions), float32; write them, then call `decode`
     log_amplitude : (2, bins), float32, the decoder's last answer
     provider : "cpu" or "cuda", what is really used
@@ -90,8 +90,9 @@ class StreamingModel:
             self.provider, self.provider_note = _choose(bundle)
         else:
             self.provider, self.provider_note = provider, f"{provider} was asked for"
-        self._encoder = _StreamingGraph(bundle, "streaming/encoder", self.provider, flush_denormals)
-        self._decoder = _StreamingGraph(bundle, "streaming/decoder", self.provider, flush_denormals)
+        self._encoder, self._decoder = (
+            _StreamingGraph(bundle, name, self.provider, flush_denormals) for name in bundle.manifest.streaming
+        )
         self._envelope, self._fine, self._rate = (
             self._encoder.inputs[name].reshape(-1) for name in ("envelope", "fine", "rate")
         )  # views
@@ -150,6 +151,24 @@ class StreamingModel:
             times.append(time.perf_counter() - start)
         self.reset()
         return float(np.median(times))
+
+
+MODELS = {"latents": StreamingModel}
+
+
+def open_model(bundle: Bundle, provider: str = "auto", *, flush_denormals: bool = False) -> StreamingModel:
+    """The model of a bundle, by its kind; see `StreamingModel` for the arguments and errors.
+
+    Raises
+    ------
+    EngineError
+        Also if the bundle is of a kind that cannot be played.
+    """
+    if bundle.manifest.kind not in MODELS:
+        raise EngineError(
+            f"{bundle.path} is of the kind {bundle.manifest.kind!r}; this version plays {', '.join(MODELS)}"
+        )
+    return MODELS[bundle.manifest.kind](bundle, provider, flush_denormals=flush_denormals)
 
 
 def _choose(bundle: Bundle) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from realtime.bundle import STREAMING, Manifest
+from realtime.bundle import Manifest
 
 EXTRAS = 4  # level, frames counted, note heard, whether something is held
 
@@ -17,9 +17,8 @@ def memory_floats(manifest: Manifest) -> int:
     """Everything a session remembers for longer than a window: states of both graphs, latents, what is held or frozen,
     the level.
     """
-    states = sum(
-        math.prod(int(size) for size in port.shape) for name in STREAMING for port in manifest.graphs[name].states
-    )
+    ports = (port for name in manifest.streaming for port in manifest.graphs[name].states)
+    states = sum(math.prod(int(size) for size in port.shape) for port in ports)
     return states + 2 * sum(manifest.latents.values()) + EXTRAS
 
 
@@ -40,7 +39,7 @@ def published_record(timbre: int, memory: int) -> np.dtype:
 
 def new_published(manifest: Manifest) -> np.ndarray:
     """One record, shape (), of nothing heard yet."""
-    record = np.zeros((), published_record(manifest.latents["timbre"], memory_floats(manifest)))
+    record = np.zeros((), published_record(manifest.timbre_size, memory_floats(manifest)))
     clear_published(record)
     return record
 

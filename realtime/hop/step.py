@@ -16,7 +16,7 @@ from realtime.dsp.spectrum import FrameAnalyser, FrameDelay
 from realtime.hop.edits import Edits
 from realtime.hop.memory import Memory
 from realtime.hop.meters import DECODER, EDITS, ENCODER, FILTER, HOP_HISTORY, STFT
-from realtime.hop.model import StreamingModel
+from realtime.hop.model import open_model
 from realtime.knobs.bank import KnobBank
 from realtime.outputs.base import Answer, DecodedHop, Output
 
@@ -56,7 +56,7 @@ class HopStep:
         self._hop_seconds = features.hop_seconds
         self._settle_hops = max(1, math.ceil(SETTLE_SECONDS / features.hop_seconds))
         self._settle_share = 1 - math.exp(-features.hop_seconds / SETTLE_RATE_SECONDS)
-        self.model = StreamingModel(bundle, provider, flush_denormals=flush_denormals)
+        self.model = open_model(bundle, provider, flush_denormals=flush_denormals)
         self._frame = FrameAnalyser(features)
         self._heard = FrameDelay(self._frame, bundle.manifest.lookahead_hops)
         self._pitch = PitchTracker(features)

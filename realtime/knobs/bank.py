@@ -32,7 +32,7 @@ class KnobBank:
     ) -> None:
         self.targets = targets_of(manifest)
         self.index = {target.name: i for i, target in enumerate(self.targets)}
-        shapes = ((len(self.targets),), (len(self.targets),), (SLOTS, manifest.latents["timbre"]))
+        shapes = ((len(self.targets),), (len(self.targets),), (SLOTS, manifest.timbre_size))
         self.values, self.smoothing, self.slots = (
             np.empty(shape) if array is None else array
             for array, shape in zip((values, smoothing, slots), shapes, strict=True)

@@ -48,7 +48,7 @@ class BlockSizes(BaseModel):
     def of(cls, manifest: Manifest, outputs: int) -> BlockSizes:
         return cls(
             targets=len(targets_of(manifest)),
-            timbre=manifest.latents["timbre"],
+            timbre=manifest.timbre_size,
             memory=memory_floats(manifest),
             outputs=outputs,
         )
