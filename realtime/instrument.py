@@ -17,7 +17,7 @@ from realtime.bundle import Bundle, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.knobs.targets import DEFAULT_LATENCY_MS, SLOTS, KnobError, Target
 from realtime.render import render
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 PRESET_KNOBS = ("preset", "preset_b", "preset_c", "preset_d")
 BLOCK_SAMPLES = 512
@@ -107,7 +107,11 @@ class Instrument:
         stream = InstrumentStream(self, bank)
         stream.turn(**knobs)  # before the session is made, which starts at the knobs as they stand
         stream.session = Session(
-            self.bundle, bank, channels=channels, sample_rate=rate, provider=self.provider, latency_ms=latency_ms
+            self.bundle,
+            bank,
+            channels=channels,
+            sample_rate=rate,
+            options=SessionOptions(provider=self.provider, latency_ms=latency_ms),
         )
         return stream
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,6 +37,34 @@ MOST_POWER = 1e30  # that a meter shows
 MISSED_ANSWERS = 4  # hops in a row without an answer from the worker, then the dry sound
 
 
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session plays.
+
+    Parameters
+    ----------
+    provider : "auto", "cpu" or "cuda"
+    latency_ms : of the resynth way out, 3 … 50; the nearest possible is taken
+    limit : keep the output below full scale
+    live : the clock counts: leave the model out for a while when it is late
+    hurry : rebuilt phases get fewer rounds where a block is about to be late; the same sound then no longer gives the
+        same bits
+    resume : go on with the timbre, level and held latents that a session that is gone left in the `published` record
+    worker : make the steps in a thread of their own; answers come a hop later, a slow one never holds the sound up
+    flush_denormals : ONNX Runtime takes numbers too small to be normal for zero, for this thread and those it starts,
+        as long as it lives
+    """
+
+    provider: str = "auto"
+    latency_ms: float = DEFAULT_LATENCY_MS
+    limit: bool = False
+    live: bool = False
+    hurry: bool = False
+    resume: bool = False
+    worker: bool = False
+    flush_denormals: bool = False
+
+
 class Session:
     """One sound through one model.
 
@@ -45,18 +74,9 @@ class Session:
     knobs : KnobBank, of the same bundle; its values are read once per hop
     channels : int, every channel gets the same filter, made from their mean
     sample_rate : float, Hz, the device's or file's; need not be the model's
+    options : SessionOptions
     meters : ndarray, a `realtime.hop.meters.METERS` record to write to, perhaps in shared memory
-    provider : "auto", "cpu" or "cuda"
-    latency_ms : of the resynth way out, 3 … 50; the nearest possible is taken
-    limit : keep the output below full scale
-    live : the clock counts: leave the model out for a while when it is late
     published : a `realtime.hop.published` record to write to, perhaps in shared memory
-    resume : go on with the timbre, level and held latents written there by a session that is gone
-    flush_denormals : ONNX Runtime takes numbers too small to be normal for zero, for this thread and those it starts,
-        as long as it lives
-    hurry : rebuilt phases get fewer rounds where a block is about to be late; the same sound then no longer gives the
-        same bits
-    worker : make the steps in a thread of their own; answers come a hop later, a slow one never holds the sound up
 
     Raises
     ------
@@ -71,16 +91,9 @@ class Session:
         *,
         channels: int,
         sample_rate: float,
+        options: SessionOptions = SessionOptions(),
         meters: np.ndarray | None = None,
-        provider: str = "auto",
-        latency_ms: float = DEFAULT_LATENCY_MS,
-        limit: bool = False,
-        live: bool = False,
-        hurry: bool = False,
         published: np.ndarray | None = None,
-        resume: bool = False,
-        worker: bool = False,
-        flush_denormals: bool = False,
     ) -> None:
         if channels < 1 or not 1000 <= sample_rate <= 768000:
             raise ValueError(
@@ -96,18 +109,24 @@ class Session:
         self._meters = {name: self.meters[name] for name in self.meters.dtype.names or ()}  # views, quicker to reach
         self.published = new_published(bundle.manifest) if published is None else published
         self._hops = HopSource(features, sample_rate)
-        self._hurries, self._hurry = hurry, Deadline()
+        self._hurries, self._hurry = options.hurry, Deadline()
         fade, most = self._hops.fade_samples, self._hops.most_samples
-        self._outputs = make_outputs(features, channels, sample_rate, latency_ms, fade, most, self._hurry)
+        self._outputs = make_outputs(features, channels, sample_rate, options.latency_ms, fade, most, self._hurry)
         self._mixer = Mixer(self._outputs, channels, fade, most, self._meters["stage_seconds"][FIRST_OUTPUT:])
         self._most = most
         self._step = HopStep(
-            bundle, knobs, self._outputs, provider, self.meters, self.published, flush_denormals=flush_denormals
+            bundle,
+            knobs,
+            self._outputs,
+            options.provider,
+            self.meters,
+            self.published,
+            flush_denormals=options.flush_denormals,
         )
         self._lookahead_samples = round(bundle.manifest.lookahead_hops * features.hop_seconds * sample_rate)
         self._delay = SampleDelay(channels, self._lookahead_samples, CHUNK_SAMPLES)
-        self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if limit else None
-        self._overload = OverloadGuard(features.hop_seconds) if live else None
+        self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if options.limit else None
+        self._overload = OverloadGuard(features.hop_seconds) if options.live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
         self._mono, self._late = np.zeros(CHUNK_SAMPLES), np.zeros(CHUNK_SAMPLES)
         self._level_places = [knobs.index[name] for name in MIXED_OUTPUTS]
@@ -115,8 +134,8 @@ class Session:
         self._worker: Worker | None = None
         self.reset()
         self._warm_up(self._step.new_answer())
-        self.resumed = resume and self._step.resume()
-        if worker:
+        self.resumed = options.resume and self._step.resume()
+        if options.worker:
             self._worker = Worker(self._step, features.hop_samples)
 
     @property
@@ -158,17 +177,10 @@ class Session:
 
     def reset(self) -> None:
         """As new: the same sound gives the same answer, bit for bit. Meters and knobs stay as they are."""
+        self.settle()
         if self._worker is not None:
-            self._worker.settle()
             self._worker.fetch()
-        for part in (
-            self._step,
-            self._hops,
-            self._delay,
-            self._mixer,
-            self._limiter,
-            self._overload,
-        ):
+        for part in (self._step, self._hops, self._delay, self._mixer, self._limiter, self._overload):
             if part is not None:
                 part.reset()
         mixed, mix = [self._knob(name) for name in MIXED_OUTPUTS], self._knob("mix")
@@ -179,6 +191,11 @@ class Session:
     def _knob(self, name: str) -> float:
         target, value = self.knobs.target(name), float(self.knobs.values[self.knobs.index[name]])
         return min(max(value, target.low), target.high) if math.isfinite(value) else target.default
+
+    def settle(self) -> None:
+        """Wait until the worker, if there is one, has nothing to do. Not on the audio thread."""
+        if self._worker is not None:
+            self._worker.settle()
 
     def close(self) -> None:
         """End the worker's thread, if there is one."""

@@ -12,7 +12,7 @@ from benchmarks.latency.measure import Delays, impulse_delays, onset_delays
 from benchmarks.latency.sounds import Marked, bursts, impulses, plucked
 from realtime.bundle import Bundle
 from realtime.knobs.bank import KnobBank
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 RANDOM = 0  # as a block size: another one for every block, 1 … 2048
 LARGEST_RANDOM = 2048
@@ -130,7 +130,13 @@ def measure(
     rng: np.random.Generator,
 ) -> Row:
     """One row.  sounds : by "impulse", "burst" and "pluck", those that are wanted, at the session's rate"""
-    session = Session(bundle, turned(bundle, way.knobs), channels=1, sample_rate=sample_rate, latency_ms=latency_ms)
+    session = Session(
+        bundle,
+        turned(bundle, way.knobs),
+        channels=1,
+        sample_rate=sample_rate,
+        options=SessionOptions(latency_ms=latency_ms),
+    )
     features = bundle.manifest.features
     found: dict[str, Delays | None] = dict.fromkeys(("impulse", "burst", "pluck"))
     for kind, sound in sounds.items():

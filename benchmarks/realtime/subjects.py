@@ -15,7 +15,7 @@ from export.graph_file import write_streaming
 from export.systems import system_of
 from realtime.bundle import Anchor, Axis, Bundle, Features, Precision, Preset, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 SHIPPED = "shipped"
 SOUND_SECONDS = 12.0
@@ -100,4 +100,6 @@ class Hand:
 def session_of(subject: Subject, hand: Hand, provider: str) -> Session:
     """As live, with the limiter; but no hop is left out when one was late."""
     rate = subject.bundle.manifest.features.sample_rate
-    return Session(subject.bundle, hand.bank, channels=1, sample_rate=rate, provider=provider, limit=True)
+    return Session(
+        subject.bundle, hand.bank, channels=1, sample_rate=rate, options=SessionOptions(provider=provider, limit=True)
+    )

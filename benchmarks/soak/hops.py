@@ -24,7 +24,7 @@ import soundfile
 from benchmarks.soak.memory import private_kib
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 PHRASE = Path(__file__).parents[1] / "demo/phrase.flac"
 EDITED = {
@@ -105,7 +105,7 @@ class Player:
         self._out = np.empty((block, 1), np.float32)
         self.bank = KnobBank(bundle.manifest)
         self.rest = self.bank.values.copy()
-        self.session = Session(bundle, self.bank, channels=1, sample_rate=self.rate, limit=True)
+        self.session = Session(bundle, self.bank, channels=1, sample_rate=self.rate, options=SessionOptions(limit=True))
         self._turner = KnobTurner(self.bank, seed=0)
         self._turn_every = max(1, round(TURN_SECONDS * self.rate / block))
         self._played, self._position = 0, 0

@@ -22,7 +22,7 @@ from export.graph_file import export_graph, open_session, ports_of, state_names
 from realtime.bundle import STREAMING, Bundle, Graph, Manifest, Port, Precision, file_sha256
 from realtime.knobs.bank import KnobBank
 from realtime.knobs.targets import morph_targets
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 FILE = "fused.onnx"
 AUDIO_OUT = "audio_out"  # of the file: an output cannot have the name of an input
@@ -161,7 +161,13 @@ def play_fused(path: Path, sound: np.ndarray, knobs: np.ndarray) -> tuple[np.nda
 def play_session(bundle: Bundle, sound: np.ndarray, knobs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same through the runtime."""
     bank = KnobBank(bundle.manifest)
-    session = Session(bundle, bank, channels=1, sample_rate=bundle.manifest.features.sample_rate, provider="cpu")
+    session = Session(
+        bundle,
+        bank,
+        channels=1,
+        sample_rate=bundle.manifest.features.sample_rate,
+        options=SessionOptions(provider="cpu"),
+    )
     heard, times = np.empty_like(sound), np.empty(len(sound))
     for i, (hop, values) in enumerate(zip(sound, knobs, strict=True)):
         bank.values[: len(values)] = values

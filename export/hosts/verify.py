@@ -14,7 +14,7 @@ from torch import Tensor
 from export.errors import ExportError
 from export.hosts.parts import Parts
 from realtime.knobs.bank import KnobBank
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 TOLERANCE = (
     1e-4  # greatest difference, in parts of full scale, or of the loudest sample where knobs take the sound beyond it
@@ -57,7 +57,9 @@ def buffers_for(parts: Parts, moved: Sequence[int], seed: int = 0) -> list[Buffe
 def verify_play(play: Play, parts: Parts, moved: Sequence[int], what: str) -> float:
     """Greatest difference from the runtime's session; raises ExportError beyond the tolerance."""
     bank = KnobBank(parts.bundle.manifest)
-    session = Session(parts.bundle, bank, channels=1, sample_rate=parts.features.sample_rate, provider="cpu")
+    session = Session(
+        parts.bundle, bank, channels=1, sample_rate=parts.features.sample_rate, options=SessionOptions(provider="cpu")
+    )
     worst, start = 0.0, 0
     for buffer in buffers_for(parts, moved):
         part = parts.sound[start : start + buffer.hops * parts.hop]

@@ -16,7 +16,7 @@ from realtime.controls.midi.file import file_events
 from realtime.files.audio_files import AudioFileError, output_format, read_audio, write_audio
 from realtime.hop.model import EngineError
 from realtime.render import render
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 USUAL_BLOCK_SAMPLES = 512
 
@@ -73,10 +73,8 @@ def play_file(
             desk.bank,
             channels=samples.shape[1],
             sample_rate=rate,
-            provider=take.provider,
-            latency_ms=take.latency_ms,
-            limit=take.limit,
             published=published,
+            options=SessionOptions(provider=take.provider, latency_ms=take.latency_ms, limit=take.limit),
         )
         taken_off = session.latency_samples
         played = render(session, samples, rate, events, take.block_size or USUAL_BLOCK_SAMPLES)

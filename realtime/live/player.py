@@ -105,7 +105,10 @@ class Player:
 
     def _session_for(self, channels: int, sample_rate: float) -> Session:
         """The session there is if it fits, else a new one, warmed up."""
-        from realtime.session import Session  # it loads ONNX Runtime: after the watch on the parent has begun
+        from realtime.session import (  # loads ONNX Runtime: after the watch on the parent has begun
+            Session,
+            SessionOptions,
+        )
 
         session = self._session
         if session is not None and (session.channels, session.sample_rate) == (channels, sample_rate):
@@ -119,15 +122,17 @@ class Player:
             channels=channels,
             sample_rate=sample_rate,
             meters=record["meters"],
-            provider=request.provider,
-            latency_ms=request.latency_ms,
-            limit=True,
-            live=True,
-            hurry=True,
-            flush_denormals=True,
             published=record["published"],
-            resume=request.generation > 1,
-            worker=self._wants_worker(sample_rate),
+            options=SessionOptions(
+                provider=request.provider,
+                latency_ms=request.latency_ms,
+                limit=True,
+                live=True,
+                hurry=True,
+                flush_denormals=True,
+                resume=request.generation > 1,
+                worker=self._wants_worker(sample_rate),
+            ),
         )
         return self._session
 

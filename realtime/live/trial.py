@@ -11,7 +11,7 @@ import numpy as np
 
 from realtime.bundle import Bundle
 from realtime.knobs.bank import KnobBank
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 BUDGET_SHARE = 0.6  # of a hop's duration; a step that needs more leaves the rest of a block too little
 ROUNDS = 2  # the better one counts
@@ -29,7 +29,7 @@ def slow_hop_seconds(bundle: Bundle, sample_rate: float, provider: str) -> float
     features = bundle.manifest.features
     bank = KnobBank(bundle.manifest)
     bank.values[: len(bundle.manifest.axes)] = 0.5
-    session = Session(bundle, bank, channels=1, sample_rate=sample_rate, provider=provider)
+    session = Session(bundle, bank, channels=1, sample_rate=sample_rate, options=SessionOptions(provider=provider))
     noise = 0.1 * np.random.default_rng(0).standard_normal((math.ceil(features.hop_seconds * sample_rate), 1)).astype(
         np.float32
     )

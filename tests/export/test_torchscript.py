@@ -30,7 +30,7 @@ from export.streaming_play import live_features
 from export.torchscript import main
 from realtime.bundle import Axis
 from realtime.knobs.bank import KnobBank
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 from tests.support.miniatures import CELLO, CLARINET, PIANO, notes
 from tests.support.nn_tilde_host import HostError, NnTildeHost
 from training.checkpoint import Checkpoint, load_checkpoint, save_slim
@@ -106,7 +106,9 @@ def sound_of(seconds: float, program: int = CLARINET, key: int = 67) -> np.ndarr
 def on_the_runtime(parts: Parts, sound: np.ndarray, plan: list[tuple[int, dict[str, float]]]) -> np.ndarray:
     """plan : (samples, knobs to set before them)"""
     bank = KnobBank(parts.bundle.manifest)
-    session = Session(parts.bundle, bank, channels=1, sample_rate=parts.features.sample_rate, provider="cpu")
+    session = Session(
+        parts.bundle, bank, channels=1, sample_rate=parts.features.sample_rate, options=SessionOptions(provider="cpu")
+    )
     answers, start = [], 0
     for samples, knobs in plan:
         for name, value in knobs.items():

@@ -14,7 +14,7 @@ from realtime.bundle import load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.knobs.targets import KnobError
 from realtime.render import render
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 from tests.support.bundles import make_bundle
 
 RATE = 44100
@@ -48,7 +48,7 @@ def test_rendering_is_what_the_session_plays(instrument: Instrument, path: Path,
     bank = KnobBank(bundle.manifest)
     bank.set("brightness", 1.5)
     bank.set("preset", 1)
-    session = Session(bundle, bank, channels=2, sample_rate=RATE, provider="cpu")
+    session = Session(bundle, bank, channels=2, sample_rate=RATE, options=SessionOptions(provider="cpu"))
     wanted = render(session, sound, RATE)
     played = instrument.render(sound, RATE, brightness=1.5, preset="Alto")
     assert np.array_equal(played, wanted)

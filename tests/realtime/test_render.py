@@ -17,7 +17,7 @@ from realtime.bundle import Bundle, load_bundle
 from realtime.files.audio_files import AudioFileError, output_format, read_audio, write_audio
 from realtime.knobs.bank import KnobBank
 from realtime.render import render
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 from tests.support.bundles import make_bundle
 from training.data.manifest import read_dataset
 from training.data.store import SoundStore
@@ -42,7 +42,9 @@ def stereo(tiny_data: Path) -> np.ndarray:
 
 
 def make_session(bundle: Bundle, channels: int = 2, rate: int = RATE) -> Session:
-    return Session(bundle, KnobBank(bundle.manifest), channels=channels, sample_rate=rate, provider="cpu")
+    return Session(
+        bundle, KnobBank(bundle.manifest), channels=channels, sample_rate=rate, options=SessionOptions(provider="cpu")
+    )
 
 
 # Rendering

@@ -4,22 +4,18 @@ harm.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soxr
 
 from realtime.bundle import Bundle, load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session
 from tests.support.bundles import BundleSize, make_bundle
-from training.data.manifest import read_dataset
-from training.data.store import SoundStore
+from tests.support.sessions import EDIT, at_rate, difference_db, play, session_of, stereo_phrase, turn
+from tests.support.tricky_model import plug_in
 
-EDIT = {"timbre[0]": 2.0, "timbre[2]": -2.5, "preset": 1, "preset_amount": 0.5}
 RATES = [22050, 44100, 48000, 96000]
 
 
@@ -45,58 +41,13 @@ def failing_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def phrase(tiny_data: Path) -> np.ndarray:
-    """(samples, 2), 44.1 kHz: silence, then a cello and a trumpet note left, a flute and a piano note right."""
-    dataset = read_dataset(tiny_data)
-    store = SoundStore(dataset)
-    notes = {
-        program: store.read(int(np.flatnonzero(dataset.program == program)[5]), 0, 22050) for program in (42, 56, 73, 0)
-    }
-    gap = np.zeros(3000, np.float32)
-    return 0.5 * np.stack([np.concatenate([gap, notes[a], gap, notes[b]]) for a, b in ((42, 56), (73, 0))], axis=1)
-
-
-def at_rate(phrase: np.ndarray, rate: int, channels: int) -> np.ndarray:
-    sound = phrase if rate == 44100 else soxr.resample(phrase, 44100, rate).astype(np.float32)
-    return np.ascontiguousarray(
-        sound[:, :channels] if channels <= 2 else np.concatenate([sound, -0.3 * sound[:, :1]], axis=1)
-    )
+    return stereo_phrase(tiny_data)
 
 
 def make_session(
     bundle: Bundle, sound: np.ndarray, knobs: dict[str, float] | None = None, rate: int = 44100
 ) -> Session:
-    bank = KnobBank(bundle.manifest)
-    for name, value in (knobs or {}).items():
-        bank.set(name, value)
-    return Session(bundle, bank, channels=sound.shape[1], sample_rate=rate, provider="cpu")
-
-
-def play(
-    session: Session, sound: np.ndarray, sizes: Sequence[int] = (512,), at: dict[int, Callable[[], None]] | None = None
-) -> np.ndarray:
-    """In blocks of these sizes in turn, cut where `at` has something to do."""
-    out, start, due = np.empty_like(sound), 0, dict(at or {})
-    for size in itertools.cycle(sizes):
-        if start in due:
-            due.pop(start)()
-        end = min([len(sound), start + size, *(sample for sample in due if sample > start)])
-        session.process_block(sound[start:end], out[start:end])
-        start = end
-        if start >= len(sound):
-            return out
-    return out
-
-
-def turn(session: Session, knobs: dict[str, float]) -> Callable[[], None]:
-    def change() -> None:
-        for name, value in knobs.items():
-            session.knobs.set(name, value)
-
-    return change
-
-
-def difference_db(a: np.ndarray, b: np.ndarray) -> float:
-    return 20 * np.log10(np.sqrt(np.mean((a - b) ** 2)) / np.sqrt(np.mean(b**2)) + 1e-20)
+    return session_of(bundle, knobs or {}, channels=sound.shape[1], rate=rate)
 
 
 # At rest
@@ -303,12 +254,13 @@ def test_a_failing_model_fades_to_dry_and_recovers(failing_bundle: Bundle, phras
 
 
 def test_a_model_that_throws_is_survived(bundle: Bundle, phrase: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = plug_in(monkeypatch)
     session = make_session(bundle, phrase, EDIT)
 
     def throw() -> None:
         raise RuntimeError("the device was lost")
 
-    monkeypatch.setattr(session._step.model, "decode", throw)
+    hook.before = throw
     assert np.array_equal(play(session, phrase), phrase)
     assert session.meters["failed_hops"] == session.meters["hops"] > 100
 

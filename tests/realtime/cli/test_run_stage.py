@@ -22,7 +22,7 @@ from realtime.files.audio_files import AudioFileError
 from realtime.files.timbre_file import timbre_of_file
 from realtime.knobs.bank import KnobBank
 from realtime.run import main
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 from tests.support.bundles import make_bundle
 from training.data.manifest import read_dataset
 from training.data.store import SoundStore
@@ -79,7 +79,7 @@ def test_a_files_timbre_is_what_the_session_hears_in_it(bundle: Bundle, notes: d
     samples = soundfile.read(notes["trumpet"], dtype="float32", always_2d=True)[0]
     knobs = KnobBank(bundle.manifest)
     knobs.set("timbre_seconds", 30.0)
-    session = Session(bundle, knobs, channels=1, sample_rate=RATE, provider="cpu")
+    session = Session(bundle, knobs, channels=1, sample_rate=RATE, options=SessionOptions(provider="cpu"))
     session.process_block(samples, np.empty_like(samples))
     found = timbre_of_file(bundle, notes["trumpet"], "cpu")
     np.testing.assert_allclose(found.timbre, session.published["timbre"], atol=1e-6)
@@ -186,7 +186,11 @@ def test_a_resynthesised_file_is_in_step_with_its_source(bundle: Bundle, notes: 
 def test_the_control_process_knows_the_latencies_of_a_session_it_does_not_have(bundle: Bundle) -> None:
     for rate, latency_ms in ((44100, 6.0), (48000, 3.0), (96000, 50.0)):
         session = Session(
-            bundle, KnobBank(bundle.manifest), channels=1, sample_rate=rate, provider="cpu", latency_ms=latency_ms
+            bundle,
+            KnobBank(bundle.manifest),
+            channels=1,
+            sample_rate=rate,
+            options=SessionOptions(provider="cpu", latency_ms=latency_ms),
         )
         told = latencies(bundle.manifest, rate, latency_ms)
         assert told == {f"latency_samples_{way}": session.latency_of(way) for way in ("morph", "resynth")}  # type: ignore[arg-type]

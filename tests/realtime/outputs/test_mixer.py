@@ -12,7 +12,7 @@ from realtime.knobs.targets import MIXED_OUTPUTS
 from realtime.outputs.base import Answer, DecodedHop, Output
 from realtime.outputs.mixer import Mixer
 from realtime.outputs.rack import make_outputs, output_latencies
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 CHANNELS, FADE, MOST = 2, 16, 64
 
@@ -146,6 +146,6 @@ def test_the_rack_offers_morph_and_those_that_have_a_level_knob() -> None:
     bank = KnobBank(bundle.manifest)
     assert all(name in bank.index for name in MIXED_OUTPUTS)
     told = output_latencies(features, 48000, 6.0)
-    session = Session(bundle, bank, channels=1, sample_rate=48000, provider="cpu")
+    session = Session(bundle, bank, channels=1, sample_rate=48000, options=SessionOptions(provider="cpu"))
     assert told == session.latencies
     assert list(told) == [output.name for output in outputs]

@@ -13,7 +13,7 @@ import pytest
 
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
-from realtime.session import Session
+from realtime.session import Session, SessionOptions
 
 RATE = 44100
 PARTS = tuple(f"dsp.{name}" for name in ("convolver", "history", "framing", "pitch", "spectrum"))
@@ -30,7 +30,7 @@ def session_of(bundle: Bundle, knobs: dict[str, float]) -> Session:
     bank = KnobBank(bundle.manifest)
     for name, value in knobs.items():
         bank.set(name, value)
-    return Session(bundle, bank, channels=1, sample_rate=RATE, provider="cpu")
+    return Session(bundle, bank, channels=1, sample_rate=RATE, options=SessionOptions(provider="cpu"))
 
 
 def play(session: Session, sound: np.ndarray, frames: int, jump: dict[str, float] | None = None) -> np.ndarray:
