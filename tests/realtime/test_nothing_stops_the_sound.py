@@ -88,9 +88,12 @@ def test_a_model_that_is_late_is_left_out_and_tried_again(
     assert session.meters["bypassed_hops"] > 200
     assert np.array_equal(out[2000:8000], sound[7000:13000]), "meanwhile the sound is dry"
     hook.before = None
-    again = [play(session, sound, [HOP]) for _ in range(6)]
-    assert max(difference_db(out[-20000:], sound[-20000:]) for out in again) > -20
-    assert np.isfinite(again).all()
+    for _ in range(60):  # more than a few only where other programs hold this one up
+        again = play(session, sound, [HOP])
+        assert np.isfinite(again).all()
+        if difference_db(again[-20000:], sound[-20000:]) > -20:
+            return
+    pytest.fail("the model is not asked again")
 
 
 def test_offline_the_clock_does_not_count(bundle: Bundle, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
