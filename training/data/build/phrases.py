@@ -86,7 +86,11 @@ def events(phrase: Phrase) -> list[Event]:
     cuts = [Event(rest.start, channel, "all_sounds_off") for rest in phrase.rests for channel in channels]
     expression = phrase.expression
     changes = np.flatnonzero(np.diff(expression, prepend=-1))
-    swells = [Event(int(block), channel, "cc", (EXPRESSION, int(expression[block]))) for block in changes for channel in channels]
+    swells = [
+        Event(int(block), channel, "cc", (EXPRESSION, int(expression[block])))
+        for block in changes
+        for channel in channels
+    ]
     offs, wheels, ons = [], [], []
     for position, note in enumerate(phrase.notes):
         channel = position % CHANNELS

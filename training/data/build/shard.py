@@ -91,8 +91,14 @@ def notes_of(request: Request, program: int) -> list[Note]:
         keys = [(key, name, "percussion", None) for key, name in PERCUSSION_KEYS.items()]
     else:
         gm = PROGRAMS[program]
-        keys = [(key, gm.name, gm.family, float(key) if gm.pitched else None) for key in request.notes if gm.low <= key <= gm.high]
-    return [Note(key, velocity, name, family, pitch) for key, name, family, pitch in keys for velocity in request.velocities]
+        keys = [
+            (key, gm.name, gm.family, float(key) if gm.pitched else None)
+            for key in request.notes
+            if gm.low <= key <= gm.high
+        ]
+    return [
+        Note(key, velocity, name, family, pitch) for key, name, family, pitch in keys for velocity in request.velocities
+    ]
 
 
 def is_silent(audio: np.ndarray) -> bool:
@@ -129,7 +135,10 @@ def render_notes(request: Request, soundfont: Path, out: Path, program: int) -> 
     with NoteRenderer(soundfont, bank=bank, program=number, sample_rate=request.sample_rate) as renderer:
         for note in notes_of(request, program) if renderer.has_program else ():
             whole = renderer.note(
-                note.key, note.velocity, held_samples=round(HELD * samples), samples=samples + round(MARGIN_SECONDS * request.sample_rate)
+                note.key,
+                note.velocity,
+                held_samples=round(HELD * samples),
+                samples=samples + round(MARGIN_SECONDS * request.sample_rate),
             )
             trimmed = trim(whole, samples)
             if trimmed is None:
@@ -144,7 +153,12 @@ def render_notes(request: Request, soundfont: Path, out: Path, program: int) -> 
 
 
 def write_shard(
-    request: RenderRequest, out: Path, program: int, rows: list[Sound], audio: Iterable[np.ndarray], pitch: Iterable[np.ndarray] = ()
+    request: RenderRequest,
+    out: Path,
+    program: int,
+    rows: list[Sound],
+    audio: Iterable[np.ndarray],
+    pitch: Iterable[np.ndarray] = (),
 ) -> None:
     """Write the files of one program, the rows last and dealt to the splits.
 
@@ -163,7 +177,9 @@ def assign_splits(rows: list[Sound], request: RenderRequest) -> list[Sound]:
     chosen: dict[str, str] = {}
     for instrument in dict.fromkeys(row.instrument for row in rows):
         names = [row.sound for row in rows if row.instrument == instrument]
-        chosen.update(zip(names, draw_splits(instrument, len(names), shares=request.split, seed=request.seed), strict=True))
+        chosen.update(
+            zip(names, draw_splits(instrument, len(names), shares=request.split, seed=request.seed), strict=True)
+        )
     return [replace(row, split=chosen[row.sound]) for row in rows]
 
 
