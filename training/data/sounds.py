@@ -94,10 +94,9 @@ class SoundData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Item]:
         """The beginnings of the validation sounds, unchanged."""
         sounds = self.training_set().of_split("validation")
-        count = min(self.loading.validation_sounds, len(sounds))
-        spread = np.unique(np.linspace(0, len(sounds) - 1, count).astype(int))
+        sounds = sounds.spread(min(self.loading.validation_sounds, len(sounds)))
         # Neighbours in the set share an instrument; shuffled, the sounds of a batch need not.
-        sounds = sounds.take(np.random.default_rng(0).permutation(spread))
+        sounds = sounds.take(np.random.default_rng(0).permutation(len(sounds)))
         sampler = DrawSampler(len(sounds), self.loading.batch_size, None, None)
         crop = self._crop(self._samples(sounds), perturb=False)
         return self._loader(SoundDataset(sounds, crop, self.training_set().instruments), sampler, 0)
