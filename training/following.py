@@ -25,11 +25,11 @@ from training.features import FeatureConfig, FeatureExtractor
 from training.models.latents import Latents, tiled
 from training.models.perturbation import PerturbationVAE
 from training.recurrent import State
+from training.units import TIMBRE_SECONDS
 
-BATCH = (
-    12  # sounds: one half whole, with the encoders' noise as in training, the other half streamed behind another sound
-)
-SOUND_SECONDS, TIMBRE_SECONDS = 1.4, 2.0
+# sounds: one half whole, with the encoders' noise as in training, the other half streamed behind another sound
+BATCH = 12
+SOUND_SECONDS = 1.4
 FROM_ONSET = 0.6  # share of the sounds that begin at their onset
 GRACE_FRAMES = 8  # over which an error after a switch comes to count in full
 DATA_SHARE = 0.5  # of the target where nothing was switched
@@ -173,9 +173,8 @@ class Following:
                 first[row] = self._timbre(own, row)
             second[row] = self._timbre(own, row)
             if self._random.random() >= UNSWITCHED:
-                start, end = sorted(
-                    self._random.integers(0, round(1.5 * frames), 2).tolist()
-                )  # often it stays so to the sound's end
+                # beyond the sound's end for a third of the draws: often the second z^t stays to the end
+                start, end = sorted(self._random.integers(0, round(1.5 * frames), 2).tolist())
                 switched[row, start:end] = True
         return first, second, switched
 

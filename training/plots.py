@@ -13,6 +13,7 @@ from torch import Tensor
 
 from training.features import FeatureConfig, FeatureExtractor
 from training.models.latents import TimbreVAE
+from training.units import DB_PER_NEPER
 
 GRIFFIN_LIM_ITERATIONS = 32
 
@@ -55,12 +56,17 @@ def spectrogram_figure(rows: dict[str, np.ndarray], config: FeatureConfig) -> Fi
     figure = Figure(figsize=(4 * columns, 2.8 * -(-len(rows) // columns)), layout="constrained")
     for i, (name, log_amplitude) in enumerate(rows.items()):
         axes = figure.add_subplot(-(-len(rows) // columns), columns, i + 1)
-        decibel = log_amplitude.T * (20 / np.log(10))
-        top = max(float(row.max()) for row in rows.values()) * (20 / np.log(10))
-        extent = (0, log_amplitude.shape[0] * config.hop_samples / config.sample_rate, 0, config.sample_rate / 2000)
+        decibel = log_amplitude.T * DB_PER_NEPER
+        top = max(float(row.max()) for row in rows.values()) * DB_PER_NEPER
+        extent = spectrogram_extent(len(log_amplitude), config)
         axes.imshow(decibel, origin="lower", aspect="auto", extent=extent, vmin=top - 80, vmax=top, cmap="magma")
         axes.set(title=name, xlabel="s", ylabel="kHz", ylim=(0, 10))
     return figure
+
+
+def spectrogram_extent(frames: int, config: FeatureConfig) -> tuple[float, float, float, float]:
+    """The borders of a picture of so many frames, for matplotlib's `imshow`: s, s, kHz, kHz."""
+    return 0.0, frames * config.hop_samples / config.sample_rate, 0.0, config.sample_rate / 2000
 
 
 def griffin_lim(log_amplitude: np.ndarray, config: FeatureConfig) -> np.ndarray:

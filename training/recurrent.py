@@ -43,9 +43,8 @@ class RecurrentStack(nn.Module):
             bidirectional=bidirectional,
         )
         for name, parameter in self.named_parameters():
-            if (
-                "weight" in name
-            ):  # PyTorch's default starts so small that the decoder sits at the mean spectrum for over a hundred steps
+            # PyTorch's default starts so small that the decoder stays at the mean spectrum for over a hundred steps
+            if "weight" in name:
                 for gate in parameter.detach().chunk(3):
                     (nn.init.orthogonal_ if "_hh_" in name else nn.init.xavier_uniform_)(gate)
 

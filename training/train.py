@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.data.manifest import DataError, replace_file
-from training.data.sounds import SoundData
+from training.data.sounds import sound_data
 from training.features import RecipeError
 from training.memory import keep_freed_memory
 from training.tasks.base import VAETask
@@ -30,11 +30,8 @@ from training.tasks.metric import MetricTask
 from training.tasks.mixture import MixtureTask
 from training.tasks.perturbation import PerturbationTask
 
-TASKS = (
-    PerturbationTask,
-    MetricTask,
-    MixtureTask,
-)  # a recipe's `class_path` names one of them; others need their module's path
+# A recipe's `class_path` names one of them; others need their module's path.
+TASKS = (PerturbationTask, MetricTask, MixtureTask)
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -108,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         NeiroCLI(
             VAETask,
-            SoundData,
+            sound_data,
             subclass_mode_model=True,
             trainer_class=lightning.Trainer,
             trainer_defaults={"callbacks": [Best(), Last()], "use_distributed_sampler": False, "max_epochs": 200},

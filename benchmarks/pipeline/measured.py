@@ -33,5 +33,9 @@ def measure(name: str, data: Path, options: argparse.Namespace) -> Measured:
     loaders = {workers: loader_rate(shop, workers, options.batches) for workers in (1, 2)}
     steps = {threads: step_rate(shop, threads, 1 if paper else rounds) for threads in (1, 2)}
     return Measured(
-        shop.data.batch_size, sum(parameter.numel() for parameter in shop.task.parameters()), costs, loaders, steps
+        shop.data.loading.batch_size,
+        sum(parameter.numel() for parameter in shop.task.parameters()),
+        costs,
+        loaders,
+        steps,
     )

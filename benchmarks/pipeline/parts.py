@@ -18,7 +18,8 @@ from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pipeline.straightforward import straightforward
-from training.data.sounds import Crop, Draw, DrawSampler, SoundData, SoundDataset
+from training.data.examples import Crop, Draw, DrawSampler, SoundDataset
+from training.data.sounds import SoundData, sound_data
 from training.memory import keep_freed_memory
 from training.models.latents import drawn_noise
 from training.perturb import distort_timbre
@@ -67,23 +68,23 @@ class Workshop:
         assert isinstance(cli.model, PerturbationTask)
         assert isinstance(cli.datamodule, SoundData)
         self.task, self.data = cli.model, cli.datamodule
-        self.batch = min(batch or self.data.batch_size, self.data.batch_size)
-        self.sounds = self.data.sounds("train")
-        samples = round(self.data.segment_seconds * self.sounds.sample_rate)
-        self.crop = Crop(
-            samples, self.data.start_fraction, self.data.shift_semitones, True, True, self.task.noise_values(samples)
-        )
+        self.batch = min(batch or self.data.loading.batch_size, self.data.loading.batch_size)
+        self.sounds = self.data.training_set().of_split("train")
+        how = self.data.examples
+        samples = round(how.segment_seconds * self.sounds.sample_rate)
+        self.crop = Crop(samples, how.start_fraction, how.shift_semitones, True, True, self.task.noise_values(samples))
         self.optimizer = self.task.optimizer()
 
     def dataset(self) -> SoundDataset:
-        return SoundDataset(self.sounds, self.crop, self.data.instruments)
+        return SoundDataset(self.sounds, self.crop, self.data.training_set().instruments)
 
     def recordings(self) -> SoundDataset:
         """The same examples with neither distortion nor noise."""
-        return SoundDataset(self.sounds, replace(self.crop, distort=False, noise_values=0), self.data.instruments)
+        crop = replace(self.crop, distort=False, noise_values=0)
+        return SoundDataset(self.sounds, crop, self.data.training_set().instruments)
 
     def draws(self, batches: int, batch: int | None = None) -> list[list[Draw]]:
-        return list(DrawSampler(len(self.sounds), batch or self.batch, batches, self.data.seed))
+        return list(DrawSampler(len(self.sounds), batch or self.batch, batches, self.data.loading.seed))
 
     def step(self, batch: Batch) -> None:
         self.task.terms(batch, training=True)["loss"].backward()
@@ -105,7 +106,7 @@ def assemble(name: str, data: Path, *options: str) -> NeiroCLI:
     """Task, data and trainer of a recipe, not running."""
     keep_freed_memory()
     arguments = [f"--config={recipe(name)}", f"--data.directory={data}", *options]
-    return NeiroCLI(VAETask, SoundData, subclass_mode_model=True, run=False, save_config_callback=None, args=arguments)
+    return NeiroCLI(VAETask, sound_data, subclass_mode_model=True, run=False, save_config_callback=None, args=arguments)
 
 
 class Meter:
@@ -133,7 +134,7 @@ def measure_costs(shop: Workshop, rounds: int, straightforward_examples: int) ->
     straightforward_examples : of a round, those that the straightforward pipeline makes too
     """
     torch.set_num_threads(1)
-    draws, meter = shop.draws(rounds + 1, shop.data.batch_size), Meter()
+    draws, meter = shop.draws(rounds + 1, shop.data.loading.batch_size), Meter()
     measure_round(shop, draws[0], Meter(), 1)
     for some in draws[1:]:
         measure_round(shop, some, meter, straightforward_examples)

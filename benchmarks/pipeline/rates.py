@@ -23,7 +23,7 @@ class Rate:
 def loader_rate(shop: Workshop, workers: int, batches: int) -> Rate:
     """The loader alone, in so many processes; the clock starts with the first batch."""
     before = _children()
-    draws = shop.draws(batches, shop.data.batch_size)
+    draws = shop.draws(batches, shop.data.loading.batch_size)
     batcher = DataLoader(shop.dataset(), batch_sampler=draws, num_workers=workers, prefetch_factor=4)
     stream = iter(batcher)
     next(stream)
@@ -31,7 +31,7 @@ def loader_rate(shop: Workshop, workers: int, batches: int) -> Rate:
     counted = sum(len(batch["audio"]) for batch in stream)
     elapsed = time.perf_counter() - started
     del stream  # ends the workers, whose time is known only then
-    return Rate(counted / elapsed, (_children() - before) / (batches * shop.data.batch_size))
+    return Rate(counted / elapsed, (_children() - before) / (batches * shop.data.loading.batch_size))
 
 
 def _children() -> float:

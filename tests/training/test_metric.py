@@ -14,11 +14,10 @@ from scipy import stats
 from torch import Tensor
 
 from tests.support.metric_models import FEATURES, FRAMES, SMALL, VARIANTS, naive_sum
+from training.data.sound_options import ExampleOptions, LoadingOptions
 from training.data.sounds import SoundData
 from training.features import RecipeError
-from training.losses import (
-    kl_to_standard_normal,
-)
+from training.losses import kl_to_standard_normal
 from training.models.latents import Latents, seeded_noise
 from training.models.metric import MetricConfig, MetricVAE
 from training.tasks.base import Batch
@@ -28,7 +27,11 @@ from training.tasks.metric import MetricTask, pair_up
 @pytest.fixture(scope="module")
 def batch(tiny_data: Path) -> Batch:
     """Twelve real notes of the training split, with their labels."""
-    data = SoundData(str(tiny_data), batch_size=12, segment_seconds=0.4, distort=False, workers=0, seed=5)
+    data = SoundData(
+        str(tiny_data),
+        examples=ExampleOptions(segment_seconds=0.4, distort=False),
+        loading=LoadingOptions(batch_size=12, workers=0, seed=5),
+    )
     return next(iter(data.train_dataloader()))
 
 

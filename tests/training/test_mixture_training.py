@@ -16,11 +16,7 @@ import torch
 from training import evaluate, sample
 from training.checkpoint import load_checkpoint
 from training.data.manifest import read_dataset
-from training.evaluation.mixture.measures import (
-    read_notes,
-    scores,
-    train_classifiers,
-)
+from training.evaluation.mixture.measures import read_notes, scores, train_classifiers
 from training.features import FeatureExtractor
 from training.models.mixture import MixtureVAE
 from training.train import recipe

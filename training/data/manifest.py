@@ -79,6 +79,10 @@ class SoundSet:
         """The sounds at these rows (indices or a mask), in that order."""
         return replace(self, **{column: getattr(self, column)[rows] for column in COLUMNS})
 
+    def spread(self, count: int) -> SoundSet:
+        """At most so many of the sounds, at even distances, in their order."""
+        return self.take(np.unique(np.linspace(0, len(self) - 1, count).astype(int)))
+
     def select(
         self,
         *,

@@ -171,9 +171,8 @@ def authority_figures(
 ) -> dict[str, Figure]:
     """Authority of each latent, over pairs of sounds."""
     changes = swap_changes(checkpoint.model, features, sounds, seconds, seed)
-    pairs = sounds.sound[np.random.default_rng(seed).permutation(len(sounds))][
-        : len(changes["all"])
-    ]  # each with the one before it
+    shuffled = sounds.sound[np.random.default_rng(seed).permutation(len(sounds))]
+    pairs = shuffled[: len(changes["all"])]  # each with the one before it
     return {
         f"authority of {name}": Figure(changes[name], changes["all"], pairs) for name in checkpoint.model.latent_sizes
     }

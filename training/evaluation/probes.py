@@ -26,9 +26,8 @@ class LatentTable:
     """
 
     latents: dict[str, np.ndarray]
-    squared_error: (
-        np.ndarray
-    )  # (sounds,), of the reconstruction, log-amplitude, per bin, averaged over the frames that count
+    # (sounds,), of the reconstruction, log-amplitude, per bin, averaged over the frames that count
+    squared_error: np.ndarray
     frames: np.ndarray  # (sounds,), how many those are
 
 

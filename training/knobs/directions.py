@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from training.models.latents import Latents, TimbreVAE
+from training.units import DB_PER_NEPER
 
 REGULARISATION = 1e-4
-DB = 20 / np.log(10)  # natural log of amplitude to dB
+RIDGE = 1.0  # penalty on the weights of a prediction
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class AudibleDirection:
     effect_db: float
 
 
+def ridge_weights(z: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The weights that predict a property from a latent, z @ weights, by ridge regression.
+
+    z : (sounds, D), mean 0;  wanted : (sounds,), mean 0;  returns (D,)
+    """
+    return np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ wanted)
+
+
 @torch.no_grad()
 def effects_db(
     model: TimbreVAE, probe: Latents, directions: Iterable[np.ndarray], latent: str = "timbre"
@@ -31,7 +40,7 @@ def effects_db(
     """For each direction of that latent: RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
     plain = model.decode(probe)
     moved = (probe.with_(**{latent: probe[latent] + torch.from_numpy(direction).float()}) for direction in directions)
-    return [float((model.decode(latents) - plain).square().mean().sqrt() * DB) for latents in moved]
+    return [float((model.decode(latents) - plain).square().mean().sqrt() * DB_PER_NEPER) for latents in moved]
 
 
 @torch.no_grad()

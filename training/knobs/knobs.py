@@ -18,15 +18,15 @@ from training.data.manifest import SoundSet
 from training.evaluation.probes import LatentTable, batches
 from training.features import FeatureExtractor
 from training.knobs.descriptors import DESCRIPTORS, LABELS
-from training.knobs.directions import AudibleDirection, effects_db, heard_most
+from training.knobs.directions import AudibleDirection, effects_db, heard_most, ridge_weights
 from training.knobs.pitch import pitch_anchors, pitch_axes
 from training.knobs.pitch_curve import Notes
 from training.knobs.presets import presets_of, rounded
 from training.models.latents import Latents, TimbreVAE
 
-RIDGE = 1.0
 VARIATION_AXES = 8
 FRAME_SOUNDS = 240  # whose frames of z^v are looked at
+PROBE_SOUNDS = 24  # on which the effects of directions are measured
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,8 @@ def variation_frames(
     """z^v of the sounding frames of some sounds, spread over the set, (frames, D); None for a model without."""
     if "variation" not in model.latent_sizes:
         return None
-    chosen = sounds.take(np.unique(np.linspace(0, len(sounds) - 1, FRAME_SOUNDS).astype(int)))
     found = []
-    for _, audio in batches(chosen, seconds):
+    for _, audio in batches(sounds.spread(FRAME_SOUNDS), seconds):
         spectra = features(audio)
         z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
         found.append(z.variation[spectra.sounding].numpy())
@@ -188,8 +187,7 @@ def _survey(
 @torch.no_grad()
 def _probe_latents(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> Latents:
     """Latents of two dozen sounds, spread over the set, on which effects are measured."""
-    chosen = sounds.take(np.unique(np.linspace(0, len(sounds) - 1, 24).astype(int)))
-    _, audio = next(iter(batches(chosen, min(seconds, 1.0))))
+    _, audio = next(iter(batches(sounds.spread(PROBE_SOUNDS), min(seconds, 1.0))))
     spectra = features(audio)
     return model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
 
@@ -208,13 +206,12 @@ def _labelled_axes(
         trend = np.polynomial.Polynomial.fit(_pitch(train)[usable], survey.descriptors[name][usable], 2)
         wanted = survey.descriptors[name][usable] - trend(_pitch(train)[usable])
         z = survey.timbre[usable] - mean
-        weight = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ wanted)
+        weight = ridge_weights(z, wanted)
         spread = np.sqrt(weight @ covariance @ weight)
         if spread <= 0:
             continue
-        direction = (
-            covariance @ weight / spread
-        )  # the change of z^t that goes with one standard deviation of the prediction
+        # the change of z^t that goes with one standard deviation of the prediction
+        direction = covariance @ weight / spread
         predicted = (check.timbre[usable_check] - mean) @ weight
         seen = check.descriptors[name][usable_check] - trend(_pitch(held_out)[usable_check])
         correlation = float(np.corrcoef(predicted, seen)[0, 1])

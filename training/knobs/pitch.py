@@ -15,13 +15,12 @@ import numpy as np
 
 from training.features import FeatureExtractor
 from training.knobs.decoded_pitch import decoded_notes
-from training.knobs.directions import AudibleDirection, effects_db, heard_most
+from training.knobs.directions import AudibleDirection, effects_db, heard_most, ridge_weights
 from training.knobs.pitch_curve import Curve, Notes, average_curve
 from training.knobs.presets import rounded, timbres_at
 from training.knobs.tuning import tuned
 from training.models.latents import Latents, TimbreVAE
 
-RIDGE = 1.0
 PRESETS_ASKED = 8  # how many instruments each note is tried with
 WITHIN_CENTS = 50.0
 
@@ -39,7 +38,7 @@ def pitch_axes(
         return []
     mean, covariance = learnt.pitch.mean(0), np.cov(learnt.pitch.T).reshape(learnt.pitch.shape[1], -1)
     z = learnt.pitch - mean
-    weight = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ (learnt.midi_note - learnt.midi_note.mean()))
+    weight = ridge_weights(z, learnt.midi_note - learnt.midi_note.mean())
     spread = float(np.sqrt(weight @ covariance @ weight))
     if spread <= 0:
         return []
@@ -73,17 +72,10 @@ def pitch_anchors(
     timbres = [timbres_at(presets, float(note)) for note in curve.notes]
     asked = [some[_spread(len(some))] for some in timbres]
     if tuning_steps and len(curve.notes) and all(map(len, timbres)):
-        others = [
-            np.delete(some, _spread(len(some)), 0) for some in timbres
-        ]  # tuned with these, measured with the ones asked
-        curve = _tuned_where_it_helps(
-            model,
-            features,
-            curve,
-            [a if len(a) else b for a, b in zip(others, timbres, strict=True)],
-            rest,
-            tuning_steps,
-        )
+        # tuned with the instruments that are not measured, where there are others
+        others = [np.delete(some, _spread(len(some)), 0) for some in timbres]
+        others = [other if len(other) else some for other, some in zip(others, timbres, strict=True)]
+        curve = _tuned_where_it_helps(model, features, curve, others, rest, tuning_steps)
     errors = error_cents(model, features, curve, asked, rest)
     return [
         {"midi_note": float(note), "pitch": rounded(z), "error_cents": error}
@@ -133,11 +125,9 @@ def error_cents(
 
 def _spread(instruments: int) -> np.ndarray:
     """Indices of a few, spread over all."""
-    return (
-        np.unique(np.rint(np.linspace(0, instruments - 1, PRESETS_ASKED)).astype(int))
-        if instruments
-        else np.zeros(0, int)
-    )
+    if not instruments:
+        return np.zeros(0, int)
+    return np.unique(np.rint(np.linspace(0, instruments - 1, PRESETS_ASKED)).astype(int))
 
 
 def playable(anchors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 FEWEST_SOUNDS = 5  # of a note, for the curve to have a point there
-SMOOTHING_SEMITONES = (
-    0.3  # hardly any: the harmonics of neighbouring notes fall on other bins, and an average of their z^p plays neither
-)
+# hardly any: the harmonics of neighbouring notes fall on other bins, and an average of their z^p plays neither
+SMOOTHING_SEMITONES = 0.3
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,7 @@ def average_curve(learnt: Notes) -> Curve:
     within, counted = np.zeros((learnt.pitch.shape[1],) * 2), 0
     for i, note in enumerate(notes):
         away = learnt.midi_note - note
-        weight = np.exp(
-            -0.25 * np.square(away / SMOOTHING_SEMITONES)
-        )  # the root of a Gaussian: least squares squares it
+        weight = np.exp(-0.25 * np.square(away / SMOOTHING_SEMITONES))  # a Gaussian's root: least squares squares it
         line = np.stack([np.ones_like(away), away], 1) * weight[:, None]
         curve[i] = np.linalg.lstsq(line, learnt.pitch * weight[:, None], rcond=1e-6)[0][0]
         same = learnt.pitch[whole == note]

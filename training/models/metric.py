@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from training.features import RecipeError
+from training.features import FeatureConfig, RecipeError
 from training.models.latents import Encoding, Latents, Posterior
 from training.models.perturbation import GaussianHead, check_lookahead
 from training.recurrent import State, beside_past, lengthened
@@ -30,7 +30,7 @@ class MetricConfig:
     shared: int = 256  # width of the layer that the four heads read
     dropout: float = 0.3  # after every layer of the encoder, in training only
     bidirectional: bool = True
-    log_floor: float = 1e-3  # of the features: turns the log-amplitude into power and back
+    log_floor: float = FeatureConfig.log_floor  # turns the log-amplitude into power and back
     lookahead: int = 0  # * causal: how many frames later the encoder answers, having heard so many more
 
     def __post_init__(self) -> None:
@@ -61,9 +61,8 @@ class LstmStack(nn.Module):
         )
         self.activation, self.dropout = nn.LeakyReLU(), nn.Dropout(dropout)
         for name, parameter in self.named_parameters():
-            if (
-                "weight" in name
-            ):  # as `RecurrentStack`: PyTorch's default starts so small that learning the harmonics takes twice as long
+            # As in `RecurrentStack`: from PyTorch's small default, learning the harmonics takes twice as long.
+            if "weight" in name:
                 for gate in parameter.detach().chunk(4):
                     (nn.init.orthogonal_ if "_hh_" in name else nn.init.xavier_uniform_)(gate)
 

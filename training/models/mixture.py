@@ -46,9 +46,7 @@ class MixtureConfig:
     pitch_sigma: float = math.exp(-2)
     means_gain: float = 1.0  # times Xavier's, how far apart the means of both priors start
     floor_db: float = -100.0  # becomes −1
-    ceiling_db: float = (
-        60.0  # becomes +1; dB over the average amplitude of the sound, which a single partial exceeds by that much
-    )
+    ceiling_db: float = 60.0  # becomes +1; dB over the sound's average amplitude, so high is a single partial
 
     def __post_init__(self) -> None:
         sizes = ("mel_bands", "filters", "hidden", "latent_dim", "kernel", "pitches")
@@ -220,8 +218,7 @@ class MixtureVAE(nn.Module):
             timbre=self.timbre_means[instrument][None], pitch=self.pitch_means[pitch - self.config.lowest_pitch][None]
         )
 
-    # Streaming: the latents of the window that ends at each frame, by honest recomputation
-    # ------------------------------------
+    # Streaming: the latents of the window that ends at each frame, computed anew ------------------------------------
 
     lookahead = 0
 
@@ -238,9 +235,8 @@ class MixtureVAE(nn.Module):
         rate : not used, there is no running mean
         """
         heard = torch.cat([state["heard"], self.scale(envelope + fine) + 1], 1)
-        windows = (
-            (heard - 1).unfold(1, self.config.frames, 1).transpose(2, 3).flatten(0, 1)
-        )  # (batch·frames, window, bands)
+        windows = (heard - 1).unfold(1, self.config.frames, 1).transpose(2, 3)
+        windows = windows.flatten(0, 1)  # (batch·frames, window, bands)
         parts = [self.encode_mel(part).latents for part in windows.split(WINDOWS_AT_ONCE)]
         shape = (len(envelope), envelope.shape[1], -1)
         latents = Latents(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from training import plots
 from training.checkpoint import describe
+from training.data.contract import TrainingData
 from training.data.manifest import DataError
 from training.features import FeatureConfig, FeatureExtractor
 from training.models.latents import Latents, TimbreVAE, noise_values, seeded_noise, shaped_noise
@@ -105,13 +106,29 @@ class VAETask(lightning.LightningModule, ABC):
         """How many standard normal numbers an example of so many samples takes."""
         return noise_values(self.model, samples // self.features.config.hop_samples)
 
+    def training_data(self) -> TrainingData | None:
+        """The data that the trainer was given; None if it was given plain loaders, which tell nothing of themselves.
+
+        Raises
+        ------
+        DataError
+            If the data cannot say what it is.
+        """
+        data: object = self.trainer.datamodule  # type: ignore[attr-defined]  # None, or what `fit` was given
+        if data is None or isinstance(data, TrainingData):
+            return data
+        raise DataError(
+            f"{type(self).__name__} cannot check {type(data).__name__}, which has no `training_set` or no `about` "
+            "(training.data.contract.TrainingData); train on a SoundData, or give it these methods"
+        )
+
     def on_fit_start(self) -> None:
         """Refuse data of another rate; set what the GPU may round."""
         self.started = time.monotonic()
-        data, rate = getattr(self.trainer, "datamodule", None), self.features.config.sample_rate
-        if data is not None and data.every_sound.sample_rate != rate:
+        data, rate = self.training_data(), self.features.config.sample_rate
+        if data is not None and (found := data.training_set()).sounds.sample_rate != rate:
             raise DataError(
-                f"{data.directory} is at {data.every_sound.sample_rate} Hz, the recipe at {rate} Hz; "
+                f"{found.directory} is at {found.sounds.sample_rate} Hz, the recipe at {rate} Hz; "
                 f"make the data set at that rate, or set model.features.sample_rate"
             )
         torch.set_float32_matmul_precision(self.float32_matmul)
@@ -127,13 +144,7 @@ class VAETask(lightning.LightningModule, ABC):
         }
         info |= {"epoch": int(self.current_epoch), "step": int(self.global_step), **self.about()}
         info["training_seconds"] = round(self.earlier_seconds + time.monotonic() - self.started, 1)
-        data = getattr(self.trainer, "datamodule", None)
+        data = self.training_data()
         if data is not None:
-            info |= {
-                "data": str(data.directory),
-                "seed": int(data.seed),
-                "selection": data.selection,
-                "segment_seconds": data.segment_seconds,
-            }
-            info["sequences"] = data.sequence_share if data.sequences else 0.0  # share of the examples
+            info |= data.about()
         checkpoint["neiro"] = describe(self.features.config, self.model, info)

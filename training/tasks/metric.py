@@ -70,13 +70,14 @@ class MetricTask(VAETask):
 
     def setup(self, stage: str) -> None:
         """Refuse data that cannot tell same from different."""
-        data = getattr(self.trainer, "datamodule", None)
+        data = self.training_data()
         if stage != "fit" or data is None or not (self.alpha or self.beta):
             return
-        sounds = data.sounds("train")
-        if self.alpha and data.sequences:
+        found = data.training_set()
+        sounds = found.of_split("train")
+        if self.alpha and found.phrases:
             raise DataError(
-                f"the phrases of {data.sequences} change their pitch, alpha={self.alpha:g} needs one of each; leave "
+                f"the phrases of {found.phrases} change their pitch, alpha={self.alpha:g} needs one of each; leave "
                 "data.sequences out"
             )
         if self.alpha and not np.isfinite(sounds.pitch).all():

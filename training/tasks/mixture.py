@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from training.data.build.cutting import UNLABELLED
+from training.data.contract import TrainingSet
 from training.data.manifest import DataError
-from training.data.sounds import SoundData
 from training.features import FeatureConfig, RecipeError
 from training.losses import kl_between, kl_to_mixture, kl_to_uniform
 from training.models.latents import Encoding
@@ -82,9 +82,8 @@ class MixtureTask(VAETask):
         self.label_portion, self.label_seed, self.weights = label_portion, label_seed, weights or MixtureWeights()
         self.late_starts = late_starts
         self.labelled: Tensor | None = None  # per row of the training split; None: all
-        self.component_of: Tensor | None = (
-            None  # the data set's instruments as components of the prior, -1 for none; None: the same order
-        )
+        # The data set's instruments as components of the prior, -1 for none; None: the same order.
+        self.component_of: Tensor | None = None
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, amsgrad=True)
@@ -98,9 +97,9 @@ class MixtureTask(VAETask):
 
     def setup(self, stage: str) -> None:
         """Make the model, once the data set has said which instruments there are."""
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, SoundData):
-            self._read_labels(data)
+        data = self.training_data()
+        if data is not None:
+            self._read_labels(data.training_set())
         self.build()
 
     def build(self) -> None:
@@ -108,7 +107,7 @@ class MixtureTask(VAETask):
         if "model" not in self._modules:
             self.model = MixtureVAE(self.config)
 
-    def _read_labels(self, data: SoundData) -> None:
+    def _read_labels(self, data: TrainingSet) -> None:
         check_labels(data, self.config)
         names = [name for name in data.instruments if name != UNLABELLED]
         if not self.config.instruments:
@@ -116,7 +115,7 @@ class MixtureTask(VAETask):
         position = {name: i for i, name in enumerate(self.config.instruments)}
         self.component_of = torch.tensor([position.get(name, -1) for name in data.instruments])
         self.labelled = torch.from_numpy(
-            labelled_rows(data.sounds("train").instrument, self.label_portion, self.label_seed)
+            labelled_rows(data.of_split("train").instrument, self.label_portion, self.label_seed)
         )
 
     def instruments(self, batch: Batch, *, training: bool) -> Tensor:
@@ -200,7 +199,7 @@ def begun_late(mel: Tensor, share: float, noise: Tensor) -> Tensor:
     return torch.where(source[..., None] < 0, -1.0, moved)
 
 
-def check_labels(data: SoundData, config: MixtureConfig) -> None:
+def check_labels(data: TrainingSet, config: MixtureConfig) -> None:
     """Refuse data that S3 cannot be trained on.
 
     Raises
@@ -215,9 +214,9 @@ def check_labels(data: SoundData, config: MixtureConfig) -> None:
             f"{data.directory} has {len(names)} labelled instrument, the timbre prior needs at least 2; choose more, "
             "or name them in the recipe"
         )
-    if data.sequences is not None:
-        raise DataError(f"{data.sequences} has phrases, this system reads single notes; leave data.sequences out")
-    pitch = data.every_sound.pitch
+    if data.phrases is not None:
+        raise DataError(f"{data.phrases} has phrases, this system reads single notes; leave data.sequences out")
+    pitch = data.sounds.pitch
     missing = int(np.sum(~np.isfinite(pitch)))
     if missing:
         raise DataError(

@@ -19,11 +19,8 @@ SCALES: dict[str, tuple[int, tuple[int, ...], int]] = {  # file → program, its
     "RWC_I_01/011/011PFNOP.WAV": (PIANO, tuple(range(21, 109)), 45),
     "RWC_I_06/171/171VCNOM.WAV": (CELLO, STRINGS, 90),
     "RWC_I_09/311/311CLNOM.WAV": (CLARINET, tuple(range(50, 90)), 90),
-    "RWC_I_10/331/331FLNOF.WAV": (
-        FLUTE,
-        (*range(62, 70), *range(71, 90)),
-        90,
-    ),  # neither the table's range nor without a gap
+    # neither the table's range nor without a gap
+    "RWC_I_10/331/331FLNOF.WAV": (FLUTE, (*range(62, 70), *range(71, 90)), 90),
 }
 SHUFFLED = "RWC_I_08/211/211TRNOM.WAV"
 DRUM = "RWC_I_11/431/431BDN1F.WAV"

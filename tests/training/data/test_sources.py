@@ -45,14 +45,8 @@ NOTES: dict[str, tuple[int, int, int, int, int, str]] = {
     "strings/Cello/take 3 C#3.wav": (CELLO, 49, 0, 44100, 1, "FLOAT"),
     "Flute/flute_m64_v100.ogg": (FLUTE, 64, 100, 44100, 1, "VORBIS"),
     "Flute/flute_67_f.mp3": (FLUTE, 67, 96, 44100, 2, "MPEG_LAYER_III"),
-    "Piano/piano Bb4.wav": (
-        PIANO,
-        70,
-        0,
-        22050,
-        1,
-        "PCM_U8",
-    ),  # struck: 8 bits do not hold the beginning of a slow attack
+    # struck: 8 bits do not hold the beginning of a slow attack
+    "Piano/piano Bb4.wav": (PIANO, 70, 0, 22050, 1, "PCM_U8"),
     "Clarinet/clarinet-F#4.aiff": (CLARINET, 66, 0, 96000, 4, "PCM_16"),
 }
 
@@ -253,17 +247,8 @@ def _limit_file_size() -> None:
 
 
 def test_a_full_disk_is_one_sentence(many: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "training.data.folder",
-        "--source",
-        str(many),
-        "--out",
-        str(tmp_path / "out"),
-        "--workers",
-        "1",
-    ]
+    options = ["--source", str(many), "--out", str(tmp_path / "out"), "--workers", "1"]
+    command = [sys.executable, "-m", "training.data.folder", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_limit_file_size)
     assert done.returncode == 2
     assert "make room there and run the same command again" in done.stderr

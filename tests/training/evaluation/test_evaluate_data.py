@@ -84,9 +84,8 @@ def test_percussion_counts_for_the_instrument_and_not_for_the_pitch(
     ]
     assert cells[1][7:9] == ["0.549", "0.962"]
     claims = json.loads((out / "report.json").read_text())["results"]["perturbation_vae"]["claims"]
-    assert {len({claim["lower"][0], claim["higher"][0]}) for claim in claims} == {
-        1
-    }  # their training differs in more than the row
+    rows = {len({claim["lower"][0], claim["higher"][0]}) for claim in claims}
+    assert rows == {1}, "the training of two rows differs in more than the row"
 
 
 def test_few_and_very_short_sounds_still_give_a_report(smoke_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -7,12 +7,7 @@ import pytest
 import torch
 
 from tests.support.mixture_models import model_of
-from training.evaluation.mixture.measures import (
-    correlation,
-    f_score,
-    holm,
-    traversal,
-)
+from training.evaluation.mixture.measures import correlation, f_score, holm, traversal
 
 
 def test_f_score_by_hand() -> None:

@@ -77,9 +77,8 @@ def test_pitch_of_a_tone_is_its_note(note: float) -> None:
 
 
 def test_noise_and_silence_have_no_pitch() -> None:
-    amplitude = np.abs(np.random.default_rng(0).standard_normal((20, 50, FEATURES.bins))).mean(
-        1
-    )  # over time, as decoded spectra are
+    noise = np.abs(np.random.default_rng(0).standard_normal((20, 50, FEATURES.bins)))
+    amplitude = noise.mean(1)  # over time, as decoded spectra are
     assert np.isnan(pitch_of(np.concatenate([amplitude, np.zeros((1, FEATURES.bins))]), FEATURES)).all()
 
 
@@ -155,9 +154,8 @@ def test_variation_axes_are_those_heard_most_and_uncorrelated(small: Perturbatio
     effects = [axis["effect_db"] for axis in axes]
     assert effects == sorted(effects, reverse=True)
     directions = np.array([axis["direction"] for axis in axes])
-    gram = (
-        directions @ np.linalg.inv(np.cov(frames.T)) @ directions.T
-    )  # in whitened coordinates: unit length, right angles
+    # in whitened coordinates: unit length, right angles
+    gram = directions @ np.linalg.inv(np.cov(frames.T)) @ directions.T
     np.testing.assert_allclose(gram, np.eye(8), atol=0.03)
     rest = heard_most(small, probe, "variation", frames)
     assert min(effects) >= rest[-1].effect_db - 1e-3
@@ -239,9 +237,8 @@ def test_shipped_model_plays_what_its_card_says() -> None:
     assert card["highest"] - card["lowest"] >= 10
     curve = {anchor.midi_note: anchor.pitch for anchor in manifest.pitch_anchors}
     notes = np.arange(card["lowest"], card["highest"] + 1)
-    timbres = [
-        timbres_at(checkpoint.knobs["presets"], note)[2::9] for note in notes
-    ]  # as the runtime plays presets: those of the note
+    # as the runtime plays presets: those of the note
+    timbres = [timbres_at(checkpoint.knobs["presets"], note)[2::9] for note in notes]
     rows = np.repeat(notes, [len(some) for some in timbres])
     latents = {
         "timbre": np.concatenate(timbres),

@@ -41,7 +41,11 @@ def account_of(facts: Sequence[Facts], remarks: Sequence[str]) -> Account:
     """
     sounds = [sound for each in facts for sound in each.sounds]
     labels = [*remarks, *_label_problems(facts, sounds)]
-    numbers = {**_sizes(facts, sounds), **{key: sum(map(test, facts)) for key, (_, test) in _PROBLEMS.items()}, "label_problems": len(labels)}
+    numbers = {
+        **_sizes(facts, sounds),
+        **{key: sum(map(test, facts)) for key, (_, test) in _PROBLEMS.items()},
+        "label_problems": len(labels),
+    }
     numbers["instruments"] = _instruments(sounds)
     lines = [*_size_lines(numbers), *_problem_lines(facts), *(f"labels: {problem}" for problem in labels)]
     return Account(numbers, (*lines, *_instrument_lines(numbers["instruments"])))
@@ -83,7 +87,9 @@ def _label_problems(facts: Sequence[Facts], sounds: Sequence[tuple[str, float | 
     if len(names) == 1:
         problems.append(f"all sounds are of one instrument ({next(iter(names))}), so timbres cannot be told apart")
     if len({each.path for each in facts if each.sounds}) == 1 and all(pitch is None for _, pitch, _ in sounds):
-        problems.append("all sounds come from one recording; it goes to one split, and training has none to validate on")
+        problems.append(
+            "all sounds come from one recording; it goes to one split, and training has none to validate on"
+        )
     twins = Counter(each.path.rpartition(".")[0].lower() for each in facts)
     twice = [stem for stem, count in twins.items() if count > 1]
     if twice:
@@ -93,15 +99,16 @@ def _label_problems(facts: Sequence[Facts], sounds: Sequence[tuple[str, float | 
 
 def _size_lines(numbers: dict[str, Any]) -> list[str]:
     recorded = _duration(numbers["recorded_seconds"])
-    files = f"{counted(numbers['files'], 'file')}, {numbers['files_read']} read, {numbers['files_used']} used; {recorded} recorded"
-    lines = [files]
+    files = counted(numbers["files"], "file")
+    lines = [f"{files}, {numbers['files_read']} read, {numbers['files_used']} used; {recorded} recorded"]
     if numbers["sounds"]:
         shortest, median, longest = (numbers[f"sound_seconds_{key}"] for key in ("min", "median", "max"))
         spread = f"each {shortest:.3g} … {longest:.3g} s, median {median:.3g} s"
-        lines.append(
-            f"{counted(numbers['sounds'], 'sound')}, {_duration(numbers['sound_seconds'])} in all, {spread}; {numbers['unpitched']} without pitch"
-        )
-    lines.append("sample rates: " + ", ".join(f"{rate} Hz in {count}" for rate, count in numbers["sample_rates"].items()))
+        sounds = f"{counted(numbers['sounds'], 'sound')}, {_duration(numbers['sound_seconds'])} in all"
+        lines.append(f"{sounds}, {spread}; {numbers['unpitched']} without pitch")
+    lines.append(
+        "sample rates: " + ", ".join(f"{rate} Hz in {count}" for rate, count in numbers["sample_rates"].items())
+    )
     lines.append("channels: " + ", ".join(f"{channels} in {count}" for channels, count in numbers["channels"].items()))
     return lines
 
@@ -109,7 +116,11 @@ def _size_lines(numbers: dict[str, Any]) -> list[str]:
 def _problem_lines(facts: Sequence[Facts]) -> list[str]:
     lines = []
     for key, (title, test) in _PROBLEMS.items():
-        named = [_named(each, each.remark if key == "remarked" else each.why if key == each.state else "") for each in facts if test(each)]
+        named = [
+            _named(each, each.remark if key == "remarked" else each.why if key == each.state else "")
+            for each in facts
+            if test(each)
+        ]
         if named:
             lines.append(f"{len(named)} {title}: {_listed(named)}")
     return lines
@@ -132,4 +143,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min" if seconds >= 120 else f"{seconds:.3g} s"
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 3600
+        else f"{seconds / 60:.1f} min"
+        if seconds >= 120
+        else f"{seconds:.3g} s"
+    )

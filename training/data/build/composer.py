@@ -53,18 +53,27 @@ def compose(rng: np.random.Generator, *, low: int, high: int, seconds: float, sa
     rests, notes = [_rest(0.0, 0.0, time, block_seconds)], list[PhraseNote]()
     while not notes or time < seconds - _LAST_START:
         key, start, held = pitch, time, _held(rng, pitch, bounds)
-        pitch = held.pitch + _step(rng, [step for step in _both_ways(_STEPS) if bounds[0] <= held.pitch + step <= bounds[1]])
+        pitch = held.pitch + _step(
+            rng, [step for step in _both_ways(_STEPS) if bounds[0] <= held.pitch + step <= bounds[1]]
+        )
         joint = _joint(rng, held, repeated=pitch == held.pitch)
         release, time = _joined(rng, joint, start, held.seconds)
         if joint == "rest":
             silence = release + rng.uniform(0.05, 0.15)
             time = silence + rng.uniform(0.1, 0.6)
             rests.append(_rest(release, silence, time, block_seconds))
-        first, last = round(start / block_seconds), max(round(release / block_seconds), round(start / block_seconds) + 1)
+        first, last = (
+            round(start / block_seconds),
+            max(round(release / block_seconds), round(start / block_seconds) + 1),
+        )
         bend = _bend(rng, np.arange(last - first) * block_seconds, held)
         notes.append(PhraseNote(key, int(np.clip(rng.normal(loudness, 12), 20, 127)), first, last, wheel_steps(bend)))
     blocks = math.ceil(round(seconds * sample_rate) / BLOCK_SAMPLES)
-    return Phrase(tuple(notes), tuple(rest for rest in rests if rest.end > rest.start < blocks), _expression(rng, np.arange(blocks) * block_seconds))
+    return Phrase(
+        tuple(notes),
+        tuple(rest for rest in rests if rest.end > rest.start < blocks),
+        _expression(rng, np.arange(blocks) * block_seconds),
+    )
 
 
 def _rest(fade: float, start: float, end: float, block_seconds: float) -> Rest:
@@ -78,7 +87,9 @@ def _held(rng: np.random.Generator, key: int, bounds: tuple[int, int]) -> _Held:
         reachable = [
             step
             for step in _both_ways(_STEPS)
-            if 0 < abs(step) <= _GLIDE_REACH and abs(pitch + step - key) <= _KEY_REACH and bounds[0] <= pitch + step <= bounds[1]
+            if 0 < abs(step) <= _GLIDE_REACH
+            and abs(pitch + step - key) <= _KEY_REACH
+            and bounds[0] <= pitch + step <= bounds[1]
         ]
         if not reachable:
             break
@@ -93,7 +104,12 @@ def _joint(rng: np.random.Generator, held: _Held, *, repeated: bool) -> str:
     glide.
     """
     return _weighted(
-        rng, {joint: weight for joint, weight in _JOINTS.items() if not ((joint == "legato" and repeated) or (joint == "staccato" and held.glides))}
+        rng,
+        {
+            joint: weight
+            for joint, weight in _JOINTS.items()
+            if not ((joint == "legato" and repeated) or (joint == "staccato" and held.glides))
+        },
     )
 
 
@@ -108,7 +124,9 @@ def _joined(rng: np.random.Generator, joint: str, start: float, seconds: float) 
 
 def _bend(rng: np.random.Generator, times: np.ndarray, held: _Held) -> np.ndarray:
     """Semitones above the key at these seconds after the note-on."""
-    bend = sum((glide.semitones * _smooth(times, glide.start, glide.end) for glide in held.glides), np.zeros(len(times)))
+    bend = sum(
+        (glide.semitones * _smooth(times, glide.start, glide.end) for glide in held.glides), np.zeros(len(times))
+    )
     scooped, vibrated = rng.random() < _SCOOPS, rng.random() < _VIBRATOS
     if scooped and held.seconds > 0.2:
         bend -= rng.uniform(0.5, 2.0) * (1 - _smooth(times, 0.0, rng.uniform(0.06, 0.15)))

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from training.data.build.check import Account, account_of
 from training.data.build.cutting import Facts, SourceFile
 from training.data.build.jobs import cannot_write, claim, clear, run_jobs
-from training.data.manifest import SPLITS, DataError, Sound, write_manifest
 from training.data.build.parts import Job, is_finished, read_part, rows_file, work
+from training.data.manifest import SPLITS, DataError, Sound, write_manifest
 from training.data.splits import deal
 
 _PIECE = re.compile(r"#\d{3,}$")  # what `examine` appends to the name of a recording with several sounds
@@ -44,7 +44,9 @@ def run_source(options: argparse.Namespace, find: Callable[[argparse.Namespace],
     """
     try:
         if options.out is None and not options.check:
-            raise DataError("--out is missing; name the folder of the data set with --out DIR, or only look with --check")
+            raise DataError(
+                "--out is missing; name the folder of the data set with --out DIR, or only look with --check"
+            )
         if not options.source.is_dir():
             reason = "is not a folder" if options.source.exists() else "does not exist"
             raise DataError(f"{options.source} {reason}; name the folder of the recordings with --source DIR")
@@ -67,7 +69,10 @@ def run_source(options: argparse.Namespace, find: Callable[[argparse.Namespace],
 
 def check(found: Found, options: argparse.Namespace) -> Account:
     """Read everything, write nothing."""
-    facts = {job.number: result for job, result in _with_bar(_jobs(found, options.seconds, None), options.workers, "checking", 0)}
+    facts = {
+        job.number: result
+        for job, result in _with_bar(_jobs(found, options.seconds, None), options.workers, "checking", 0)
+    }
     return account_of([each for number in sorted(facts) for each in facts[number]], found.remarks)
 
 
@@ -80,30 +85,51 @@ def convert(found: Found, options: argparse.Namespace) -> Account:
         With one sentence: another data set in `out`, no sound at all, a full disk.
     """
     out: Path = options.out
-    request = {"source": found.source, "folder": found.folder.resolve().name, "sample_rate": found.sample_rate, "seconds": options.seconds}
-    request |= {"seed": options.seed, "split": options.split, **found.choices, "files": len(found.files), "files_sha256": _digest(found)}
+    request = {
+        "source": found.source,
+        "folder": found.folder.resolve().name,
+        "sample_rate": found.sample_rate,
+        "seconds": options.seconds,
+    }
+    request |= {
+        "seed": options.seed,
+        "split": options.split,
+        **found.choices,
+        "files": len(found.files),
+        "files_sha256": _digest(found),
+    }
     try:
         if out.resolve().is_relative_to(found.folder.resolve()) or found.folder.resolve().is_relative_to(out.resolve()):
             raise DataError(f"--out {out} and --source {found.folder} lie within each other; give another --out")
         claim(out, request, overwrite=options.overwrite)
         jobs = _jobs(found, options.seconds, out)
         missing = [job for job in jobs if not is_finished(job)]
-        for _ in _with_bar(missing, options.workers, "converting", sum(len(job.files) for job in jobs if job not in missing)):
+        for _ in _with_bar(
+            missing, options.workers, "converting", sum(len(job.files) for job in jobs if job not in missing)
+        ):
             pass
         return _finish(found, options, request, [read_part(rows_file(out, job.number)) for job in jobs])
     except OSError as error:
         raise cannot_write(out, error) from None
 
 
-def _finish(found: Found, options: argparse.Namespace, request: dict[str, Any], parts: list[tuple[list[Facts], list[Sound]]]) -> Account:
+def _finish(
+    found: Found, options: argparse.Namespace, request: dict[str, Any], parts: list[tuple[list[Facts], list[Sound]]]
+) -> Account:
     facts, rows = [each for part, _ in parts for each in part], [row for _, part in parts for row in part]
     account = account_of(facts, found.remarks)
     if not rows:
         clear(options.out)
-        raise DataError(f"{found.folder} gives no sound ({'; '.join(account.lines)}); name another folder with --source DIR")
+        raise DataError(
+            f"{found.folder} gives no sound ({'; '.join(account.lines)}); name another folder with --source DIR"
+        )
     rows = _with_splits(rows, options)
     splits = Counter(row.split for row in rows)
-    about = {**request, "families": len({row.family for row in rows}), "split_sounds": {name: splits[name] for name in SPLITS}}
+    about = {
+        **request,
+        "families": len({row.family for row in rows}),
+        "split_sounds": {name: splits[name] for name in SPLITS},
+    }
     write_manifest(options.out, rows, sample_rate=found.sample_rate, about={**about, "account": account.numbers})
     return account
 
@@ -114,7 +140,11 @@ def _with_splits(rows: list[Sound], options: argparse.Namespace) -> list[Sound]:
     """
     open_rows = [row for row in rows if not row.split]
     groups = [row.sound if row.pitch is not None else _PIECE.sub("", row.sound) for row in open_rows]
-    dealt = iter(deal([row.instrument for row in open_rows], groups, shares=options.split, seed=options.seed)) if open_rows else iter(())
+    dealt = (
+        iter(deal([row.instrument for row in open_rows], groups, shares=options.split, seed=options.seed))
+        if open_rows
+        else iter(())
+    )
     return [row if row.split else replace(row, split=next(dealt)) for row in rows]
 
 
@@ -129,11 +159,15 @@ def _jobs(found: Found, seconds: float, out: Path | None) -> list[Job]:
         groups[-1].append(file)
         room -= size
     samples = round(seconds * found.sample_rate)
-    return [Job(number, found.folder, tuple(files), found.sample_rate, samples, out) for number, files in enumerate(groups)]
+    return [
+        Job(number, found.folder, tuple(files), found.sample_rate, samples, out) for number, files in enumerate(groups)
+    ]
 
 
 def _with_bar(jobs: Sequence[Job], workers: int | None, what: str, done: int) -> Iterator[tuple[Job, list[Facts]]]:
-    with tqdm(total=done + sum(len(job.files) for job in jobs), initial=done, unit="file", desc=what, disable=None) as bar:
+    with tqdm(
+        total=done + sum(len(job.files) for job in jobs), initial=done, unit="file", desc=what, disable=None
+    ) as bar:
         for job, facts in run_jobs(work, jobs, workers):
             bar.update(len(job.files))
             yield job, facts

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.manifest import Sound
 from training.data.build.recordings import Recording, RecordingError, read_recording
 from training.data.build.segment import from_onset
-from training.data.build.shard import SILENT_DBFS, trim
+from training.data.build.shard import SILENT_DBFS, is_silent, trim
+from training.data.manifest import Sound
+from training.units import amplitude_of
 
 SHORTEST_SECONDS = 0.01  # a sound below this is none
 UNLABELLED = "unlabelled"  # instrument and family of what has no label
@@ -89,7 +90,21 @@ def examine(source: Path, file: SourceFile, sample_rate: int, samples: int) -> E
     coded, rows, offset = [], [], 0
     for number, (sound, gain_db, pitch) in enumerate(found, start=1):
         name = file.path if len(found) == 1 else f"{file.path}#{number:03d}"
-        rows.append(Sound(name, "", offset, len(sound), file.instrument, file.family, -1, pitch, file.velocity, gain_db, file.split))
+        rows.append(
+            Sound(
+                name,
+                "",
+                offset,
+                len(sound),
+                file.instrument,
+                file.family,
+                -1,
+                pitch,
+                file.velocity,
+                gain_db,
+                file.split,
+            )
+        )
         coded.append(sound)
         offset += len(sound)
     state, why = _state(recording, result, bool(coded))
@@ -109,9 +124,11 @@ def examine(source: Path, file: SourceFile, sample_rate: int, samples: int) -> E
     return Examined(facts, coded, rows)
 
 
-def _cut(file: SourceFile, recording: Recording, samples: int) -> tuple[Cuts, list[tuple[np.ndarray, float, float | None]]]:
+def _cut(
+    file: SourceFile, recording: Recording, samples: int
+) -> tuple[Cuts, list[tuple[np.ndarray, float, float | None]]]:
     """The file's cuts, and of each that is a sound: samples, gain in dB, pitch."""
-    if not len(recording.audio) or np.abs(recording.audio).max() < 10 ** (SILENT_DBFS / 20):
+    if not len(recording.audio) or is_silent(recording.audio):
         return Cuts(), []
     result, found = file.cut(recording, samples), []
     for cut in result.cuts:
@@ -127,6 +144,6 @@ def _state(recording: Recording, result: Cuts, any_sound: bool) -> tuple[str, st
     if result.skipped:
         return "skipped", result.skipped
     peak = float(np.abs(recording.audio).max(initial=0))
-    if peak < 10 ** (SILENT_DBFS / 20):
+    if peak < amplitude_of(SILENT_DBFS):
         return "silent", "a constant offset" if recording.offset else ""
     return "short", ""

@@ -38,7 +38,10 @@ def default_soundfont() -> Path:
             return path
     embedded = embedded_soundfont()
     if embedded is None:
-        raise DataError("no SoundFont on this machine; install one (Debian: apt install fluid-soundfont-gm) or name one with --soundfont FILE")
+        raise DataError(
+            "no SoundFont on this machine; install one (Debian: apt install fluid-soundfont-gm) or name one with "
+            "--soundfont FILE"
+        )
     return embedded
 
 
@@ -68,7 +71,10 @@ def _check_header(path: Path, file: BinaryIO) -> None:
     if not size:
         raise DataError(f"{path} is empty; fetch the SoundFont again, or name another with --soundfont FILE")
     if len(header) < 12 or header[:4] != b"RIFF" or header[8:] != b"sfbk":
-        raise DataError(f"{path} is not a SoundFont (it does not begin with a RIFF sfbk header); name a .sf2 file with --soundfont FILE")
+        raise DataError(
+            f"{path} is not a SoundFont (it does not begin with a RIFF sfbk header); name a .sf2 file with "
+            "--soundfont FILE"
+        )
     expected = int.from_bytes(header[4:8], "little") + 8
     if size < expected:
         raise DataError(f"{path} is truncated ({size} of {expected} bytes); fetch the SoundFont again")
@@ -85,11 +91,16 @@ def _check_tables(path: Path, file: BinaryIO) -> None:
         file.seek(start)
         lists[file.read(4)] = start + 4, end
     if tuple(lists) != (b"INFO", b"sdta", b"pdta"):
-        raise DataError(f"{path} is damaged (the lists INFO, sdta and pdta are not all there); fetch the SoundFont again")
+        raise DataError(
+            f"{path} is damaged (the lists INFO, sdta and pdta are not all there); fetch the SoundFont again"
+        )
     tables = {name: end - start for start, end, name in _chunks(file, *lists[b"pdta"])}
     for name, record_bytes in _TABLES.items():
         if not tables.get(name) or tables[name] % record_bytes:
-            raise DataError(f"{path} is damaged ({name} has {tables.get(name, 0)} bytes, not records of {record_bytes}); fetch the SoundFont again")
+            raise DataError(
+                f"{path} is damaged ({name} has {tables.get(name, 0)} bytes, not records of {record_bytes}); fetch "
+                "the SoundFont again"
+            )
 
 
 def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, str]]:
@@ -106,12 +117,17 @@ def load_fluidsynth() -> ModuleType:
     try:
         import fluidsynth
     except ModuleNotFoundError:
-        raise DataError("the Python package pyfluidsynth is missing; install it with: pip install pyfluidsynth") from None
+        raise DataError(
+            "the Python package pyfluidsynth is missing; install it with: pip install pyfluidsynth"
+        ) from None
     except (ImportError, OSError):
         raise DataError(
-            "FluidSynth's library was not found; install it (Debian, Ubuntu: apt install libfluidsynth3; macOS: brew install fluid-synth)"
+            "FluidSynth's library was not found; install it (Debian, Ubuntu: apt install libfluidsynth3; macOS: brew "
+            "install fluid-synth)"
         ) from None
-    silence = fluidsynth.cfunc("fluid_set_log_function", c_void_p, ("level", c_int, 1), ("function", c_void_p, 1), ("data", c_void_p, 1))
+    silence = fluidsynth.cfunc(
+        "fluid_set_log_function", c_void_p, ("level", c_int, 1), ("function", c_void_p, 1), ("data", c_void_p, 1)
+    )
     for level in range(5):
         silence(level, None, None)
     return fluidsynth
@@ -148,7 +164,9 @@ class NoteRenderer:
         # pyfluidsynth offers 16-bit samples only (dithered, clipped); the library itself writes floats.
         left = (("left", c_void_p, 1), ("left_offset", c_int, 1), ("left_step", c_int, 1))
         right = (("right", c_void_p, 1), ("right_offset", c_int, 1), ("right_step", c_int, 1))
-        self._write = fluidsynth.cfunc("fluid_synth_write_float", c_int, ("synth", c_void_p, 1), ("samples", c_int, 1), *left, *right)
+        self._write = fluidsynth.cfunc(
+            "fluid_synth_write_float", c_int, ("synth", c_void_p, 1), ("samples", c_int, 1), *left, *right
+        )
         self._channel = PERCUSSION_CHANNEL if bank == PERCUSSION_BANK else 0
         font = self._synth.sfload(str(soundfont))
         if font < 0:
@@ -165,7 +183,9 @@ class NoteRenderer:
     def __enter__(self) -> NoteRenderer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._synth.delete()
 
     def note(self, key: int, velocity: int, *, held_samples: int, samples: int) -> np.ndarray:

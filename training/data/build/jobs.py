@@ -57,7 +57,9 @@ def _read_request(record: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def run_jobs(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, *, isolated: bool = False) -> Iterator[tuple[Job, Result]]:
+def run_jobs(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, *, isolated: bool = False
+) -> Iterator[tuple[Job, Result]]:
     """Yield each job with its result as it is done; in this process if one worker is enough, unless `isolated`, for
     work that may crash.
 
@@ -70,14 +72,17 @@ def run_jobs(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | 
     if workers <= 1 and not (isolated and jobs):
         yield from ((job, work(job)) for job in jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
+    ) as pool:
         futures = {pool.submit(work, job): job for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise DataError(
-                "a process died (too little memory, or a damaged source); run the same command again with --workers 1 to continue"
+                "a process died (too little memory, or a damaged source); run the same command again with --workers 1 "
+                "to continue"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

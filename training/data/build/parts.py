@@ -33,7 +33,10 @@ def work(job: Job) -> list[Facts]:
         examined = examine(job.folder, file, job.sample_rate, job.samples)
         facts.append(examined.facts)
         if job.out is not None:
-            rows += [replace(row, file=audio_file(job.out, job.number).name, offset=offset + row.offset) for row in examined.rows]
+            rows += [
+                replace(row, file=audio_file(job.out, job.number).name, offset=offset + row.offset)
+                for row in examined.rows
+            ]
             audio += examined.coded
             offset += sum(map(len, examined.coded))
     if job.out is not None:
@@ -58,7 +61,9 @@ def is_finished(job: Job) -> bool:
         size = audio_file(job.out, job.number).stat().st_size
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return [each.path for each in facts] == [file.path for file in job.files] and size == 2 * sum(row.length for row in rows)
+    return [each.path for each in facts] == [file.path for file in job.files] and size == 2 * sum(
+        row.length for row in rows
+    )
 
 
 def audio_file(out: Path, number: int) -> Path:

@@ -11,9 +11,9 @@ import numpy as np
 from training.data.build.composer import compose
 from training.data.build.fluid import NoteRenderer
 from training.data.build.gm import PROGRAMS
-from training.data.manifest import SPLITS, Sound
 from training.data.build.phrases import CHANNELS, Phrase, events, pitch_track
 from training.data.build.shard import audio_file, is_silent, normalise, write_shard
+from training.data.manifest import SPLITS, Sound
 from training.data.store import PITCH_STEP_SAMPLES
 
 
@@ -50,7 +50,9 @@ class PhraseRequest:
         samples = round(self.seconds * self.sample_rate)
         rows, end = list[Sound](), 0
         audio, tracks = list[np.ndarray](), list[np.ndarray]()
-        with NoteRenderer(soundfont, bank=0, program=program, sample_rate=self.sample_rate, channels=CHANNELS) as renderer:
+        with NoteRenderer(
+            soundfont, bank=0, program=program, sample_rate=self.sample_rate, channels=CHANNELS
+        ) as renderer:
             for number in range(self.phrases if renderer.has_program else 0):
                 phrase = self.phrase(program, number)
                 whole = renderer.play(events(phrase), blocks=phrase.blocks)
@@ -58,13 +60,17 @@ class PhraseRequest:
                     continue
                 coded, gain_db = normalise(whole[:samples])
                 gap = -end % PITCH_STEP_SAMPLES
-                rows.append(self._row(program, number, phrase, audio_file(out, program).name, end + gap, samples, gain_db))
+                rows.append(
+                    self._row(program, number, phrase, audio_file(out, program).name, end + gap, samples, gain_db)
+                )
                 end += gap + samples
                 audio += [np.zeros(gap, "<i2"), coded]
                 tracks.append(pitch_track(phrase, whole, self.sample_rate))
         write_shard(self, out, program, rows, audio, tracks)
 
-    def _row(self, program: int, number: int, phrase: Phrase, file: str, offset: int, samples: int, gain_db: float) -> Sound:
+    def _row(
+        self, program: int, number: int, phrase: Phrase, file: str, offset: int, samples: int, gain_db: float
+    ) -> Sound:
         name, gm = f"{program:03d}-phrase-{number:05d}", PROGRAMS[program]
         velocity = round(float(np.mean([note.velocity for note in phrase.notes])))
         return Sound(name, file, offset, samples, gm.name, gm.family, program, None, velocity, gain_db, SPLITS[0])

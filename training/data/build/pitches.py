@@ -42,7 +42,15 @@ def estimate(sounds: Sequence[np.ndarray], sample_rate: int, low: int, high: int
         stretch = sound[int(0.05 * sample_rate) : sample_rate]
         if len(stretch) >= frame // 2:
             padded = np.pad(stretch, (0, max(0, frame - len(stretch))))
-            f0_hz = librosa.yin(padded, fmin=limits[0], fmax=limits[1], sr=sample_rate, frame_length=frame, hop_length=frame // 2, center=False)
+            f0_hz = librosa.yin(
+                padded,
+                fmin=limits[0],
+                fmax=limits[1],
+                sr=sample_rate,
+                frame_length=frame,
+                hop_length=frame // 2,
+                center=False,
+            )
             found[index] = np.median(librosa.hz_to_midi(f0_hz))
     return found
 

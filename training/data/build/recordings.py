@@ -89,7 +89,11 @@ def read_recording(path: Path, sample_rate: int | None) -> Recording:
 
 
 def _read(file: soundfile.SoundFile, sample_rate: int, incomplete: bool) -> Recording:
-    resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32") if file.samplerate != sample_rate else None
+    resampler = (
+        soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
+        if file.samplerate != sample_rate
+        else None
+    )
     limit = _FULL_SCALE.get(file.subtype, _OTHER_FULL_SCALE)
     parts, frames, clipped = [], 0, False
     for block in _blocks(file):

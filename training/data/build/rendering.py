@@ -18,8 +18,8 @@ from tqdm import tqdm
 from training.data.build.fluid import check_soundfont, default_soundfont, fluidsynth_version, load_fluidsynth
 from training.data.build.gm import PERCUSSION, PROGRAMS
 from training.data.build.jobs import cannot_write, claim, clear, run_jobs
-from training.data.manifest import SPLITS, DataError, Sound, read_rows, write_manifest
 from training.data.build.shard import RenderRequest, is_finished, rows_file
+from training.data.manifest import SPLITS, DataError, Sound, read_rows, write_manifest
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Account:
     soundless: tuple[str, ...]
 
 
-def render_command(options: argparse.Namespace, request_of: Callable[[argparse.Namespace, str, str], RenderRequest]) -> int:
+def render_command(
+    options: argparse.Namespace, request_of: Callable[[argparse.Namespace, str, str], RenderRequest]
+) -> int:
     """Render what a command line asks for; returns the exit code: 0, 2 for what cannot be done (one sentence on
     stderr), 130 when interrupted.
 
@@ -62,10 +64,14 @@ def _sha256(soundfont: Path) -> str:
         with soundfont.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{soundfont} cannot be read ({error.strerror}); name another file with --soundfont FILE") from None
+        raise DataError(
+            f"{soundfont} cannot be read ({error.strerror}); name another file with --soundfont FILE"
+        ) from None
 
 
-def render(request: RenderRequest, soundfont: Path, out: Path, *, workers: int | None = None, overwrite: bool = False) -> Account:
+def render(
+    request: RenderRequest, soundfont: Path, out: Path, *, workers: int | None = None, overwrite: bool = False
+) -> Account:
     """Render what is missing of the data set in `out`, then write its manifest.
 
     Raises
@@ -83,9 +89,20 @@ def render(request: RenderRequest, soundfont: Path, out: Path, *, workers: int |
         account = _account(out, request, rows)
         every = [row for program in request.programs for row in rows[program]]
         counts = {"instruments": len({row.instrument for row in every}), "families": len({row.family for row in every})}
-        about = {"source": request.source, **asdict(request), "renderer": f"FluidSynth {version}", "silent": account.silent, **counts}
+        about = {
+            "source": request.source,
+            **asdict(request),
+            "renderer": f"FluidSynth {version}",
+            "silent": account.silent,
+            **counts,
+        }
         splits = Counter(row.split for row in every)
-        write_manifest(out, every, sample_rate=request.sample_rate, about={**about, "split_sounds": {name: splits[name] for name in SPLITS}})
+        write_manifest(
+            out,
+            every,
+            sample_rate=request.sample_rate,
+            about={**about, "split_sounds": {name: splits[name] for name in SPLITS}},
+        )
     except OSError as error:
         raise cannot_write(out, error) from None
     return account
@@ -110,5 +127,7 @@ def _account(out: Path, request: RenderRequest, rows: dict[int, list[Sound]]) ->
         clear(out)
         raise DataError(f"{request.soundfont} gives no sound: {reason}; choose other {request.choice}")
     soundless = [program for program in request.programs if asked[program] and not rows[program]]
-    names = tuple(f"{program} {'Percussion' if program == PERCUSSION else PROGRAMS[program].name}" for program in soundless)
+    names = tuple(
+        f"{program} {'Percussion' if program == PERCUSSION else PROGRAMS[program].name}" for program in soundless
+    )
     return Account(sounds, sum(asked.values()) - sounds, names)

@@ -36,17 +36,24 @@ class Instrument:
 
 # Per family: number, symbol, name, lowest and highest note. Several instruments of one number are variations of it.
 _TABLE: dict[str, str] = {
-    "keyboard": "01 PF Pianoforte A0 C8, 02 EP Electric Piano E1 E7, 03 HC Harpsichord F1 F6, 06 OR Pipe Organ C2 C7, 07 AC Accordion F3 A6",
+    "keyboard": (
+        "01 PF Pianoforte A0 C8, 02 EP Electric Piano E1 E7, 03 HC Harpsichord F1 F6, 06 OR Pipe Organ C2 C7, "
+        "07 AC Accordion F3 A6"
+    ),
     "mallet": "04 GL Glockenspiel G5 C8, 04 XY Xylophone F4 C8, 05 VI Vibraphone F3 F6, 05 MB Marimba C3 C7",
     "reed organ": "08 HM Harmonica C4 C7",
-    "plucked": "09 CG Classic Guitar E2 B5, 10 UK Ukulele C4 A5, 11 AG Acoustic Guitar E2 D6, 12 MD Mandolin G3 A6, 13 EG Electric Guitar E2 D6, "
-    "14 EB Electric Bass E1 G4, 19 HP Harp C1 G7, 36 BJ Banjo C3 C6",
+    "plucked": (
+        "09 CG Classic Guitar E2 B5, 10 UK Ukulele C4 A5, 11 AG Acoustic Guitar E2 D6, 12 MD Mandolin G3 A6, "
+        "13 EG Electric Guitar E2 D6, 14 EB Electric Bass E1 G4, 19 HP Harp C1 G7, 36 BJ Banjo C3 C6"
+    ),
     "string": "15 VN Violin G3 E7, 16 VL Viola C3 F6, 17 VC Cello C2 F5, 18 CB Contrabass E1 A4",
     "timpani": "20 TI Timpani C2 C4",
     "brass": "21 TR Trumpet E3 A#5, 22 TB Trombone A#1 C#5, 23 TU Tuba D1 F4, 24 HR Horn D2 F5",
-    "woodwind": "25 SS Soprano Sax G#3 E6, 26 AS Alto Sax C#3 A5, 27 TS Tenor Sax G#2 E5, 28 BS Baritone Sax C2 A4, 29 OB Oboe A#3 G6, "
-    "29 EH English Horn E3 A5, 30 FG Bassoon A#1 D5, 31 CL Clarinet D3 F6, 32 PC Piccolo D5 C8, 33 FL Flute C4 C7, 33 PN Pan Flute G4 G6, "
-    "34 RC Recorder F3 G6, 35 SH Shakuhachi D4 D6",
+    "woodwind": (
+        "25 SS Soprano Sax G#3 E6, 26 AS Alto Sax C#3 A5, 27 TS Tenor Sax G#2 E5, 28 BS Baritone Sax C2 A4, "
+        "29 OB Oboe A#3 G6, 29 EH English Horn E3 A5, 30 FG Bassoon A#1 D5, 31 CL Clarinet D3 F6, "
+        "32 PC Piccolo D5 C8, 33 FL Flute C4 C7, 33 PN Pan Flute G4 G6, 34 RC Recorder F3 G6, 35 SH Shakuhachi D4 D6"
+    ),
     "Japanese": "37 SM Shamisen C3 C6, 38 KT Koto D3 D6",
     "voice": "46 SO Soprano C4 C6, 46 AL Alto F3 F5, 46 TN Tenor C3 C5, 46 BT Baritone G2 G4, 46 BA Bass E2 E4",
 }
@@ -95,7 +102,10 @@ def read_list(path: Path) -> dict[str, Range]:
     """The database's own list, by file name in capitals without ending; columns as in the release of 2026."""
     rows = list(csv.DictReader(io.StringIO(_text(path), newline="")))
     if not rows or "Instrument name" not in rows[0]:
-        raise DataError(f"{path} has no column 'Instrument name', so it is not the database's list; restore it or move it out of the source")
+        raise DataError(
+            f"{path} has no column 'Instrument name', so it is not the database's list; restore it or move it out of "
+            f"the source"
+        )
     found, instrument = {}, ""
     for row in rows:
         instrument = (row["Instrument name"] or "").strip() or instrument  # written once for all its rows
@@ -118,9 +128,14 @@ def read_ranges(path: Path) -> dict[str, Range]:
         if not any(cells) or cells[0].startswith("#"):
             continue
         ends = [int(cell) if cell.isdecimal() else note_number(cell) for cell in cells[1:3] if cell]
-        in_order = len(cells) == 3 and (not ends or (len(ends) == 2 and None not in ends and 0 <= (ends[0] or 0) <= (ends[1] or 0) <= 127))
+        in_order = len(cells) == 3 and (
+            not ends or (len(ends) == 2 and None not in ends and 0 <= (ends[0] or 0) <= (ends[1] or 0) <= 127)
+        )
         if not in_order:
-            raise DataError(f"{path} line {number}: {','.join(line)!r} is not 'file or symbol,lowest note,highest note'; write for example VN,G3,E7")
+            raise DataError(
+                f"{path} line {number}: {','.join(line)!r} is not 'file or symbol,lowest note,highest note'; write "
+                f"for example VN,G3,E7"
+            )
         found[Path(cells[0]).stem.upper()] = Range("", *(ends or (None, None)))
     return found
 

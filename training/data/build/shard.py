@@ -14,6 +14,7 @@ from training.data.build.gm import PERCUSSION, PERCUSSION_KEYS, PROGRAMS
 from training.data.manifest import FULL_SCALE, PEAK_DBFS, SPLITS, DataError, Sound, read_rows, replace_file, rows_as_csv
 from training.data.splits import draw_splits
 from training.data.store import PITCH_STEP_SAMPLES, pitch_file
+from training.units import amplitude_of
 
 ONSET_DB = -50.0  # a sound begins at the first sample this close to its peak
 SILENT_DBFS = -80.0  # a note whose peak lies below is no sound
@@ -91,19 +92,25 @@ def notes_of(request: Request, program: int) -> list[Note]:
         keys = [(key, name, "percussion", None) for key, name in PERCUSSION_KEYS.items()]
     else:
         gm = PROGRAMS[program]
-        keys = [(key, gm.name, gm.family, float(key) if gm.pitched else None) for key in request.notes if gm.low <= key <= gm.high]
-    return [Note(key, velocity, name, family, pitch) for key, name, family, pitch in keys for velocity in request.velocities]
+        keys = [
+            (key, gm.name, gm.family, float(key) if gm.pitched else None)
+            for key in request.notes
+            if gm.low <= key <= gm.high
+        ]
+    return [
+        Note(key, velocity, name, family, pitch) for key, name, family, pitch in keys for velocity in request.velocities
+    ]
 
 
 def is_silent(audio: np.ndarray) -> bool:
-    return bool(np.abs(audio).max() < 10 ** (SILENT_DBFS / 20))
+    return bool(np.abs(audio).max() < amplitude_of(SILENT_DBFS))
 
 
 def normalise(audio: np.ndarray) -> tuple[np.ndarray, float]:
     """A sound as it is stored: (samples,), int16, its peak at `PEAK_DBFS`, and the gain in dB that gives the original
     level back.
     """
-    gain = float(np.abs(audio).max()) / 10 ** (PEAK_DBFS / 20)
+    gain = float(np.abs(audio).max()) / amplitude_of(PEAK_DBFS)
     return np.rint(audio / gain * FULL_SCALE).astype("<i2"), round(20 * np.log10(gain), 4)
 
 
@@ -116,7 +123,7 @@ def trim(audio: np.ndarray, samples: int) -> tuple[np.ndarray, float] | None:
     """
     if is_silent(audio):
         return None
-    onset = int(np.argmax(np.abs(audio) >= np.abs(audio).max() * 10 ** (ONSET_DB / 20)))
+    onset = int(np.argmax(np.abs(audio) >= np.abs(audio).max() * amplitude_of(ONSET_DB)))
     coded, gain_db = normalise(audio[onset : onset + samples])
     return coded[: np.flatnonzero(coded)[-1] + 1], gain_db
 
@@ -129,7 +136,10 @@ def render_notes(request: Request, soundfont: Path, out: Path, program: int) -> 
     with NoteRenderer(soundfont, bank=bank, program=number, sample_rate=request.sample_rate) as renderer:
         for note in notes_of(request, program) if renderer.has_program else ():
             whole = renderer.note(
-                note.key, note.velocity, held_samples=round(HELD * samples), samples=samples + round(MARGIN_SECONDS * request.sample_rate)
+                note.key,
+                note.velocity,
+                held_samples=round(HELD * samples),
+                samples=samples + round(MARGIN_SECONDS * request.sample_rate),
             )
             trimmed = trim(whole, samples)
             if trimmed is None:
@@ -144,7 +154,12 @@ def render_notes(request: Request, soundfont: Path, out: Path, program: int) -> 
 
 
 def write_shard(
-    request: RenderRequest, out: Path, program: int, rows: list[Sound], audio: Iterable[np.ndarray], pitch: Iterable[np.ndarray] = ()
+    request: RenderRequest,
+    out: Path,
+    program: int,
+    rows: list[Sound],
+    audio: Iterable[np.ndarray],
+    pitch: Iterable[np.ndarray] = (),
 ) -> None:
     """Write the files of one program, the rows last and dealt to the splits.
 
@@ -163,7 +178,9 @@ def assign_splits(rows: list[Sound], request: RenderRequest) -> list[Sound]:
     chosen: dict[str, str] = {}
     for instrument in dict.fromkeys(row.instrument for row in rows):
         names = [row.sound for row in rows if row.instrument == instrument]
-        chosen.update(zip(names, draw_splits(instrument, len(names), shares=request.split, seed=request.seed), strict=True))
+        chosen.update(
+            zip(names, draw_splits(instrument, len(names), shares=request.split, seed=request.seed), strict=True)
+        )
     return [replace(row, split=chosen[row.sound]) for row in rows]
 
 

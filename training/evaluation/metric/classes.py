@@ -25,15 +25,13 @@ class Classes:
         """Denseness and divergence of some of the sounds, counted twice where `rows` has them twice; remembered."""
         key = rows.tobytes()
         if key not in self._drawn:
-            member = (self.label == self.present[:, None]) * np.bincount(
-                rows, minlength=len(self.label)
-            )  # (classes, sounds)
+            times = np.bincount(rows, minlength=len(self.label))
+            member = (self.label == self.present[:, None]) * times  # (classes, sounds)
             member = member[member.any(1)]
             share = member / member.sum(1, keepdims=True)
             means = share @ self.frames.mean(1)
-            own = np.linalg.norm(self.frames - means[member.astype(bool).argmax(0)][:, None], axis=-1).mean(
-                1
-            )  # of sounds not drawn: not counted
+            centre = means[member.astype(bool).argmax(0)]  # of sounds not drawn any class's: they do not count
+            own = np.linalg.norm(self.frames - centre[:, None], axis=-1).mean(1)
             divergence = float(pdist(means).mean()) if len(means) > 1 else float("nan")
             self._drawn[key] = (float((share @ own).mean()), divergence)
         return self._drawn[key]

@@ -98,9 +98,8 @@ def _evaluate(checkpoint: Checkpoint, data: Path, seed: int, test_sounds: int) -
         )
     learnt, asked = read_notes(checkpoint, train), read_notes(checkpoint, test)
     classifiers = train_classifiers(learnt, seed)
-    drawn = np.sort(
-        rng.permutation(len(train))[:test_sounds]
-    )  # instruments and pitches as they go together in the training set
+    # instruments and pitches as they go together in the training set
+    drawn = np.sort(rng.permutation(len(train))[:test_sounds])
     labels = {label: learnt.labels[label][drawn] for label in LABELS}
     chosen = labels["instrument"].tolist(), labels["pitch"].tolist()
     sounds = {

@@ -1,0 +1,122 @@
+"""Training examples: random crops and their distorted twins, repeatable from (seed, epoch, position) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from training.data.manifest import SoundSet
+from training.data.store import SoundStore
+from training.models.latents import drawn_noise
+from training.perturb import distort_timbre
+
+Draw = tuple[int, int]  # row of the sound set, seed of this draw
+Item = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What a training example is of its sound."""
+
+    samples: int
+    start_fraction: float  # share of examples that begin at the onset
+    shift_semitones: int
+    perturb: bool
+    distort: bool = True  # make the distorted twin, if anything is perturbed
+    # standard normal numbers that the model draws for an example; made here, so that the training process need not
+    noise_values: int = 0
+
+
+class SoundDataset(Dataset[Item]):
+    """audio, distorted : (samples,), float32;  semitones : ();  draw : (), the seed of this item's noise;  row : ();
+    noise : (noise_values,), float32, where there is any;
+    instrument : (), index into `instruments`, -1 where unlabelled
+    pitch : (), MIDI note rounded, -1 where there is none.
+
+    Rows from `len(sounds)` on are those of `phrases`, if there are any; they are cut anywhere.
+    """
+
+    def __init__(
+        self, sounds: SoundSet, crop: Crop, instruments: Sequence[str], phrases: SoundSet | None = None
+    ) -> None:
+        self.crop, self.sample_rate = crop, sounds.sample_rate
+        self.parts = [sounds] if phrases is None else [sounds, phrases]
+        self.stores = [SoundStore(part) for part in self.parts]
+        position = {name: i for i, name in enumerate(instruments)}
+        self.instrument = np.array([position.get(str(name), -1) for part in self.parts for name in part.instrument])
+        pitch = np.concatenate([part.pitch for part in self.parts])
+        self.pitch = np.where(np.isfinite(pitch), np.round(np.nan_to_num(pitch)), -1).astype(int)
+
+    def __getitem__(self, draw: Draw) -> Item:
+        row, seed = draw
+        crop, rng = self.crop, np.random.default_rng(seed)
+        phrase = row >= len(self.parts[0])
+        local = row - len(self.parts[0]) if phrase else row
+        length = int(self.parts[phrase].length[local])
+        room = max(0, length - crop.samples)
+        from_onset = rng.random() < crop.start_fraction and not phrase
+        start = 0 if from_onset or not crop.perturb else int(rng.integers(room + 1))
+        sound = self.stores[phrase].read(local, start, min(crop.samples, length - start))
+        audio = np.zeros(crop.samples, np.float32)
+        audio[: len(sound)] = sound
+        distorted = distort_timbre(audio, self.sample_rate, rng) if crop.perturb and crop.distort else audio
+        semitones = float(rng.integers(-crop.shift_semitones, crop.shift_semitones + 1)) if crop.perturb else 0.0
+        draw_seed = seed % 2**62
+        noise = {"noise": drawn_noise(draw_seed, crop.noise_values)} if crop.noise_values else {}
+        return noise | {
+            "audio": torch.from_numpy(audio),
+            "distorted": torch.from_numpy(distorted),
+            "semitones": torch.tensor(semitones),
+            "draw": torch.tensor(draw_seed),
+            "row": torch.tensor(row),
+            "instrument": torch.tensor(int(self.instrument[row])),
+            "pitch": torch.tensor(int(self.pitch[row])),
+        }
+
+
+class DrawSampler(Sampler[list[Draw]]):
+    """Batches of draws. Epoch e is a function of (seed, e), so a resumed run continues as if it had not stopped.
+
+    With several processes each takes its share of every global batch. `phrases` (their number, share of the draws)
+    follow the sounds.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        batches: int | None,
+        seed: int | None,
+        rank: int = 0,
+        world: int = 1,
+        phrases: tuple[int, float] = (0, 0.0),
+    ) -> None:
+        self.count, self.batch_size, self.seed, self.phrases = count, batch_size, seed, phrases
+        self.batches = batches or -(-count // batch_size)
+        self.rank, self.world, self.epoch = rank, world, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        if self.seed is None:  # every sound once, in order
+            rows = np.arange(self.count)
+            seeds = rows
+        else:
+            rng = np.random.default_rng((self.seed, self.epoch))
+            wanted = self.batches * self.batch_size
+            rows = np.concatenate([rng.permutation(self.count) for _ in range(-(-wanted // self.count))])[:wanted]
+            seeds = rng.integers(2**62, size=wanted)
+            phrases, share = self.phrases
+            if phrases:
+                rows = np.where(rng.random(wanted) < share, self.count + rng.integers(phrases, size=wanted), rows)
+        for batch in range(self.batches):
+            part = slice(batch * self.batch_size + self.rank, min((batch + 1) * self.batch_size, len(rows)), self.world)
+            yield list(zip(rows[part].tolist(), seeds[part].tolist(), strict=True))
