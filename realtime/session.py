@@ -13,6 +13,7 @@ import numpy as np
 
 from realtime.bundle import Bundle
 from realtime.dsp.deadline import Deadline
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.dsp.framing import HopSource
 from realtime.dsp.history import SampleDelay
 from realtime.dsp.limiter import Limiter, repair
@@ -172,7 +173,7 @@ class Session:
             if part is not None:
                 part.reset()
         mixed, mix = [self._knob(name) for name in MIXED_OUTPUTS], self._knob("mix")
-        self._answer.gain = 10 ** (self._knob("gain_db") / 20)
+        self._answer.gain = math.exp(self._knob("gain_db") / DB_PER_NEPER)
         self._mixer.begin([max(0.0, 1 - sum(mixed)), *mixed], mix, self._answer.gain)
         self._missed = 0
 

@@ -14,6 +14,8 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from training.decibels import power_of
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -127,7 +129,7 @@ class FeatureExtractor(nn.Module):
         )  # on a CPU in half the time of torch.stft and abs
         energy = 2 * square.sum(-1) - square[..., 0] - square[..., -1]  # Parseval
         power = energy / (config.window_samples * window.square().sum())
-        return Amplitudes(square.sqrt_().mul_(2 / window.sum()), power >= 10 ** (config.silence_dbfs / 10))
+        return Amplitudes(square.sqrt_().mul_(2 / window.sum()), power >= power_of(config.silence_dbfs))
 
     @exact
     def log_amplitude(self, amplitudes: Amplitudes) -> Tensor:

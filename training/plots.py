@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from training.decibels import DB_PER_NEPER
 from training.features import FeatureConfig, FeatureExtractor
 from training.models.latents import TimbreVAE
 
@@ -55,8 +56,8 @@ def spectrogram_figure(rows: dict[str, np.ndarray], config: FeatureConfig) -> Fi
     figure = Figure(figsize=(4 * columns, 2.8 * -(-len(rows) // columns)), layout="constrained")
     for i, (name, log_amplitude) in enumerate(rows.items()):
         axes = figure.add_subplot(-(-len(rows) // columns), columns, i + 1)
-        decibel = log_amplitude.T * (20 / np.log(10))
-        top = max(float(row.max()) for row in rows.values()) * (20 / np.log(10))
+        decibel = log_amplitude.T * DB_PER_NEPER
+        top = max(float(row.max()) for row in rows.values()) * DB_PER_NEPER
         extent = (0, log_amplitude.shape[0] * config.hop_samples / config.sample_rate, 0, config.sample_rate / 2000)
         axes.imshow(decibel, origin="lower", aspect="auto", extent=extent, vmin=top - 80, vmax=top, cmap="magma")
         axes.set(title=name, xlabel="s", ylabel="kHz", ylim=(0, 10))

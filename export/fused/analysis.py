@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from realtime.bundle import Features
+from realtime.dsp.decibels import power_of
 from realtime.dsp.fourier import periodic_hann
 
 State = dict[str, Tensor]
@@ -42,7 +43,7 @@ class Analysis(nn.Module):
         window = periodic_hann(samples)
         self.register_buffer("window", torch.from_numpy(window).float(), persistent=False)
         self.scale = float(2 / window.sum())
-        self.threshold = 10 ** (features.silence_dbfs / 10) * float(window @ window)
+        self.threshold = power_of(features.silence_dbfs) * float(window @ window)
         self.slowest = features.hop_samples / (features.sample_rate * features.level_seconds)
         self.floor, self.of_power = features.log_floor, features.level == "power"
         self.spectrum = spectrum_of(samples)

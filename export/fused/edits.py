@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from export.fused.analysis import State
 from realtime.bundle import Manifest, Preset
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.hop.smoothing import SNAP
 from realtime.hop.step import SETTLE_SECONDS
 from realtime.knobs.curves import preset_curve
 from realtime.knobs.targets import SMOOTHING_SECONDS, morph_targets
-from realtime.outputs.morph import DB
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Edits(nn.Module):
         values = target - distance
         chosen = torch.where(chosen == 0, state["chosen"], chosen)  # the last preset is still there to fade out of
         there = _one(state["target"], self.share) - _one(state["distance"], self.share)
-        gain = torch.exp(_one(values, self.gain) * (1 / DB))
+        gain = torch.exp(_one(values, self.gain) * (1 / DB_PER_NEPER))
         at_rest = (values.abs() * self.edits).amax(1, keepdim=True) == 0
         unsettled = torch.where(at_rest, torch.clamp(state["unsettled"] - 1, min=0.0), self.settle_hops)
         share, mix = _one(values, self.share), _one(values, self.mix)

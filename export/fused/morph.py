@@ -18,14 +18,13 @@ from realtime.dsp.fourier import fast_length
 from realtime.outputs.morph import (
     CORRECTION_PERIODS,
     CORRECTION_QUEFRENCIES,
-    DB,
     EDIT_LOWEST,
     EDIT_PERIODS,
-    FULL_EDIT_DB,
-    HIGHEST_DB,
-    LEVEL_LIMIT_DB,
+    FULL_EDIT_LOG,
+    HIGHEST_LOG,
+    LEVEL_LIMIT_LOG,
     LEVEL_SECONDS,
-    LOWEST_DB,
+    LOWEST_LOG,
     causal_fold,
 )
 
@@ -69,10 +68,10 @@ class Morph(nn.Module):
         edit = decoded[:, 1] - decoded[:, 0]
         missed = self.decoded_cepstrum(decoded[:, 0]) - heard.cepstrum[:, : self.corrected]
         correction = torch.where(active & heard.sounding, self._cut_correction(missed, period), state["correction"])
-        beta = torch.clamp(DB / FULL_EDIT_DB * torch.sqrt((edit * edit).mean(1, keepdim=True)), max=1.0)
+        beta = torch.clamp(torch.sqrt((edit * edit).mean(1, keepdim=True)) * (1 / FULL_EDIT_LOG), max=1.0)
         cepstrum = self._cut_edit(self.edit_cepstrum(edit), period)
         cepstrum = cepstrum + nn.functional.pad(correction * beta, (0, self.padding))
-        gain = torch.clamp(self.to_gain(cepstrum), LOWEST_DB / DB, HIGHEST_DB / DB)
+        gain = torch.clamp(self.to_gain(cepstrum), LOWEST_LOG, HIGHEST_LOG)
         following = {"correction": correction} | self._follow(heard, state)
         phased = self.to_phased(self.to_cepstrum(gain))  # of the clipped curve; one that was not clipped is what it was
         magnitude = torch.exp(gain)
@@ -103,8 +102,7 @@ class Morph(nn.Module):
     def _level(self, magnitude: Tensor, power: Tensor) -> Tensor:
         """Linear, (batch, 1)."""
         dry, wet = power.sum(1, keepdim=True), (power * magnitude * magnitude).sum(1, keepdim=True)
-        limit = LEVEL_LIMIT_DB / DB
-        level = torch.exp(torch.clamp(0.5 * torch.log(dry / wet), -limit, limit))
+        level = torch.exp(torch.clamp(0.5 * torch.log(dry / wet), -LEVEL_LIMIT_LOG, LEVEL_LIMIT_LOG))
         return torch.where((dry > 0) & (wet > 0), level, 1.0)
 
 

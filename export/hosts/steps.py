@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from export.fused.analysis import Analysis
 from export.hosts.resynthesis import Resynthesis
 from realtime.bundle import Features
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.knobs.targets import TIMBRE_SECONDS
 
 LOWEST_DB = -120.0  # the level of silence
@@ -62,7 +63,7 @@ class EncodeStep(nn.Module):
         outputs = len(self.sizes)
         latents = torch.where(frame.sounding, torch.cat(answer[:outputs], 1), latents)
         following = [torch.where(frame.sounding, new, old) for new, old in zip(answer[outputs:], states, strict=True)]
-        decibels = 20 * torch.log10(rms(frame.amplitude, self.weight).clamp_min(1e-20))
+        decibels = DB_PER_NEPER * torch.log(rms(frame.amplitude, self.weight).clamp_min(1e-20))
         levels = torch.cat([levels, torch.where(frame.sounding, (decibels - LOWEST_DB).clamp_min(0), 0.0)], 1)
         answers = torch.cat([latents, levels[:, :1] + LOWEST_DB], 1)
         return (answers, samples[:, self.hop :], latents, levels[:, 1:], now["level"], now["count"], *following)
@@ -95,7 +96,7 @@ class DecodeStep(nn.Module):
         *values, decibels = latents.split([*self.sizes, 1], 1)
         log_amplitude, *following = self.decoder(*values, *states)
         shape = (torch.exp(log_amplitude) - self.log_floor).clamp_min(0)
-        level = torch.where(decibels > LOWEST_DB, torch.pow(10.0, decibels.clamp(LOWEST_DB, 0.0) / 20), 0.0)
+        level = torch.where(decibels > LOWEST_DB, torch.exp(decibels.clamp(LOWEST_DB, 0.0) / DB_PER_NEPER), 0.0)
         amplitude = shape * level / rms(shape, self.weight).clamp_min(self.lowest)
         audio, phase, overlap = self.resynthesis(amplitude, phase, overlap)
         return (audio, phase, overlap, *following)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from export.streaming_play import live_features, play
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.knobs.targets import TIMBRE_SECONDS
-from realtime.outputs.morph import DB
 from training.data.manifest import SoundSet
 from training.evaluation.measurement import LABELS, knn
 from training.evaluation.probes import LatentTable, batches
@@ -129,7 +129,7 @@ def _gathered(parts: Iterator[_Part]) -> Played:
         squared = (part.decoded[:, :shared] - part.spectra.log_amplitude[:, :shared]).square().mean(-1)
         total = weight.sum(1)
         errors.append((squared * weight).sum(1) / total.clamp_min(1))
-        distances.append((squared.sqrt() * weight).sum(1) * DB / total.clamp_min(1))
+        distances.append((squared.sqrt() * weight).sum(1) * DB_PER_NEPER / total.clamp_min(1))
         frames.append(total)
     table = LatentTable(
         {name: torch.cat(rows).numpy() for name, rows in latents.items()},

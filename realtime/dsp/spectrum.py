@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.dsp.decibels import power_of
 from realtime.dsp.fourier import RealFourier, periodic_hann
 from realtime.dsp.history import History
 
@@ -57,7 +58,7 @@ class FrameAnalyser:
         window = periodic_hann(features.window_samples)
         self._scale = 2 / window.sum()
         self._window = window * self._scale
-        self._threshold = 10 ** (features.silence_dbfs / 10) * float(window @ window) * self._scale**2
+        self._threshold = power_of(features.silence_dbfs) * float(window @ window) * self._scale**2
         self._slowest = features.hop_samples / (features.sample_rate * features.level_seconds)
         self._floor = np.float32(features.log_floor)
         self._of_power = features.level == "power"

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.models.mel import DB, MelScale
+from training.decibels import DB_PER_NEPER
+from training.models.mel import MelScale
 
 
 def scale(**changes: float) -> MelScale:
@@ -59,4 +60,4 @@ def test_a_partial_stays_where_it_was() -> None:
         partial[0, bin_] = np.log(10)
         back = mel.log_amplitude(mel(partial))[0]
         assert abs(int(back.argmax()) - bin_) <= 0.03 * bin_ + 1
-        assert float(back.max()) * DB < 20 + 1e-3
+        assert float(back.max()) * DB_PER_NEPER < 20 + 1e-3

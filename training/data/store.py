@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from training.data.manifest import FULL_SCALE, REMAKE, DataError, SoundSet
+from training.decibels import amplitude_of
 
 PITCH_STEP_SAMPLES = 64  # a sound with a pitch track begins at a multiple of it
 
@@ -49,7 +50,7 @@ class SoundStore:
         end = int(sounds.length[row]) if length is None else min(int(sounds.length[row]), start + length)
         offset = int(sounds.offset[row])
         samples = self._map(str(sounds.file[row]))[offset + min(start, end) : offset + end]
-        scale = (10 ** (float(sounds.gain_db[row]) / 20) if original_level else 1.0) / FULL_SCALE
+        scale = (amplitude_of(float(sounds.gain_db[row])) if original_level else 1.0) / FULL_SCALE
         return samples.astype(np.float32) * np.float32(scale)
 
     def pitch_track(self, row: int) -> np.ndarray | None:

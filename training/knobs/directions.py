@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from training.decibels import DB_PER_NEPER
 from training.models.latents import Latents, TimbreVAE
 
 REGULARISATION = 1e-4
-DB = 20 / np.log(10)  # natural log of amplitude to dB
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def effects_db(
     """For each direction of that latent: RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
     plain = model.decode(probe)
     moved = (probe.with_(**{latent: probe[latent] + torch.from_numpy(direction).float()}) for direction in directions)
-    return [float((model.decode(latents) - plain).square().mean().sqrt() * DB) for latents in moved]
+    return [float((model.decode(latents) - plain).square().mean().sqrt() * DB_PER_NEPER) for latents in moved]
 
 
 @torch.no_grad()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import librosa
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-DB = 20 / math.log(10)  # natural logarithm of amplitude to dB
+from training.decibels import DB_PER_NEPER, power_of
+
 LEAST_POWER = 1e-16  # the square root's slope ends here
 
 
@@ -57,12 +56,12 @@ class MelScale(nn.Module):
         """log_amplitude : (..., bins), natural logarithm, floored;  returns (..., bands), −1 … +1."""
         power = (log_amplitude.exp() - self.log_floor).clamp_min(0).square()
         band = nn.functional.linear(power, self.bank)
-        decibel = 10 * torch.log10(band.clamp_min(10 ** (self.floor_db / 10)))
+        decibel = 10 * torch.log10(band.clamp_min(power_of(self.floor_db)))
         return (2 * (decibel - self.floor_db) / (self.ceiling_db - self.floor_db) - 1).clamp(max=1.0)
 
     def log_amplitude(self, mel: Tensor) -> Tensor:
         """mel : (..., bands), −1 … +1;  returns (..., bins), natural logarithm, floored as the features'."""
         decibel = self.floor_db + (mel + 1) * ((self.ceiling_db - self.floor_db) / 2)
-        power = torch.exp(nn.functional.linear(decibel, self.spread) * (2 / DB))
-        silence = 10 ** (self.floor_db / 10)  # what reads −1 is nothing at all
+        power = torch.exp(nn.functional.linear(decibel, self.spread) * (2 / DB_PER_NEPER))
+        silence = power_of(self.floor_db)  # what reads −1 is nothing at all
         return torch.log((power - silence).clamp_min(LEAST_POWER).sqrt() + self.log_floor)

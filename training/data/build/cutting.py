@@ -11,6 +11,7 @@ from training.data.manifest import Sound
 from training.data.build.recordings import Recording, RecordingError, read_recording
 from training.data.build.segment import from_onset
 from training.data.build.shard import SILENT_DBFS, trim
+from training.decibels import amplitude_of
 
 SHORTEST_SECONDS = 0.01  # a sound below this is none
 UNLABELLED = "unlabelled"  # instrument and family of what has no label
@@ -111,7 +112,7 @@ def examine(source: Path, file: SourceFile, sample_rate: int, samples: int) -> E
 
 def _cut(file: SourceFile, recording: Recording, samples: int) -> tuple[Cuts, list[tuple[np.ndarray, float, float | None]]]:
     """The file's cuts, and of each that is a sound: samples, gain in dB, pitch."""
-    if not len(recording.audio) or np.abs(recording.audio).max() < 10 ** (SILENT_DBFS / 20):
+    if not len(recording.audio) or np.abs(recording.audio).max() < amplitude_of(SILENT_DBFS):
         return Cuts(), []
     result, found = file.cut(recording, samples), []
     for cut in result.cuts:
@@ -127,6 +128,6 @@ def _state(recording: Recording, result: Cuts, any_sound: bool) -> tuple[str, st
     if result.skipped:
         return "skipped", result.skipped
     peak = float(np.abs(recording.audio).max(initial=0))
-    if peak < 10 ** (SILENT_DBFS / 20):
+    if peak < amplitude_of(SILENT_DBFS):
         return "silent", "a constant offset" if recording.offset else ""
     return "short", ""

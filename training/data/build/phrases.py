@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d
 
 from training.data.build.fluid import BEND_SEMITONES, BEND_STEPS, BLOCK_SAMPLES, PERCUSSION_CHANNEL, Event
+from training.decibels import power_of
 
 CHANNELS = PERCUSSION_CHANNEL  # those below it
 EXPRESSION = 11  # MIDI control
@@ -118,5 +119,5 @@ def pitch_track(phrase: Phrase, audio: np.ndarray, sample_rate: int) -> np.ndarr
         track[rest.start : rest.end] = np.nan
     power = np.square(audio.reshape(phrase.blocks, BLOCK_SAMPLES)).mean(axis=1)
     nearby = maximum_filter1d(power, 2 * round(_NEIGHBOURHOOD_SECONDS / 2 * sample_rate / BLOCK_SAMPLES) + 1)
-    track[nearby < power.max() * 10 ** (AUDIBLE_DB / 10)] = np.nan
+    track[nearby < power.max() * power_of(AUDIBLE_DB)] = np.nan
     return track.astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.data.build.shard import ONSET_DB, SILENT_DBFS
+from training.decibels import amplitude_of
 
 FRAME_SECONDS = 0.01
 SILENCE_DB = -60.0  # below the loudest frame of the recording is silence …
@@ -33,10 +34,10 @@ def frame_peaks(audio: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:
 def threshold(peaks: np.ndarray, relative_db: float) -> float:
     """Magnitude that tells sound from silence: above the noise floor, `relative_db` of the peak, and `SILENT_DBFS`."""
     if not len(peaks):
-        return 10 ** (SILENT_DBFS / 20)
+        return amplitude_of(SILENT_DBFS)
     peak, floor = float(peaks.max()), float(np.percentile(peaks, 5))
-    noise = FLOOR_MARGIN * floor if floor < peak * 10 ** (FLOOR_DB / 20) else 0.0
-    return max(peak * 10 ** (relative_db / 20), noise, 10 ** (SILENT_DBFS / 20))
+    noise = FLOOR_MARGIN * floor if floor < peak * amplitude_of(FLOOR_DB) else 0.0
+    return max(peak * amplitude_of(relative_db), noise, amplitude_of(SILENT_DBFS))
 
 
 def from_onset(audio: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -61,12 +62,12 @@ def find_sounds(audio: np.ndarray, sample_rate: int, silence_db: float = SILENCE
             stretches.append((first, last))
     long_enough = [(first, last) for first, last in stretches if last - first >= SHORTEST_SECONDS / FRAME_SECONDS]
     heights = np.array([peaks[first:last].max() for first, last in long_enough])
-    kept = heights >= max(RISE * limit, np.median(heights) * 10 ** (BLIP_DB / 20)) if len(heights) else heights
+    kept = heights >= max(RISE * limit, np.median(heights) * amplitude_of(BLIP_DB)) if len(heights) else heights
     found = []
     for (first, last), keep in zip(long_enough, kept, strict=True):
         if keep:
             start, end = first * size, min(last * size, len(audio))
-            onset = max(limit, float(peaks[first:last].max()) * 10 ** (ONSET_DB / 20))
+            onset = max(limit, float(peaks[first:last].max()) * amplitude_of(ONSET_DB))
             found.append((start + int(np.argmax(np.abs(audio[start:end]) >= onset)), end))
     return found
 

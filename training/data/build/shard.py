@@ -14,6 +14,7 @@ from training.data.build.gm import PERCUSSION, PERCUSSION_KEYS, PROGRAMS
 from training.data.manifest import FULL_SCALE, PEAK_DBFS, SPLITS, DataError, Sound, read_rows, replace_file, rows_as_csv
 from training.data.splits import draw_splits
 from training.data.store import PITCH_STEP_SAMPLES, pitch_file
+from training.decibels import amplitude_of, decibels_of
 
 ONSET_DB = -50.0  # a sound begins at the first sample this close to its peak
 SILENT_DBFS = -80.0  # a note whose peak lies below is no sound
@@ -96,15 +97,15 @@ def notes_of(request: Request, program: int) -> list[Note]:
 
 
 def is_silent(audio: np.ndarray) -> bool:
-    return bool(np.abs(audio).max() < 10 ** (SILENT_DBFS / 20))
+    return bool(np.abs(audio).max() < amplitude_of(SILENT_DBFS))
 
 
 def normalise(audio: np.ndarray) -> tuple[np.ndarray, float]:
     """A sound as it is stored: (samples,), int16, its peak at `PEAK_DBFS`, and the gain in dB that gives the original
     level back.
     """
-    gain = float(np.abs(audio).max()) / 10 ** (PEAK_DBFS / 20)
-    return np.rint(audio / gain * FULL_SCALE).astype("<i2"), round(20 * np.log10(gain), 4)
+    gain = float(np.abs(audio).max()) / amplitude_of(PEAK_DBFS)
+    return np.rint(audio / gain * FULL_SCALE).astype("<i2"), round(decibels_of(gain), 4)
 
 
 def trim(audio: np.ndarray, samples: int) -> tuple[np.ndarray, float] | None:
@@ -116,7 +117,7 @@ def trim(audio: np.ndarray, samples: int) -> tuple[np.ndarray, float] | None:
     """
     if is_silent(audio):
         return None
-    onset = int(np.argmax(np.abs(audio) >= np.abs(audio).max() * 10 ** (ONSET_DB / 20)))
+    onset = int(np.argmax(np.abs(audio) >= np.abs(audio).max() * amplitude_of(ONSET_DB)))
     coded, gain_db = normalise(audio[onset : onset + samples])
     return coded[: np.flatnonzero(coded)[-1] + 1], gain_db
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Picture
 from sklearn.manifold import TSNE
 
 from training.data.labels import note_name
+from training.decibels import DB_PER_NEPER
 from training.evaluation.mixture.measures import ALPHAS, SIGMAS, Notes, Transfer, traversal
 from training.evaluation.report import picture
 from training.features import FeatureConfig
@@ -20,7 +21,6 @@ from training.models.latents import Latents
 from training.models.mixture import MixtureVAE
 from training.sample import as_sound
 
-DB = 20 / np.log(10)
 RANGE_DB = 70
 TOP_KHZ = 6.0
 MOST_LINES = 6
@@ -70,12 +70,12 @@ def traversal_picture(model: MixtureVAE, features: FeatureConfig, start: Latents
     figure = picture((2.1 * len(SIGMAS), 2.0 * len(dimensions) + 0.6))
     for row, dimension in enumerate(dimensions):
         decoded = decode(model, traversal(model, start, dimension))
-        top = float(decoded.max()) * DB
+        top = float(decoded.max()) * DB_PER_NEPER
         extent = (0, decoded.shape[1] * features.hop_samples / features.sample_rate, 0, features.sample_rate / 2000)
         for column, log_amplitude in enumerate(decoded):
             axes = figure.add_subplot(len(dimensions), len(SIGMAS), row * len(SIGMAS) + column + 1)
             axes.imshow(
-                log_amplitude.T * DB,
+                log_amplitude.T * DB_PER_NEPER,
                 origin="lower",
                 aspect="auto",
                 extent=extent,

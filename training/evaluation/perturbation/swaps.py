@@ -11,12 +11,12 @@ from matplotlib.figure import Figure as Picture
 from training.checkpoint import Checkpoint
 from training.data.labels import note_name
 from training.data.manifest import SoundSet
+from training.decibels import DB_PER_NEPER
 from training.evaluation.probes import LatentTable, batches, device_of
 from training.evaluation.report import picture
 from training.features import FeatureConfig, FeatureExtractor
 from training.models.latents import TimbreVAE
 
-DB = 20 / np.log(10)  # natural logarithm of amplitude to dB
 APART_SEMITONES = 5
 TOP_KHZ = 8.0
 SHORTEST = 0.7  # of the longest sounding stretch in the set, so that there is something to see
@@ -55,14 +55,14 @@ def swap_picture(checkpoint: Checkpoint, sounds: SoundSet, seconds: float) -> Pi
     features = FeatureExtractor(checkpoint.features).to(device_of(checkpoint.model))
     columns = swapped(checkpoint.model, features, sounds, seconds)
     config = checkpoint.features
-    top = max(float(value.max()) for value in columns.values()) * DB
-    bottom = max(float(np.log(config.log_floor)) * DB, top - 80)
+    top = max(float(value.max()) for value in columns.values()) * DB_PER_NEPER
+    bottom = max(float(np.log(config.log_floor)) * DB_PER_NEPER, top - 80)
     figure = picture((3.1 * len(columns), 6))
     axes = figure.subplots(2, len(columns), sharex=True, sharey=True, squeeze=False)
     for column, (name, values) in enumerate(columns.items()):
         for row in range(2):
             image = axes[row, column].imshow(
-                values[row].T * DB,
+                values[row].T * DB_PER_NEPER,
                 origin="lower",
                 aspect="auto",
                 extent=_extent(values[row], config),
