@@ -17,6 +17,7 @@ from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.dsp.framing import HopSource
 from realtime.dsp.history import SampleDelay
 from realtime.dsp.limiter import Limiter, repair
+from realtime.dsp.rates import POSSIBLE_RATES, is_possible
 from realtime.hop.meters import FIRST_OUTPUT, Summary, new_meters, summarize
 from realtime.hop.overload import OverloadGuard
 from realtime.hop.published import new_published
@@ -83,9 +84,9 @@ class Session:
         worker: bool = False,
         flush_denormals: bool = False,
     ) -> None:
-        if channels < 1 or not 1000 <= sample_rate <= 768000:
+        if channels < 1 or not is_possible(sample_rate):
             raise ValueError(
-                f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and 1000 … 768000 Hz are possible"
+                f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and {POSSIBLE_RATES} Hz are possible"
             )
         if knobs.values.shape != (wanted := (len(targets_of(bundle.manifest)),)):
             raise ValueError(

@@ -13,7 +13,9 @@ from export.fused.analysis import Analysis
 from export.hosts.resynthesis import Resynthesis
 from realtime.bundle import Features
 from realtime.dsp.decibels import DB_PER_NEPER
-from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.dsp.fourier import bin_weights
+from realtime.dsp.spectrum import frame_scale
+from realtime.hop.smoothing import timbre_rate
 
 LOWEST_DB = -120.0  # the level of silence
 
@@ -35,7 +37,7 @@ class EncodeStep(nn.Module):
         super().__init__()
         self.encoder, self.analysis, self.hop = encoder, Analysis(features), features.hop_samples
         self.register_buffer("weight", power_weights(features), persistent=False)
-        self.register_buffer("rate", torch.tensor([min(1.0, features.hop_seconds / TIMBRE_SECONDS)]), persistent=False)
+        self.register_buffer("rate", torch.tensor([timbre_rate(features.hop_seconds)]), persistent=False)
         self.sizes = [shape[1] for shape in encoder.output_shapes.values()]
         self.input_shapes = {"audio": (1, features.hop_samples)}
         self.output_shapes = {"latents": (1, sum(self.sizes) + 1)}
@@ -137,10 +139,9 @@ def power_weights(features: Features) -> Tensor:
     """Of every bin's squared amplitude in the frame's mean square (Parseval), the window's effect taken out.
     (bins,)
     """
-    window = torch.hann_window(features.window_samples, dtype=torch.float64)
-    weight = torch.full((features.bins,), 2.0, dtype=torch.float64)  # inner bins stand for two of the full spectrum
-    weight[[0, -1]] = 1.0
-    return (weight * (window.sum() / 2) ** 2 / (features.window_samples * (window @ window))).float()
+    samples, scale = features.window_samples, frame_scale(features)
+    weight = bin_weights(samples) / (scale.amplitude**2 * samples * float(scale.window @ scale.window))
+    return torch.from_numpy(weight).float()
 
 
 def rms(amplitude: Tensor, weight: Tensor) -> Tensor:

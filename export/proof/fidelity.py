@@ -16,6 +16,7 @@ from torch import Tensor
 
 from export.streaming_play import live_features, play
 from realtime.dsp.decibels import DB_PER_NEPER
+from realtime.hop.smoothing import timbre_rate
 from realtime.knobs.targets import TIMBRE_SECONDS
 from training.data.manifest import SoundSet
 from training.evaluation.measurement import LABELS, knn
@@ -79,7 +80,7 @@ def hear_live(
 ) -> Played:
     """A model that streams, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
     extract = live_features(features)
-    rate = features.hop_samples / (features.sample_rate * timbre_seconds)
+    rate = timbre_rate(features.hop_samples / features.sample_rate, timbre_seconds)
 
     def parts() -> Iterator[_Part]:
         for audio in _audio(sounds, seconds):

@@ -19,7 +19,7 @@ import numpy as np
 from realtime.bundle import Features
 from realtime.dsp.convolver import Convolver
 from realtime.dsp.decibels import DB_PER_NEPER
-from realtime.dsp.fourier import RealFourier, fast_length
+from realtime.dsp.fourier import RealFourier, bin_weights, falling_cosine, fast_length
 from realtime.outputs.base import Answer, DecodedHop
 
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1
@@ -54,7 +54,7 @@ class MorphGain:
 
     def __init__(self, features: Features) -> None:
         self._fourier = RealFourier(features.window_samples)
-        self._slowest = features.hop_seconds / LEVEL_SECONDS
+        self._slowest = level_rate(features)
         self._edit, self._loudness = np.zeros(features.bins, np.float32), np.zeros(features.bins, np.float32)
         self._curves = np.zeros(
             (2, features.bins), np.complex64
@@ -62,7 +62,7 @@ class MorphGain:
         self._cepstra = np.zeros((2, features.window_samples), np.float32)
         self._causal = np.zeros(features.window_samples, np.float32)  # folded; its upper half stays zero
         self._fold = causal_fold(features.window_samples)[: features.bins].astype(np.float32)
-        self._correction = np.zeros(min(features.cutoff_quefrency, CORRECTION_QUEFRENCIES[1]), np.float32)  # folded
+        self._correction = np.zeros(corrected_quefrencies(features), np.float32)  # folded
         self._scaled = np.zeros_like(self._correction)
         self._power, self._work = np.zeros(features.bins), np.zeros(features.bins)
         self.log_gain, self.magnitude = np.zeros(features.bins, np.complex64), np.ones(features.bins, np.float32)
@@ -177,8 +177,7 @@ class MinimumPhase:
         self._response = np.zeros(samples, np.float32)
         self._fold = causal_fold(samples).astype(np.float32)
         self._magnitude, self._phase, self._part = (np.zeros(bins, np.float32) for _ in range(3))
-        fade = max(1, self.taps // 8)
-        self._end = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
+        self._end = end_fade(self.taps).astype(np.float32)
 
     def response(self, gain: MorphGain) -> np.ndarray:  # audio thread
         """Returns (taps,), float32, a view overwritten by the next call."""
@@ -273,6 +272,20 @@ class Morph:
 def causal_fold(samples: int) -> np.ndarray:
     """Weights that fold a real cepstrum onto positive quefrencies: the cepstrum of the minimum-phase signal."""
     fold = np.zeros(samples)
-    fold[1 : samples // 2] = 2.0
-    fold[[0, samples // 2]] = 1.0
+    fold[: samples // 2 + 1] = bin_weights(samples)
     return fold
+
+
+def corrected_quefrencies(features: Features) -> int:
+    """How many of the envelope's quefrencies the correction may keep."""
+    return min(features.cutoff_quefrency, CORRECTION_QUEFRENCIES[1])
+
+
+def level_rate(features: Features) -> float:
+    """Least share of a frame in the recent spectrum."""
+    return features.hop_seconds / LEVEL_SECONDS
+
+
+def end_fade(taps: int) -> np.ndarray:
+    """What the last taps of a response are multiplied by, so that it ends in nothing."""
+    return falling_cosine(max(1, taps // 8))
