@@ -16,6 +16,7 @@ from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.dsp.fourier import bin_weights
 from realtime.dsp.spectrum import frame_scale
 from realtime.hop.smoothing import timbre_rate
+from realtime.outputs.resynth.resynth import HIGHEST_LOG
 
 LOWEST_DB = -120.0  # the level of silence
 
@@ -97,7 +98,7 @@ class DecodeStep(nn.Module):
     def forward(self, latents: Tensor, phase: Tensor, overlap: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         *values, decibels = latents.split([*self.sizes, 1], 1)
         log_amplitude, *following = self.decoder(*values, *states)
-        shape = (torch.exp(log_amplitude) - self.log_floor).clamp_min(0)
+        shape = (torch.exp(log_amplitude.clamp_max(HIGHEST_LOG)) - self.log_floor).clamp_min(0)
         level = torch.where(decibels > LOWEST_DB, torch.exp(decibels.clamp(LOWEST_DB, 0.0) / DB_PER_NEPER), 0.0)
         amplitude = shape * level / rms(shape, self.weight).clamp_min(self.lowest)
         audio, phase, overlap = self.resynthesis(amplitude, phase, overlap)
