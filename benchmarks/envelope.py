@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
+from realtime.dsp.decibels import amplitude_of
 from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
@@ -54,8 +55,8 @@ class Envelopes:
     def of(self, audio: np.ndarray) -> np.ndarray:
         amplitude = self.features.amplitudes(torch.from_numpy(audio.astype(np.float64))[None]).amplitude[0]
         level = amplitude.square().sum(-1).sqrt()
-        frames = amplitude[level >= level.max() * 10 ** (-LOUD_DB / 20)]
-        floored = torch.maximum(frames, frames.amax(-1, keepdim=True) * 10 ** (-FLOOR_DB / 20))
+        frames = amplitude[level >= level.max() * amplitude_of(-LOUD_DB)]
+        floored = torch.maximum(frames, frames.amax(-1, keepdim=True) * amplitude_of(-FLOOR_DB))
         envelope, _ = self.features.split(torch.log(floored))
         return (envelope - envelope.mean(-1, keepdim=True)).mean(0).numpy()
 

@@ -29,7 +29,7 @@ from export.report import as_markdown, compare_ways, machine, measure, plain_cos
 from export.streaming_play import live_features
 from export.systems import System, streaming_graphs, system_of
 from realtime.bundle import Precision, load_bundle
-from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.hop.smoothing import timbre_rate
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.manifest import SoundSet, read_dataset
 from training.evaluation.measurement import subset
@@ -93,7 +93,7 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
         )
         fallback = make_fallback(checkpoint, calibration, options.wanted, course)
         long = _proof_sound(checkpoint, calibration.held_out)
-        rate = checkpoint.features.hop_samples / (checkpoint.features.sample_rate * TIMBRE_SECONDS)
+        rate = timbre_rate(checkpoint.features.hop_samples / checkpoint.features.sample_rate)
         knobs = checkpoint.knobs or knobs_of(checkpoint, calibration.fit)
         report = _build(
             folder, target.stem, _Job(checkpoint, system, calibration, fallback, knobs, long, rate, options)

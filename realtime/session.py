@@ -14,9 +14,11 @@ import numpy as np
 
 from realtime.bundle import Bundle
 from realtime.dsp.deadline import Deadline
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.dsp.framing import HopSource
 from realtime.dsp.history import SampleDelay
 from realtime.dsp.limiter import Limiter, repair
+from realtime.dsp.rates import POSSIBLE_RATES, is_possible
 from realtime.hop.meters import FIRST_OUTPUT, Summary, new_meters, summarize
 from realtime.hop.overload import OverloadGuard
 from realtime.hop.published import new_published
@@ -95,9 +97,9 @@ class Session:
         meters: np.ndarray | None = None,
         published: np.ndarray | None = None,
     ) -> None:
-        if channels < 1 or not 1000 <= sample_rate <= 768000:
+        if channels < 1 or not is_possible(sample_rate):
             raise ValueError(
-                f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and 1000 … 768000 Hz are possible"
+                f"{channels} channels at {sample_rate:g} Hz: at least 1 channel and {POSSIBLE_RATES} Hz are possible"
             )
         if knobs.values.shape != (wanted := (len(targets_of(bundle.manifest)),)):
             raise ValueError(
@@ -184,7 +186,7 @@ class Session:
             if part is not None:
                 part.reset()
         mixed, mix = [self._knob(name) for name in MIXED_OUTPUTS], self._knob("mix")
-        self._answer.gain = 10 ** (self._knob("gain_db") / 20)
+        self._answer.gain = math.exp(self._knob("gain_db") / DB_PER_NEPER)
         self._mixer.begin([max(0.0, 1 - sum(mixed)), *mixed], mix, self._answer.gain)
         self._missed = 0
 

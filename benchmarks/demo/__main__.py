@@ -20,6 +20,7 @@ from realtime.bundle import load_bundle
 from realtime.controls.desk import Desk
 from realtime.controls.map.knob_map import load_map
 from realtime.controls.midi.file import file_events
+from realtime.dsp.decibels import decibels_of
 from realtime.knobs.bank import KnobBank
 
 MATERIAL = Path(__file__).parent
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     before, rate = soundfile.read(phrase)
     after, _ = soundfile.read(sound)
-    level = 20 * np.log10(np.sqrt(np.mean(np.square(after))) + 1e-12)
+    level = decibels_of(np.sqrt(np.mean(np.square(after))) + 1e-12)
     if level < QUIET_DBFS:
         print(
             f"benchmarks.demo: the result is at {level:.0f} dBFS, expected above {QUIET_DBFS:.0f}; please report this",
@@ -76,7 +77,7 @@ def knob_curves(bundle: Path, midi: Path, rate: int, samples: int) -> dict[str, 
 def level_db(sound: np.ndarray, rate: int) -> np.ndarray:
     """(bins, frames), dB."""
     _, _, spectrum = scipy.signal.stft(sound, rate, nperseg=FFT, noverlap=FFT - 512)
-    return 20 * np.log10(np.abs(spectrum) + 1e-7)
+    return decibels_of(np.abs(spectrum) + 1e-7)
 
 
 def draw(before: np.ndarray, after: np.ndarray, rate: int, curves: dict[str, np.ndarray]) -> Figure:

@@ -12,10 +12,9 @@ import soxr
 
 from export.calibration import SHIPPED
 from realtime.bundle import Bundle, Features
-from realtime.dsp.fourier import periodic_hann
-from realtime.dsp.spectrum import FrameAnalyser
+from realtime.dsp.spectrum import FrameAnalyser, frame_scale
 from realtime.hop.model import StreamingModel
-from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.hop.smoothing import timbre_rate
 from realtime.outputs.resynth.resynth import Resynth
 from training.data.manifest import DataError, read_dataset
 from training.data.store import SoundStore
@@ -88,7 +87,7 @@ def _with_spectra(model: StreamingModel, features: Features, name: str, plucked:
     for start in range(0, len(sound), features.hop_samples):
         frame.push(sound[None, start : start + features.hop_samples])
         if frame.sounding:
-            model.encode(frame.envelope, frame.fine, features.hop_seconds / TIMBRE_SECONDS)
+            model.encode(frame.envelope, frame.fine, timbre_rate(features.hop_seconds))
         for latent, value in model.latents.items():
             model.decoder_inputs[latent][:] = value
         model.decode()
@@ -121,7 +120,7 @@ def resynthesised(resynth: Resynth, features: Features, note: Note, amplitudes: 
 def griffin_lim(features: Features, amplitudes: np.ndarray, momentum: float) -> np.ndarray:
     """32 rounds over the whole note."""
     window, hop = features.window_samples, features.hop_samples
-    spectrum = amplitudes.T * periodic_hann(window).sum() / 2
+    spectrum = amplitudes.T / frame_scale(features).amplitude
     sound = librosa.griffinlim(
         spectrum, n_iter=32, hop_length=hop, n_fft=window, center=False, momentum=momentum, random_state=0
     )
@@ -133,4 +132,5 @@ def amplitudes_of(features: Features, sound: np.ndarray) -> np.ndarray:
     window, hop = features.window_samples, features.hop_samples
     padded = np.concatenate([np.zeros(window - hop), sound[: len(sound) // hop * hop]])
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
-    return np.abs(np.fft.rfft(frames * periodic_hann(window))) * 2 / periodic_hann(window).sum()
+    scale = frame_scale(features)
+    return np.abs(np.fft.rfft(frames * scale.window)) * scale.amplitude

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realtime.dsp.decibels import decibels_of
+
 SOUNDING, FLOOR = 1e-2, 1e-3  # frames within 40 dB of the loudest count, down to 60 dB below each one's peak
 
 
@@ -25,7 +27,7 @@ def distance(found: np.ndarray, wanted: np.ndarray) -> Distance:
     keep = level > SOUNDING * level.max()
     a, b = found[:count][keep], wanted[:count][keep]
     floor = FLOOR * b.max(1, keepdims=True)
-    decibels = 20 * np.log10((a + floor) / (b + floor))
+    decibels = decibels_of((a + floor) / (b + floor))
     return Distance(
         float(np.linalg.norm(a - b) / np.linalg.norm(b)), float(np.sqrt(np.square(decibels).mean(1)).mean())
     )

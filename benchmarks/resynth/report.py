@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.resynth.material import Note, amplitudes_of, griffin_lim
 from realtime.bundle import Features
+from realtime.dsp.decibels import decibels_of
 from training.evaluation.report import picture, save_picture, table
 
 MEASURES = (("convergence", "spectral convergence", "{:.3f}"), ("log_db", "log-spectral distance, dB", "{:.2f}"))
@@ -121,7 +122,7 @@ def pictures(
         for column, (title, amplitudes) in enumerate(shown.items()):
             axes = figure.add_subplot(2, 3, 3 * row + column + 1)
             bins = round(SHOWN_HZ * features.window_samples / features.sample_rate)
-            decibels = 20 * np.log10(amplitudes[:120, :bins].T / wanted.max() + 1e-4)
+            decibels = decibels_of(amplitudes[:120, :bins].T / wanted.max() + 1e-4)
             axes.imshow(
                 decibels,
                 origin="lower",

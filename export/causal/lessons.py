@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from export.streaming_play import live_features, play
-from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.hop.smoothing import timbre_rate
 from training.features import FeatureConfig, FeatureExtractor, Spectra
 from training.models.latents import Latents, one_per_sound, tiled
 
@@ -35,7 +35,7 @@ class StreamingLessons:
     def __init__(self, teacher: Any, student: Any, features: FeatureConfig, audio: Tensor, held_out: Tensor) -> None:
         self.teacher, self.student = teacher.requires_grad_(False), student
         self._whole, self._live = FeatureExtractor(features), live_features(features)
-        self._rate = features.hop_samples / (features.sample_rate * TIMBRE_SECONDS)
+        self._rate = timbre_rate(features.hop_samples / features.sample_rate)
         self._audio = audio
         self._held_out = held_out[torch.linspace(0, len(held_out) - 1, min(EXAMINED, len(held_out))).long()]
         self._known: dict[int, Latents] = {}

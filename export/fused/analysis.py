@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from realtime.bundle import Features
-from realtime.dsp.fourier import periodic_hann
+from realtime.dsp.fourier import bin_weights
+from realtime.dsp.spectrum import frame_scale
 
 State = dict[str, Tensor]
 
@@ -39,15 +39,13 @@ class Analysis(nn.Module):
     def __init__(self, features: Features) -> None:
         super().__init__()
         samples, cutoff = features.window_samples, features.cutoff_quefrency
-        window = periodic_hann(samples)
-        self.register_buffer("window", torch.from_numpy(window).float(), persistent=False)
-        self.scale = float(2 / window.sum())
-        self.threshold = 10 ** (features.silence_dbfs / 10) * float(window @ window)
-        self.slowest = features.hop_samples / (features.sample_rate * features.level_seconds)
+        scale = frame_scale(features)
+        self.register_buffer("window", torch.from_numpy(scale.window).float(), persistent=False)
+        self.scale, self.threshold, self.slowest = scale.amplitude, scale.silence_energy, scale.slowest
         self.floor, self.of_power = features.log_floor, features.level == "power"
         self.spectrum = spectrum_of(samples)
         self.to_cepstrum = signal_of(samples, cutoff, parts_in=1)
-        self.smooth = Fourier(samples, cutoff, features.bins, weight=np.r_[1.0, np.full(cutoff - 1, 2.0)])
+        self.smooth = Fourier(samples, cutoff, features.bins, weight=bin_weights(samples)[:cutoff])
         self.state_shapes = {"level": (1, 1), "count": (1, 1)}
 
     def forward(self, samples: Tensor, state: State) -> tuple[Frame, State]:

@@ -6,7 +6,6 @@ nearly there, and that decides in which hop it has arrived.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,11 +15,11 @@ from torch import Tensor, nn
 
 from export.fused.analysis import State
 from realtime.bundle import Manifest, Preset
-from realtime.hop.smoothing import SNAP
-from realtime.hop.step import SETTLE_SECONDS
+from realtime.dsp.decibels import DB_PER_NEPER
+from realtime.hop.smoothing import SNAP, glide_rate
+from realtime.hop.step import settling
 from realtime.knobs.curves import preset_curve
-from realtime.knobs.targets import SMOOTHING_SECONDS, morph_targets
-from realtime.outputs.morph import DB
+from realtime.knobs.targets import morph_targets
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ class Edits(nn.Module):
         matrix[: len(manifest.axes)] = np.array([axis.direction for axis in manifest.axes]).reshape(-1, dimensions)
         self.register_buffer("matrix", torch.from_numpy(matrix).float(), persistent=False)
         self.presets = PresetTable(manifest.presets, dimensions)
-        self.settle_hops = float(max(1, math.ceil(SETTLE_SECONDS / manifest.features.hop_seconds)))
-        self.rate = 1 - math.exp(-manifest.features.hop_seconds / SMOOTHING_SECONDS)
+        self.settle_hops = float(settling(manifest.features)[0])
+        self.rate = glide_rate(manifest.features.hop_seconds)
         wide, one = (1, len(targets)), (1, 1)
         self.state_shapes = {
             "target": wide,
@@ -95,7 +94,7 @@ class Edits(nn.Module):
         values = target - distance
         chosen = torch.where(chosen == 0, state["chosen"], chosen)  # the last preset is still there to fade out of
         there = _one(state["target"], self.share) - _one(state["distance"], self.share)
-        gain = torch.exp(_one(values, self.gain) * (1 / DB))
+        gain = torch.exp(_one(values, self.gain) * (1 / DB_PER_NEPER))
         at_rest = (values.abs() * self.edits).amax(1, keepdim=True) == 0
         unsettled = torch.where(at_rest, torch.clamp(state["unsettled"] - 1, min=0.0), self.settle_hops)
         share, mix = _one(values, self.share), _one(values, self.mix)

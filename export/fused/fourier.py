@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from realtime.dsp.fourier import bin_weights
+
 
 def factors(samples: int) -> tuple[int, int]:
     """The two factors of a length that lie closest together, the smaller one first."""
@@ -99,6 +101,5 @@ def spectrum_of(samples: int, given: int | None = None) -> Fourier:
 
 def signal_of(samples: int, wanted: int, *, parts_in: int = 2) -> Fourier:
     """(batch, parts_in, bins) → (batch, wanted) real: the beginning of `numpy.fft.irfft`."""
-    weight = np.full(samples // 2 + 1, 2 / samples)
-    weight[[0, -1]] = 1 / samples
+    weight = bin_weights(samples) / samples
     return Fourier(samples, samples // 2 + 1, wanted, sign=1, parts_in=parts_in, weight=weight)

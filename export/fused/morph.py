@@ -14,19 +14,21 @@ from torch import Tensor, nn
 from export.fused.analysis import DelayedFrame, State
 from export.fused.fourier import Fourier, signal_of, spectrum_of
 from realtime.bundle import Features
+from realtime.dsp.fader import straight_line
 from realtime.dsp.fourier import fast_length
 from realtime.outputs.morph import (
     CORRECTION_PERIODS,
     CORRECTION_QUEFRENCIES,
-    DB,
     EDIT_LOWEST,
     EDIT_PERIODS,
-    FULL_EDIT_DB,
-    HIGHEST_DB,
-    LEVEL_LIMIT_DB,
-    LEVEL_SECONDS,
-    LOWEST_DB,
+    FULL_EDIT_LOG,
+    HIGHEST_LOG,
+    LEVEL_LIMIT_LOG,
+    LOWEST_LOG,
     causal_fold,
+    corrected_quefrencies,
+    end_fade,
+    level_rate,
 )
 
 
@@ -45,9 +47,9 @@ class Morph(nn.Module):
         super().__init__()
         samples, bins = features.window_samples, features.bins
         half, self.taps = samples // 2 + 1, samples // 2
-        self.corrected = min(features.cutoff_quefrency, CORRECTION_QUEFRENCIES[1])
+        self.corrected = corrected_quefrencies(features)
         self.padding = half - self.corrected
-        self.slowest = features.hop_seconds / LEVEL_SECONDS
+        self.slowest = level_rate(features)
         fold = causal_fold(samples)[:half]
         self.edit_cepstrum = signal_of(samples, half, parts_in=1)
         self.decoded_cepstrum = signal_of(samples, self.corrected, parts_in=1)
@@ -55,9 +57,8 @@ class Morph(nn.Module):
         self.to_cepstrum = signal_of(samples, half, parts_in=1)
         self.to_phased = Fourier(samples, half, bins, parts_out=2, weight=fold)
         self.to_response = signal_of(samples, self.taps)
-        fade = max(1, self.taps // 8)
-        end = np.ones(self.taps)
-        end[self.taps - fade :] = 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
+        fade = end_fade(self.taps)
+        end = np.r_[np.ones(self.taps - len(fade)), fade]
         places = {"end": end, "correction_place": np.arange(self.corrected), "edit_place": np.arange(half)}
         for name, value in places.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
@@ -69,10 +70,10 @@ class Morph(nn.Module):
         edit = decoded[:, 1] - decoded[:, 0]
         missed = self.decoded_cepstrum(decoded[:, 0]) - heard.cepstrum[:, : self.corrected]
         correction = torch.where(active & heard.sounding, self._cut_correction(missed, period), state["correction"])
-        beta = torch.clamp(DB / FULL_EDIT_DB * torch.sqrt((edit * edit).mean(1, keepdim=True)), max=1.0)
+        beta = torch.clamp(torch.sqrt((edit * edit).mean(1, keepdim=True)) * (1 / FULL_EDIT_LOG), max=1.0)
         cepstrum = self._cut_edit(self.edit_cepstrum(edit), period)
         cepstrum = cepstrum + nn.functional.pad(correction * beta, (0, self.padding))
-        gain = torch.clamp(self.to_gain(cepstrum), LOWEST_DB / DB, HIGHEST_DB / DB)
+        gain = torch.clamp(self.to_gain(cepstrum), LOWEST_LOG, HIGHEST_LOG)
         following = {"correction": correction} | self._follow(heard, state)
         phased = self.to_phased(self.to_cepstrum(gain))  # of the clipped curve; one that was not clipped is what it was
         magnitude = torch.exp(gain)
@@ -103,8 +104,7 @@ class Morph(nn.Module):
     def _level(self, magnitude: Tensor, power: Tensor) -> Tensor:
         """Linear, (batch, 1)."""
         dry, wet = power.sum(1, keepdim=True), (power * magnitude * magnitude).sum(1, keepdim=True)
-        limit = LEVEL_LIMIT_DB / DB
-        level = torch.exp(torch.clamp(0.5 * torch.log(dry / wet), -limit, limit))
+        level = torch.exp(torch.clamp(0.5 * torch.log(dry / wet), -LEVEL_LIMIT_LOG, LEVEL_LIMIT_LOG))
         return torch.where((dry > 0) & (wet > 0), level, 1.0)
 
 
@@ -125,7 +125,7 @@ class Filters(nn.Module):
         self.of_response = spectrum_of(self.samples, taps)
         self.of_dry = spectrum_of(self.samples)
         self.to_hop = signal_of(self.samples, hop_samples)
-        self.register_buffer("ramp", torch.arange(1, hop_samples + 1) / hop_samples, persistent=False)
+        self.register_buffer("ramp", torch.from_numpy(straight_line(hop_samples)).float(), persistent=False)
         self.state_shapes = {"both": (1, 2, 2, self.samples // 2 + 1)}
 
     def forward(self, dry: Tensor, state: State) -> Tensor:

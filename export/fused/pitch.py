@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from export.fused.analysis import State
 from export.fused.fourier import signal_of
 from realtime.bundle import Features
-from realtime.dsp.fourier import periodic_hann
-from realtime.dsp.pitch import HIGHEST_NOTE, LOWEST_NOTE, MEDIAN_HOPS, NEAR_HIGHEST, VOICED
+from realtime.dsp.pitch import A4_HZ, A4_NOTE, MEDIAN_HOPS, NEAR_HIGHEST, VOICED, lag_range, window_shape
 from realtime.hop.edits import FIRST_NOTE
 
 
@@ -30,10 +29,8 @@ class Pitch(nn.Module):
     def __init__(self, features: Features) -> None:
         super().__init__()
         samples, self.rate = features.window_samples, features.sample_rate
-        self.shortest = max(2, math.floor(self.rate / _hz(HIGHEST_NOTE)) - 1)
-        self.longest = min(samples // 2 - 1, math.ceil(self.rate / _hz(LOWEST_NOTE)) + 1)
-        shape = np.fft.irfft(np.abs(np.fft.rfft(periodic_hann(samples))) ** 2, samples)
-        self._keep("shape", np.maximum(shape[: self.longest + 2] / shape[0], 0.05))
+        self.shortest, self.longest = lag_range(features)
+        self._keep("shape", window_shape(samples, self.longest + 2))
         self._keep("lags", np.arange(self.shortest, self.longest + 1))
         self._keep("rank", np.arange(MEDIAN_HOPS))
         self.correlation = signal_of(samples, self.longest + 2, parts_in=1)
@@ -50,7 +47,7 @@ class Pitch(nn.Module):
         longest_first = torch.topk(recent, MEDIAN_HOPS, dim=1).values  # what is not there yet is 0, and so comes last
         median = torch.where(self.rank == torch.floor(heard / 2), longest_first, 0.0).sum(1, keepdim=True)
         period = torch.where(listening, torch.where(voiced, median, 0.0), state["period"])
-        note = 69 + 12 / math.log(2) * torch.log(self.rate / 440 / torch.clamp(median, min=1.0))
+        note = A4_NOTE + 12 / math.log(2) * torch.log(self.rate / A4_HZ / torch.clamp(median, min=1.0))
         return torch.where(heard > 0, note, FIRST_NOTE), period, {"recent": recent, "heard": heard, "period": period}
 
     def _period(self, amplitude: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +67,3 @@ class Pitch(nn.Module):
         before, here, after = (torch.gather(curve, 1, at + i) for i in (-1, 0, 1))
         bend = before - 2 * here + after
         return peak + torch.where(bend < 0, 0.5 * (before - after) / bend, 0.0), voiced
-
-
-def _hz(midi_note: float) -> float:
-    return 440 * 2 ** ((midi_note - 69) / 12)

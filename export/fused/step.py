@@ -7,7 +7,6 @@ the session decides hop by hop is decided here by masks, for every sound of a ba
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -18,7 +17,8 @@ from export.fused.edits import Edits, Knobs
 from export.fused.morph import Filters, Morph
 from export.fused.pitch import Pitch
 from realtime.bundle import Manifest
-from realtime.hop.step import SETTLE_RATE_SECONDS
+from realtime.hop.smoothing import timbre_rate
+from realtime.hop.step import settling
 from realtime.knobs.targets import TIMBRE_SECONDS, morph_targets
 
 LARGEST = float(torch.finfo(torch.float32).max)
@@ -47,8 +47,10 @@ class FusedStep(nn.Module):
         features = manifest.features
         self.encoder, self.decoder = encoder, decoder
         self.hop, self.window = features.hop_samples, features.window_samples
-        self.register_buffer("rate", torch.tensor([min(1.0, features.hop_seconds / timbre_seconds)]), persistent=False)
-        self.settle_share = 1 - math.exp(-features.hop_seconds / SETTLE_RATE_SECONDS)
+        self.register_buffer(
+            "rate", torch.tensor([timbre_rate(features.hop_seconds, timbre_seconds)]), persistent=False
+        )
+        self.settle_share = settling(features)[1]
         self.analysis, self.late = Analysis(features), FrameDelay(features, manifest.lookahead_hops)
         self.pitch, self.edits, self.morph = Pitch(features), Edits(manifest), Morph(features)
         self.filters = Filters(self.morph.taps, self.hop)

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from export.fused.analysis import Analysis
 from export.hosts.resynthesis import Resynthesis
 from realtime.bundle import Features
-from realtime.knobs.targets import TIMBRE_SECONDS
+from realtime.dsp.decibels import DB_PER_NEPER
+from realtime.dsp.fourier import bin_weights
+from realtime.dsp.spectrum import frame_scale
+from realtime.hop.smoothing import timbre_rate
+from realtime.outputs.resynth.resynth import HIGHEST_LOG
 
 LOWEST_DB = -120.0  # the level of silence
 
@@ -34,7 +38,7 @@ class EncodeStep(nn.Module):
         super().__init__()
         self.encoder, self.analysis, self.hop = encoder, Analysis(features), features.hop_samples
         self.register_buffer("weight", power_weights(features), persistent=False)
-        self.register_buffer("rate", torch.tensor([min(1.0, features.hop_seconds / TIMBRE_SECONDS)]), persistent=False)
+        self.register_buffer("rate", torch.tensor([timbre_rate(features.hop_seconds)]), persistent=False)
         self.sizes = [shape[1] for shape in encoder.output_shapes.values()]
         self.input_shapes = {"audio": (1, features.hop_samples)}
         self.output_shapes = {"latents": (1, sum(self.sizes) + 1)}
@@ -62,7 +66,7 @@ class EncodeStep(nn.Module):
         outputs = len(self.sizes)
         latents = torch.where(frame.sounding, torch.cat(answer[:outputs], 1), latents)
         following = [torch.where(frame.sounding, new, old) for new, old in zip(answer[outputs:], states, strict=True)]
-        decibels = 20 * torch.log10(rms(frame.amplitude, self.weight).clamp_min(1e-20))
+        decibels = DB_PER_NEPER * torch.log(rms(frame.amplitude, self.weight).clamp_min(1e-20))
         levels = torch.cat([levels, torch.where(frame.sounding, (decibels - LOWEST_DB).clamp_min(0), 0.0)], 1)
         answers = torch.cat([latents, levels[:, :1] + LOWEST_DB], 1)
         return (answers, samples[:, self.hop :], latents, levels[:, 1:], now["level"], now["count"], *following)
@@ -94,8 +98,8 @@ class DecodeStep(nn.Module):
     def forward(self, latents: Tensor, phase: Tensor, overlap: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         *values, decibels = latents.split([*self.sizes, 1], 1)
         log_amplitude, *following = self.decoder(*values, *states)
-        shape = (torch.exp(log_amplitude) - self.log_floor).clamp_min(0)
-        level = torch.where(decibels > LOWEST_DB, torch.pow(10.0, decibels.clamp(LOWEST_DB, 0.0) / 20), 0.0)
+        shape = (torch.exp(log_amplitude.clamp_max(HIGHEST_LOG)) - self.log_floor).clamp_min(0)
+        level = torch.where(decibels > LOWEST_DB, torch.exp(decibels.clamp(LOWEST_DB, 0.0) / DB_PER_NEPER), 0.0)
         amplitude = shape * level / rms(shape, self.weight).clamp_min(self.lowest)
         audio, phase, overlap = self.resynthesis(amplitude, phase, overlap)
         return (audio, phase, overlap, *following)
@@ -136,10 +140,9 @@ def power_weights(features: Features) -> Tensor:
     """Of every bin's squared amplitude in the frame's mean square (Parseval), the window's effect taken out.
     (bins,)
     """
-    window = torch.hann_window(features.window_samples, dtype=torch.float64)
-    weight = torch.full((features.bins,), 2.0, dtype=torch.float64)  # inner bins stand for two of the full spectrum
-    weight[[0, -1]] = 1.0
-    return (weight * (window.sum() / 2) ** 2 / (features.window_samples * (window @ window))).float()
+    samples, scale = features.window_samples, frame_scale(features)
+    weight = bin_weights(samples) / (scale.amplitude**2 * samples * float(scale.window @ scale.window))
+    return torch.from_numpy(weight).float()
 
 
 def rms(amplitude: Tensor, weight: Tensor) -> Tensor:

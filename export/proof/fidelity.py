@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from export.streaming_play import live_features, play
+from realtime.dsp.decibels import DB_PER_NEPER
+from realtime.hop.smoothing import timbre_rate
 from realtime.knobs.targets import TIMBRE_SECONDS
-from realtime.outputs.morph import DB
 from training.data.manifest import SoundSet
 from training.evaluation.measurement import LABELS, knn
 from training.evaluation.probes import LatentTable, batches
@@ -79,7 +80,7 @@ def hear_live(
 ) -> Played:
     """A model that streams, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
     extract = live_features(features)
-    rate = features.hop_samples / (features.sample_rate * timbre_seconds)
+    rate = timbre_rate(features.hop_samples / features.sample_rate, timbre_seconds)
 
     def parts() -> Iterator[_Part]:
         for audio in _audio(sounds, seconds):
@@ -129,7 +130,7 @@ def _gathered(parts: Iterator[_Part]) -> Played:
         squared = (part.decoded[:, :shared] - part.spectra.log_amplitude[:, :shared]).square().mean(-1)
         total = weight.sum(1)
         errors.append((squared * weight).sum(1) / total.clamp_min(1))
-        distances.append((squared.sqrt() * weight).sum(1) * DB / total.clamp_min(1))
+        distances.append((squared.sqrt() * weight).sum(1) * DB_PER_NEPER / total.clamp_min(1))
         frames.append(total)
     table = LatentTable(
         {name: torch.cat(rows).numpy() for name, rows in latents.items()},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.graph_file import StreamingRun
-from realtime.outputs.morph import DB
+from realtime.dsp.decibels import DB_PER_NEPER
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def precision_cost(
     """
     wanted = exact.latents | {"log_amplitude": exact.log_amplitude}
     found = quantized.latents | {"log_amplitude": quantized.log_amplitude}
-    difference = DB * (quantized.log_amplitude - exact.log_amplitude)
+    difference = DB_PER_NEPER * (quantized.log_amplitude - exact.log_amplitude)
     heard = log_amplitude[: len(log_amplitude) - lookahead]
 
     def mse(run: StreamingRun) -> float:

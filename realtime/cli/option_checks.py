@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realtime.cli.options import HIGHEST_RATE, Options, UsageError
+from realtime.cli.options import Options, UsageError
 from realtime.devices.stream_config import LARGEST_BLOCK
+from realtime.dsp.rates import POSSIBLE_RATES, is_possible
 from realtime.knobs.targets import LATENCY_MS
 
 LIVE_ONLY = (
@@ -75,8 +76,8 @@ def _check_numbers(options: Options) -> None:
         raise UsageError(f"--latency-ms {options.latency_ms:g} is outside {LATENCY_MS[0]:g} … {LATENCY_MS[1]:g}")
     if options.phase is not None and not 0 <= options.phase <= 1:
         raise UsageError(f"--phase {options.phase:g} is outside 0 … 1")
-    if options.sample_rate is not None and not 1000 <= options.sample_rate <= HIGHEST_RATE:
-        raise UsageError(f"--sample-rate {options.sample_rate:g} is outside 1000 … {HIGHEST_RATE}")
+    if options.sample_rate is not None and not is_possible(options.sample_rate):
+        raise UsageError(f"--sample-rate {options.sample_rate:g} is outside {POSSIBLE_RATES}")
     if options.seconds is not None and not 0 < options.seconds < float("inf"):
         raise UsageError(f"--seconds {options.seconds:g} must be more than 0")
     for name in ("channels", "input_channel"):

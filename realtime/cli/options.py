@@ -10,8 +10,6 @@ from typing import NoReturn
 from realtime.devices.stream_config import LARGEST_BLOCK
 from realtime.knobs.targets import DEFAULT_LATENCY_MS, LATENCY_MS
 
-HIGHEST_RATE = 768000
-
 
 class UsageError(Exception):
     """Options that make no sense, or not together."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtime.dsp.fader import straight_line
 from realtime.dsp.fourier import RealFourier, fast_length
 from realtime.dsp.history import History
 
@@ -70,7 +71,7 @@ class Convolver:
         self._fourier = RealFourier(fft_samples, np.float64)
         self._old, self._new = (_Filter(taps, fft_samples, segment) for _ in range(2))
         self._ramp = np.ones(fade_samples + segment)
-        self._ramp[:fade_samples] = np.arange(1, fade_samples + 1) / fade_samples
+        self._ramp[:fade_samples] = straight_line(fade_samples)
         self._factor = np.zeros(segment)
         self._signals = np.zeros((1 + channels, fft_samples))  # a stale filter, and what came before the segment
         self._spectra = np.zeros((1 + channels, fft_samples // 2 + 1), complex)

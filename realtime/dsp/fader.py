@@ -14,7 +14,7 @@ class Fader:
     def __init__(self, fade_samples: int, most: int, value: float = 0.0) -> None:
         self._samples, self._start = fade_samples, value
         self._line = np.ones(fade_samples + most)
-        self._line[:fade_samples] = np.arange(1, fade_samples + 1) / fade_samples
+        self._line[:fade_samples] = straight_line(fade_samples)
         self._curve = np.empty(most)
         self.reset(value)
 
@@ -50,3 +50,8 @@ class Fader:
         curve += self._from
         self._done = min(self._samples, self._done + n)
         return curve
+
+
+def straight_line(samples: int) -> np.ndarray:
+    """(samples,), float64: from just above 0 to 1."""
+    return np.arange(1, samples + 1) / samples

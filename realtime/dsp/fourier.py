@@ -1,4 +1,4 @@
-"""Real FFTs of one length and precision, into arrays that are there already; lengths and windows for them."""
+"""Real FFTs of one length and precision, into arrays that are there already; lengths, windows and weights for them."""
 
 from __future__ import annotations
 
@@ -74,3 +74,15 @@ def _without(number: int, *factors: int) -> int:
 def periodic_hann(samples: int) -> np.ndarray:
     """(samples,), float64: the Hann window whose period is its length."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
+
+
+def falling_cosine(samples: int) -> np.ndarray:
+    """(samples,), float64: from 1 to 0 as half a cosine; backwards it is one minus itself."""
+    return 0.5 + 0.5 * np.cos(np.pi * (np.arange(samples) + 0.5) / samples)
+
+
+def bin_weights(samples: int) -> np.ndarray:
+    """(samples // 2 + 1,), float64: for how many bins of the full spectrum of an even length each bin stands."""
+    weights = np.full(samples // 2 + 1, 2.0)
+    weights[[0, -1]] = 1.0
+    return weights

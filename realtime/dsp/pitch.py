@@ -19,6 +19,8 @@ LOWEST_NOTE, HIGHEST_NOTE = 27.0, 108.0  # D♯1, C8
 VOICED = 0.3  # peak of the normalised autocorrelation
 NEAR_HIGHEST = 0.9
 MEDIAN_HOPS = 5
+A4_NOTE, A4_HZ = 69.0, 440.0
+LEAST_SHAPE = 0.05  # of the window's autocorrelation, by which the frame's is divided
 
 
 class PitchTracker:
@@ -31,13 +33,11 @@ class PitchTracker:
     def __init__(self, features: Features) -> None:
         samples, rate = features.window_samples, features.sample_rate
         self._rate = rate
-        self._shortest = max(2, math.floor(rate / _hz(HIGHEST_NOTE)) - 1)
-        self._longest = min(samples // 2 - 1, math.ceil(rate / _hz(LOWEST_NOTE)) + 1)
+        self._shortest, self._longest = lag_range(features)
         self._fourier = RealFourier(samples)
         self._spectrum = np.zeros(features.bins, np.complex64)
         self._correlation = np.zeros(samples, np.float32)
-        shape = np.fft.irfft(np.abs(np.fft.rfft(periodic_hann(samples))) ** 2, samples)
-        self._inverse_shape = (1 / np.maximum(shape[: self._longest + 2] / shape[0], 0.05)).astype(np.float32)
+        self._inverse_shape = (1 / window_shape(samples, self._longest + 2)).astype(np.float32)
         self._curve = np.zeros(self._longest + 2, np.float32)
         self._rising = np.zeros(self._longest + 2 - self._shortest, bool)
         self._peak = np.zeros(len(self._rising) - 1, bool)
@@ -64,9 +64,9 @@ class PitchTracker:
         curve = np.multiply(self._correlation[: self._longest + 2], self._inverse_shape, out=self._curve)
         lag = self._period(curve, VOICED * energy)
         if lag > 0:
-            self._recent.append(69 + 12 * math.log2(self._rate / lag / 440))
+            self._recent.append(A4_NOTE + 12 * math.log2(self._rate / lag / A4_HZ))
             self.midi_note = sorted(self._recent)[len(self._recent) // 2]  # allocates: five numbers
-            self.period_samples = self._rate / _hz(self.midi_note)
+            self.period_samples = self._rate / hz_of(self.midi_note)
 
     def _period(self, curve: np.ndarray, voiced: float) -> float:  # audio thread
         """The period in samples, 0 if no peak is as high as `voiced`."""
@@ -85,5 +85,18 @@ class PitchTracker:
         return peak + (0.5 * (before - after) / bend if bend < 0 else 0.0)
 
 
-def _hz(midi_note: float) -> float:
-    return 440 * 2 ** ((midi_note - 69) / 12)
+def lag_range(features: Features) -> tuple[int, int]:
+    """The shortest and the longest period that is looked for, samples."""
+    rate = features.sample_rate
+    shortest = max(2, math.floor(rate / hz_of(HIGHEST_NOTE)) - 1)
+    return shortest, min(features.window_samples // 2 - 1, math.ceil(rate / hz_of(LOWEST_NOTE)) + 1)
+
+
+def window_shape(window_samples: int, lags: int) -> np.ndarray:
+    """(lags,): the window's own autocorrelation, 1 at lag 0, never near 0."""
+    shape = np.fft.irfft(np.abs(np.fft.rfft(periodic_hann(window_samples))) ** 2, window_samples)
+    return np.maximum(shape[:lags] / shape[0], LEAST_SHAPE)
+
+
+def hz_of(midi_note: float) -> float:
+    return A4_HZ * float(2 ** ((midi_note - A4_NOTE) / 12))

@@ -11,10 +11,12 @@ of the quiet bins around it. From the logarithm on, float32 is enough.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.dsp.decibels import power_of
 from realtime.dsp.fourier import RealFourier, periodic_hann
 from realtime.dsp.history import History
 
@@ -42,6 +44,29 @@ class Lifter:
         np.copyto(out, self._smooth.real)
 
 
+@dataclass(frozen=True)
+class FrameScale:
+    """What follows from how frames are made.
+
+    window : (window_samples,), float64
+    amplitude : by which the windowed spectrum is multiplied, so that a full-scale sine is 1
+    silence_energy : of the windowed frame, from which on it sounds
+    slowest : least share of a frame in the running level
+    """
+
+    window: np.ndarray
+    amplitude: float
+    silence_energy: float
+    slowest: float
+
+
+def frame_scale(features: Features) -> FrameScale:
+    window = periodic_hann(features.window_samples)
+    silence_energy = power_of(features.silence_dbfs) * float(window @ window)
+    slowest = features.hop_samples / (features.sample_rate * features.level_seconds)
+    return FrameScale(window, float(2 / window.sum()), silence_energy, slowest)
+
+
 class FrameAnalyser:
     """The newest frame; its arrays are overwritten by every `push`.
 
@@ -54,11 +79,10 @@ class FrameAnalyser:
     """
 
     def __init__(self, features: Features) -> None:
-        window = periodic_hann(features.window_samples)
-        self._scale = 2 / window.sum()
-        self._window = window * self._scale
-        self._threshold = 10 ** (features.silence_dbfs / 10) * float(window @ window) * self._scale**2
-        self._slowest = features.hop_samples / (features.sample_rate * features.level_seconds)
+        scale = frame_scale(features)
+        self._window = scale.window * scale.amplitude
+        self._threshold = scale.silence_energy * scale.amplitude**2
+        self._slowest = scale.slowest
         self._floor = np.float32(features.log_floor)
         self._of_power = features.level == "power"
         self._history = History(1, features.window_samples - features.hop_samples, features.hop_samples)

@@ -12,6 +12,7 @@ import numpy as np
 
 from realtime.bundle import Bundle
 from realtime.dsp.framing import HopSource
+from realtime.dsp.rates import POSSIBLE_RATES, is_possible
 from realtime.dsp.spectrum import FrameAnalyser
 from realtime.files.audio_files import AudioFileError, read_audio
 from realtime.hop.model import open_model
@@ -44,8 +45,8 @@ def timbre_of_file(bundle: Bundle, path: Path, provider: str = "auto") -> FileTi
         The model does not run as asked.
     """
     audio, features = read_audio(path), bundle.manifest.features
-    if not 1000 <= audio.sample_rate <= 768000:
-        raise AudioFileError(f"{path} has a rate of {audio.sample_rate} Hz; 1000 … 768000 Hz are possible")
+    if not is_possible(audio.sample_rate):
+        raise AudioFileError(f"{path} has a rate of {audio.sample_rate} Hz; {POSSIBLE_RATES} Hz are possible")
     mono = audio.samples.mean(axis=1, dtype=np.float64)
     model = open_model(bundle, provider)
     frame = FrameAnalyser(features)

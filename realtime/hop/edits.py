@@ -13,12 +13,14 @@ Every value is smoothed, and z itself is what is heard: at rest each edited late
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from realtime.bundle import Manifest
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.hop.smoothing import LatentHold, ParameterSmoother
 from realtime.knobs.curves import pitch_curve, preset_curves
 from realtime.knobs.targets import MIXED_OUTPUTS, TIMBRE_SECONDS
@@ -89,7 +91,7 @@ class Edits:
         x, y = float(value[place["x"]]), float(value[place["y"]])
         self._weight[:] = ((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y)
         self.mix, gain_db = float(value[place["mix"]]), float(value[place["gain_db"]])
-        self.gain = 10 ** (gain_db / 20) if gain_db else 1.0
+        self.gain = math.exp(gain_db / DB_PER_NEPER)
         self.phase = float(value[place["phase"]])
         for i, output in enumerate(MIXED_OUTPUTS, 1):
             self.levels[i] = float(value[place[output]])

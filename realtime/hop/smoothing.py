@@ -7,10 +7,20 @@ import math
 import numpy as np
 
 from realtime.bundle import Manifest
-from realtime.knobs.targets import SMOOTHING_SECONDS, targets_of
+from realtime.knobs.targets import SMOOTHING_SECONDS, TIMBRE_SECONDS, targets_of
 
 SNAP = 1e-4  # closer than this to its target, a knob is there
 CORNERS = ("preset", "preset_b", "preset_c", "preset_d")
+
+
+def glide_rate(hop_seconds: float, seconds: float = SMOOTHING_SECONDS) -> float:
+    """Share of what is left of the way that is gone in a hop.  seconds : time constant"""
+    return 1 - math.exp(-hop_seconds / seconds)
+
+
+def timbre_rate(hop_seconds: float, seconds: float = TIMBRE_SECONDS) -> float:  # audio thread
+    """Least share of the newest frame in the running timbre.  seconds : its time constant"""
+    return min(1.0, hop_seconds / seconds)
 
 
 class ParameterSmoother:
@@ -25,7 +35,7 @@ class ParameterSmoother:
         self._low, self._high = [target.low for target in targets], [target.high for target in targets]
         self._default = np.array([target.default for target in targets])
         self._hop_seconds = manifest.features.hop_seconds
-        self.rate = 1 - math.exp(-self._hop_seconds / SMOOTHING_SECONDS)
+        self.rate = glide_rate(self._hop_seconds)
         self.target, self.value, self._smoothing, self._rates, self._seen = (np.zeros(len(targets)) for _ in range(5))
         self._changed = np.empty(len(targets), bool)
         self._moving: set[int] = set()  # those that have not arrived

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from realtime.bundle import Bundle
+from realtime.bundle import Bundle, Features
 from realtime.dsp.pitch import PitchTracker
 from realtime.dsp.spectrum import FrameAnalyser, FrameDelay
 from realtime.hop.edits import Edits
 from realtime.hop.memory import Memory
 from realtime.hop.meters import DECODER, EDITS, ENCODER, FILTER, HOP_HISTORY, STFT
 from realtime.hop.model import open_model
+from realtime.hop.smoothing import glide_rate, timbre_rate
 from realtime.knobs.bank import KnobBank
 from realtime.outputs.base import Answer, DecodedHop, Output
 
@@ -54,8 +55,7 @@ class HopStep:
         features = bundle.manifest.features
         self.knobs, self._meters, self._published = knobs, meters, published
         self._hop_seconds = features.hop_seconds
-        self._settle_hops = max(1, math.ceil(SETTLE_SECONDS / features.hop_seconds))
-        self._settle_share = 1 - math.exp(-features.hop_seconds / SETTLE_RATE_SECONDS)
+        self._settle_hops, self._settle_share = settling(features)
         self.model = open_model(bundle, provider, flush_denormals=flush_denormals)
         self._frame = FrameAnalyser(features)
         self._heard = FrameDelay(self._frame, bundle.manifest.lookahead_hops)
@@ -139,7 +139,7 @@ class HopStep:
         model, frame, edits, stage = self.model, self._frame, self._edits, self._stage
         try:
             if frame.sounding:
-                model.encode(frame.envelope, frame.fine, min(1.0, self._hop_seconds / edits.timbre_seconds))
+                model.encode(frame.envelope, frame.fine, timbre_rate(self._hop_seconds, edits.timbre_seconds))
             encoded = time.perf_counter()
             stage[ENCODER] += encoded - started
             if self._heard.sounding and not edits.at_rest:
@@ -192,3 +192,9 @@ class HopStep:
         if self._hops % REMEMBER_HOPS == 0:
             self._memory.write(self._published)
         self._hops += 1
+
+
+def settling(features: Features) -> tuple[int, float]:
+    """In how many hops after the last edit the decoder has settled, and how much nearer it comes in each."""
+    hops = max(1, math.ceil(SETTLE_SECONDS / features.hop_seconds))
+    return hops, glide_rate(features.hop_seconds, SETTLE_RATE_SECONDS)

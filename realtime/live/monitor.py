@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realtime.dsp.decibels import decibels_of
 from realtime.hop.meters import HOP_HISTORY
 from realtime.live.shared import State
 
@@ -131,4 +132,4 @@ def recent_hops(meters: np.ndarray) -> np.ndarray:
 
 
 def _db(linear: float) -> float:
-    return max(FLOOR_DB, 20 * math.log10(linear)) if linear > 0 else FLOOR_DB
+    return max(FLOOR_DB, float(decibels_of(linear))) if linear > 0 else FLOOR_DB

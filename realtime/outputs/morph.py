@@ -18,13 +18,15 @@ import numpy as np
 
 from realtime.bundle import Features
 from realtime.dsp.convolver import Convolver
-from realtime.dsp.fourier import RealFourier, fast_length
+from realtime.dsp.decibels import DB_PER_NEPER
+from realtime.dsp.fourier import RealFourier, bin_weights, falling_cosine, fast_length
 from realtime.outputs.base import Answer, DecodedHop
 
-DB = 20 / math.log(10)  # one neper
 FULL_EDIT_DB = 6.0  # RMS of E − U at which β is 1
+FULL_EDIT_LOG = FULL_EDIT_DB / DB_PER_NEPER
 LOWEST_DB, HIGHEST_DB = -60.0, 24.0  # of G
-LOWEST, HIGHEST = math.exp(LOWEST_DB / DB), math.exp(HIGHEST_DB / DB)
+LOWEST_LOG, HIGHEST_LOG = LOWEST_DB / DB_PER_NEPER, HIGHEST_DB / DB_PER_NEPER
+LOWEST, HIGHEST = math.exp(LOWEST_LOG), math.exp(HIGHEST_LOG)
 # the correction keeps quefrencies below half a period, within these
 CORRECTION_PERIODS = 0.5
 CORRECTION_QUEFRENCIES = (16, 60)
@@ -32,6 +34,7 @@ CORRECTION_QUEFRENCIES = (16, 60)
 EDIT_PERIODS = 0.75
 EDIT_LOWEST = 24
 LEVEL_LIMIT_DB = 18.0
+LEVEL_LIMIT_LOG = LEVEL_LIMIT_DB / DB_PER_NEPER
 LEVEL_SECONDS = (
     0.1  # longer averages lag behind decaying notes: a piano came out 1.8 dB too soft at 0.5 s, 0.6 dB at 0.1 s
 )
@@ -51,7 +54,7 @@ class MorphGain:
 
     def __init__(self, features: Features) -> None:
         self._fourier = RealFourier(features.window_samples)
-        self._slowest = features.hop_seconds / LEVEL_SECONDS
+        self._slowest = level_rate(features)
         self._edit, self._loudness = np.zeros(features.bins, np.float32), np.zeros(features.bins, np.float32)
         self._curves = np.zeros(
             (2, features.bins), np.complex64
@@ -59,7 +62,7 @@ class MorphGain:
         self._cepstra = np.zeros((2, features.window_samples), np.float32)
         self._causal = np.zeros(features.window_samples, np.float32)  # folded; its upper half stays zero
         self._fold = causal_fold(features.window_samples)[: features.bins].astype(np.float32)
-        self._correction = np.zeros(min(features.cutoff_quefrency, CORRECTION_QUEFRENCIES[1]), np.float32)  # folded
+        self._correction = np.zeros(corrected_quefrencies(features), np.float32)  # folded
         self._scaled = np.zeros_like(self._correction)
         self._power, self._work = np.zeros(features.bins), np.zeros(features.bins)
         self.log_gain, self.magnitude = np.zeros(features.bins, np.complex64), np.ones(features.bins, np.float32)
@@ -93,7 +96,7 @@ class MorphGain:
         period_samples : the sound's period at the model's rate; 0 if it has none
         """
         edit = np.subtract(decoded[1], decoded[0], out=self._edit, casting="same_kind")
-        self.beta = min(1.0, DB / FULL_EDIT_DB * math.sqrt(float(np.dot(edit, edit)) / len(edit)))
+        self.beta = min(1.0, math.sqrt(float(np.dot(edit, edit)) / len(edit)) / FULL_EDIT_LOG)
         self._curves[0].real = edit
         np.subtract(decoded[0], log_amplitude, out=self._curves[1].real, casting="same_kind")
         self._fourier.inverse(self._curves, self._cepstra)
@@ -123,7 +126,7 @@ class MorphGain:
         np.exp(gain, out=magnitude)
         self.phased = bool(np.minimum.reduce(magnitude) >= LOWEST and np.maximum.reduce(magnitude) <= HIGHEST)
         if not self.phased:
-            np.clip(gain, LOWEST_DB / DB, HIGHEST_DB / DB, out=gain)
+            np.clip(gain, LOWEST_LOG, HIGHEST_LOG, out=gain)
             np.exp(gain, out=magnitude)
 
     def _keep_level(self, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
@@ -135,8 +138,8 @@ class MorphGain:
             self._follow(amplitude)
         np.multiply(self.magnitude, self.magnitude, out=self._loudness)
         wet = float(np.dot(self._power, self._loudness))  # the dry sound's is 1: the shape adds up to it
-        level_db = -10 * math.log10(wet) if self._count and wet > 0 else 0.0
-        self.level = 10 ** (min(max(level_db, -LEVEL_LIMIT_DB), LEVEL_LIMIT_DB) / 20)
+        level = -0.5 * math.log(wet) if self._count and wet > 0 else 0.0
+        self.level = math.exp(min(max(level, -LEVEL_LIMIT_LOG), LEVEL_LIMIT_LOG))
 
     def _follow(self, amplitude: np.ndarray) -> None:  # audio thread
         """The share that every bin has in the energy; all add up to 1."""
@@ -174,8 +177,7 @@ class MinimumPhase:
         self._response = np.zeros(samples, np.float32)
         self._fold = causal_fold(samples).astype(np.float32)
         self._magnitude, self._phase, self._part = (np.zeros(bins, np.float32) for _ in range(3))
-        fade = max(1, self.taps // 8)
-        self._end = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
+        self._end = end_fade(self.taps).astype(np.float32)
 
     def response(self, gain: MorphGain) -> np.ndarray:  # audio thread
         """Returns (taps,), float32, a view overwritten by the next call."""
@@ -270,6 +272,20 @@ class Morph:
 def causal_fold(samples: int) -> np.ndarray:
     """Weights that fold a real cepstrum onto positive quefrencies: the cepstrum of the minimum-phase signal."""
     fold = np.zeros(samples)
-    fold[1 : samples // 2] = 2.0
-    fold[[0, samples // 2]] = 1.0
+    fold[: samples // 2 + 1] = bin_weights(samples)
     return fold
+
+
+def corrected_quefrencies(features: Features) -> int:
+    """How many of the envelope's quefrencies the correction may keep."""
+    return min(features.cutoff_quefrency, CORRECTION_QUEFRENCIES[1])
+
+
+def level_rate(features: Features) -> float:
+    """Least share of a frame in the recent spectrum."""
+    return features.hop_seconds / LEVEL_SECONDS
+
+
+def end_fade(taps: int) -> np.ndarray:
+    """What the last taps of a response are multiplied by, so that it ends in nothing."""
+    return falling_cosine(max(1, taps // 8))

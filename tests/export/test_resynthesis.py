@@ -13,6 +13,7 @@ from export.hosts.resynthesis import Resynthesis, dual_window
 from export.hosts.steps import DecodeStep, EncodeStep, Packed
 from export.systems import system_of
 from realtime.bundle import Features, embedded_bundle, load_bundle
+from realtime.outputs.resynth.partials import PartialAdvance
 from tests.support.miniatures import CELLO, CLARINET, FLUTE, PIANO, notes
 from training.checkpoint import load_checkpoint
 from training.features import FeatureConfig, FeatureExtractor
@@ -124,6 +125,22 @@ def test_overlapped_frames_add_up_to_the_sound(samples: int, hop: int) -> None:
     for start in range(0, 40 * hop, hop):
         total[start : start + length] += part * dual_window(part, hop)
     torch.testing.assert_close(total[length : 40 * hop], torch.ones(40 * hop - length, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("program", "key"), [(PIANO, 60), (CELLO, 43)])
+def test_partials_turn_as_in_the_runtime(program: int, key: int) -> None:
+    """From the same phases and magnitudes, whatever bins the partials lie between."""
+    resynthesis, window = Resynthesis(FEATURES), FEATURES.window_samples
+    runtime, overlap = PartialAdvance(window, HOP), torch.zeros(resynthesis.state_shapes["overlap"])
+    middle, advanced = resynthesis.middle.numpy(), np.empty(FEATURES.bins, np.complex64)
+    random = np.random.default_rng(2)
+    for amplitude in magnitudes(note(program, key))[10:90:4]:
+        phase = random.uniform(0, 2 * np.pi, FEATURES.bins).astype(np.float32)
+        magnitude = (resynthesis.scale * amplitude).numpy()
+        runtime.advance(magnitude, (middle * np.exp(1j * phase)).astype(np.complex64), advanced)
+        with torch.no_grad():
+            _, following, _ = resynthesis(amplitude[None], torch.from_numpy(phase)[None], overlap)
+        assert np.abs(middle * np.exp(1j * following[0].numpy()) - advanced).max() < 5e-4
 
 
 def test_silence_is_silent_and_frames_without_a_peak_do_no_harm() -> None:

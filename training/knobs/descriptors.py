@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from training.features import Amplitudes, FeatureConfig
+from training.knobs.decoded_pitch import hz
 
 HARMONICS = 12
 
@@ -41,7 +42,7 @@ def odd_even(sounds: Amplitudes, config: FeatureConfig, pitch: np.ndarray) -> Te
     result = np.full(len(spectrum), np.nan)
     bin_hz = config.sample_rate / config.window_samples
     for i in np.flatnonzero(np.isfinite(pitch)):
-        f0 = 440 * 2 ** ((pitch[i] - 69) / 12)
+        f0 = hz(pitch[i])
         levels = [
             _harmonic_power(spectrum[i], k * f0 / bin_hz)
             for k in range(2, HARMONICS + 2)

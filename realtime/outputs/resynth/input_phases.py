@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from realtime.bundle import Features
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.dsp.fourier import RealFourier
 from realtime.outputs.resynth.layout import Layout
 
@@ -63,7 +64,7 @@ class InputPhases:
         np.multiply(self.samples[-len(self._windowed) :], self._layout.window, out=self._windowed)
         newest = float(np.dot(recent, recent)) / len(recent)
         usual = float(np.dot(self._windowed, self._windowed)) / self._window_power
-        louder_db = 10 * math.log10((newest + SMALLEST_POWER) / (usual + SMALLEST_POWER))
+        louder_db = 0.5 * DB_PER_NEPER * math.log((newest + SMALLEST_POWER) / (usual + SMALLEST_POWER))
         sure = (louder_db - ONSET_DB[0]) / (ONSET_DB[1] - ONSET_DB[0])
         self._onset = max(self._onset * self._onset_keep, min(max(sure, 0.0), 1.0))
         return self._onset if self._onset > 1e-3 else 0.0

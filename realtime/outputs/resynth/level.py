@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.outputs.resynth.layout import Layout
 
 LONG_SHARE, SHORT_SHARE = 1 / 4, 3 / 32  # of the window: how long the two running levels look back, 11.6 and 4.4 ms
@@ -20,7 +21,7 @@ UNTOUCHED_DB = 2.0
 FOLLOWED_DB = 6.0
 MOST_DB = 60.0
 SMALLEST_POWER = 1e-14
-NEPERS = math.log(10) / 20  # in a decibel
+NEPERS = 1 / DB_PER_NEPER  # in a decibel
 
 
 class LevelFollower:

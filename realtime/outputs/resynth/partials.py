@@ -20,10 +20,10 @@ class PartialAdvance:
     def __init__(self, window_samples: int, step: int) -> None:
         bins = window_samples // 2 + 1
         self._bin = np.arange(bins)
-        self._radians = np.float32(2 * np.pi * step / window_samples)  # that a partial at bin 1 turns in a step
+        self._radians = np.float32(turn_of_bin(window_samples, step))
         whole = np.exp(2j * np.pi * (self._bin * step % window_samples) / window_samples)
         self._whole = whole.astype(np.complex64)  # what bins turn at their own frequencies
-        self._middle = (1 - 2 * (self._bin % 2)).astype(np.float32)  # moves time 0 to the frame's middle and back
+        self._middle = to_middle(bins).astype(np.float32)
         self._log, self._curvature, self._offset = (np.zeros(bins, np.float32) for _ in range(3))
         self._peak, self._rising = np.zeros(bins, bool), np.zeros(bins, bool)
         self._left, self._right, self._gap = (np.zeros(bins, np.int64) for _ in range(3))
@@ -82,3 +82,13 @@ class PartialAdvance:
         np.greater_equal(gap, far, out=self._rising)
         np.copyto(left, self._bin, where=self._rising)
         return left
+
+
+def turn_of_bin(window_samples: int, step: int) -> float:
+    """Radians that a partial at bin 1 turns in a step; one at bin b, which need not be whole, turns b times as far."""
+    return 2 * np.pi * step / window_samples
+
+
+def to_middle(bins: int) -> np.ndarray:
+    """(bins,), 1 and −1 in turn: times a spectrum, this moves its time 0 to the frame's middle and back."""
+    return 1.0 - 2.0 * (np.arange(bins) % 2)

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from realtime.bundle import Features
 from realtime.dsp.deadline import Deadline
-from realtime.dsp.fourier import RealFourier
+from realtime.dsp.fourier import RealFourier, falling_cosine
 from realtime.outputs.resynth.input_phases import NOTHING, InputPhases, likeness, to_unit
 from realtime.outputs.resynth.layout import Layout
 from realtime.outputs.resynth.level import LevelFollower
@@ -55,9 +55,8 @@ class Rebuilder:
             self._framed.reshape(-1)[first:], layout.weights.shape, (4 * (window - layout.spacing), 4)
         )
         self._weighed = np.empty(layout.weights.shape, np.float32)
-        fade = max(1, layout.step // 4)
-        self._fade = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
-        self._promised, self._step_back = np.zeros(fade, np.float32), np.empty(fade, np.float32)
+        self._fade = falling_cosine(max(1, layout.step // 4)).astype(np.float32)
+        self._promised, self._step_back = np.zeros_like(self._fade), np.empty_like(self._fade)
         self.reset()
 
     def reset(self) -> None:

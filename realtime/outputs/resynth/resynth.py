@@ -11,6 +11,7 @@ import numpy as np
 
 from realtime.bundle import Features
 from realtime.dsp.deadline import Deadline
+from realtime.dsp.spectrum import frame_scale
 from realtime.dsp.step_resampler import StepOutput, resampling_ms, steps_of
 from realtime.outputs.resynth.layout import layout_of
 from realtime.outputs.resynth.rebuild import Rebuilder
@@ -53,7 +54,7 @@ class Resynth:
         self._output = StepOutput(features.sample_rate, device_rate, layout.step, layout.latency)
         self.latency_samples = self._output.latency_samples
         self._rebuilder = Rebuilder(features, layout, hurry or Deadline())
-        self._scale = float(layout.window.sum()) / 2
+        self._scale = 1 / frame_scale(features).amplitude
         self._floor = features.log_floor
         self._shape = np.empty(features.bins)
         self._wanted, self._heard = np.zeros(features.bins, np.float32), np.zeros(features.bins, np.float32)

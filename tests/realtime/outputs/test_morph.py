@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from realtime.bundle import Features
 from realtime.dsp.convolver import Convolver
+from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.dsp.fourier import fast_length
-from realtime.outputs.morph import DB, LEVEL_LIMIT_DB, MinimumPhase, MorphGain
+from realtime.outputs.morph import LEVEL_LIMIT_DB, MinimumPhase, MorphGain
 
 FEATURES = Features(
     sample_rate=44100,
@@ -33,7 +34,7 @@ def smooth_curve(seed: int, spread_db: float, ripples: int = 20) -> np.ndarray:
     random = np.random.default_rng(seed)
     cosines = np.cos(np.pi * np.outer(np.arange(1, ripples + 1), np.arange(BINS)) / (BINS - 1))
     curve = (random.standard_normal(ripples) / np.arange(1, ripples + 1)) @ cosines
-    return curve * (spread_db / DB) / np.abs(curve).max()
+    return curve * (spread_db / DB_PER_NEPER) / np.abs(curve).max()
 
 
 def envelope(log_spectrum: np.ndarray) -> np.ndarray:
@@ -71,19 +72,19 @@ def test_the_gain_is_the_formula(size_db: float) -> None:
     gain = MorphGain(FEATURES)
     gain.update(decoded, frame, np.exp(frame), sounding=True)
     unedited, edited = decoded.astype(float)
-    beta = min(1.0, DB * np.sqrt(np.mean((edited - unedited) ** 2)) / 6.0)
+    beta = min(1.0, DB_PER_NEPER * np.sqrt(np.mean((edited - unedited) ** 2)) / 6.0)
     wanted = edited - unedited + beta * (envelope(unedited) - envelope(frame))
     assert gain.beta == pytest.approx(beta, rel=1e-5)
     assert 0 < beta <= 1
-    assert np.abs(gain.log_gain.real - np.clip(wanted, -60 / DB, 24 / DB)).max() < 1e-5
+    assert np.abs(gain.log_gain.real - np.clip(wanted, -60 / DB_PER_NEPER, 24 / DB_PER_NEPER)).max() < 1e-5
 
 
 def test_the_gain_stays_within_its_limits() -> None:
     gain = MorphGain(FEATURES)
     decoded = np.stack([np.zeros(BINS), 20.0 * np.sign(smooth_curve(4, 1))])
     gain.update(decoded, np.zeros(BINS), np.ones(BINS), sounding=True)
-    assert gain.log_gain.real.min() == pytest.approx(-60 / DB)
-    assert gain.log_gain.real.max() == pytest.approx(24 / DB)
+    assert gain.log_gain.real.min() == pytest.approx(-60 / DB_PER_NEPER)
+    assert gain.log_gain.real.max() == pytest.approx(24 / DB_PER_NEPER)
     assert np.isfinite(MinimumPhase(FEATURES, 44100).response(gain)).all()
 
 
@@ -102,7 +103,7 @@ def test_the_level_keeper_takes_loudness_back(gain_db: float) -> None:
     """A gain equal at all frequencies is loudness alone: the keeper undoes it, within its limits."""
     gain, frame = MorphGain(FEATURES), np.zeros(BINS)
     for _ in range(2000):
-        gain.update(np.stack([frame, frame + gain_db / DB]), frame, np.ones(BINS), sounding=True)
+        gain.update(np.stack([frame, frame + gain_db / DB_PER_NEPER]), frame, np.ones(BINS), sounding=True)
     clipped_db = min(gain_db, 24.0)
     wanted_db = -float(np.clip(clipped_db, -LEVEL_LIMIT_DB, LEVEL_LIMIT_DB))
     assert 20 * np.log10(gain.level) == pytest.approx(wanted_db, abs=0.1)
@@ -114,7 +115,7 @@ def test_the_level_keeper_weighs_the_spectrum_that_sounds() -> None:
     """A boost where there is no sound changes no loudness."""
     gain, frame = MorphGain(FEATURES), np.zeros(BINS)
     amplitude = np.where(np.arange(BINS) < 60, 1.0, 1e-4)
-    boost = np.where(np.arange(BINS) < 60, 0.0, 18 / DB)
+    boost = np.where(np.arange(BINS) < 60, 0.0, 18 / DB_PER_NEPER)
     for _ in range(500):
         gain.update(np.stack([frame, boost]), frame, amplitude, sounding=True)
     assert 20 * np.log10(gain.level) == pytest.approx(0.0, abs=0.1)
@@ -127,7 +128,7 @@ def test_the_level_keeper_weighs_the_spectrum_that_sounds() -> None:
 def test_the_filter_has_the_wanted_magnitude(seed: int) -> None:
     curve = smooth_curve(seed, 20)
     found = np.abs(np.fft.rfft(response_of(curve), FEATURES.window_samples))
-    error_db = DB * np.abs(np.log(found) - curve)
+    error_db = DB_PER_NEPER * np.abs(np.log(found) - curve)
     assert error_db.max() < 0.05
 
 
@@ -157,7 +158,7 @@ def test_at_other_rates_the_curve_keeps_its_frequencies(rate: int) -> None:
         frequency, np.arange(BINS) * 44100 / FEATURES.window_samples, curve
     )  # held constant above 22050 Hz
     inside = (frequency > 100) & (frequency < 0.45 * rate)  # at its own Nyquist frequency a cut-off curve has a corner
-    error_db = DB * np.abs(np.log(found) - wanted)[inside]
+    error_db = DB_PER_NEPER * np.abs(np.log(found) - wanted)[inside]
     assert error_db.max() < 0.05
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from realtime.bundle import Features, embedded_bundle, load_bundle
 from realtime.dsp.framing import HopSource
-from realtime.dsp.spectrum import FrameAnalyser
+from realtime.dsp.spectrum import FrameAnalyser, frame_scale
 from realtime.dsp.step_resampler import StepOutput, steps_of
 from realtime.outputs.resynth.layout import layout_of
 from realtime.outputs.resynth.resynth import Resynth
@@ -96,7 +96,7 @@ def distances(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
 
 def griffin_lim(wanted: np.ndarray) -> np.ndarray:
     """32 rounds over the whole sound, no momentum."""
-    scale = FrameAnalyser(FEATURES)._scale
+    scale = frame_scale(FEATURES).amplitude
     sound = librosa.griffinlim(
         wanted.T / scale, n_iter=32, hop_length=HOP, n_fft=WINDOW, center=False, momentum=0.0, random_state=0
     )
