@@ -114,7 +114,7 @@ def fold(model: PerturbationVAE, sounds: Sequence[CalibrationBatch], lookahead: 
             wanted = [reference(way.theirs) for way in passes]
             assign(getattr(student.head(name), part), *ridge([aligned(way, late) for way in passes], wanted, masks))
         for known, way, mask in zip(ours, passes, masks, strict=True):
-            known[name] = _streamed(student, name, way.ours, mask)
+            known[name] = streamed_means(student, name, way.ours, mask)
     names = tuple(model.latent_sizes)
     passes = [
         Pass(_needed(_joined(a, names, mask.shape[1])), _needed(_joined(b, names, mask.shape[1] + lookahead)))
@@ -209,7 +209,7 @@ def _layer_parameters(stack: RecurrentStack) -> list[tuple[Tensor, Tensor]]:
     return [*body, (stack.head.weight_ih_l0, stack.head.bias_ih_l0)]
 
 
-def _streamed(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
+def streamed_means(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
     """The student's latent means at every frame, as streaming gives them, the first `lookahead` ones about nothing."""
     head, late = student.head(name).mean, student.lookahead
     if name == "timbre":

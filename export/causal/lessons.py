@@ -90,7 +90,7 @@ class StreamingLessons:
         z, decoded = play(self.student, live, self._rate)
         weight = live.sounding.to(decoded.dtype)
         total = weight.sum().clamp_min(1)
-        loss = (self.error(decoded, live) * weight).sum() / total + self.swap_weight * self._swapped(wanted, weight)
+        loss = (self.error(decoded, live) * weight).sum() / total + self.swap_weight * self.swap_error(wanted, weight)
         later = weight * weight.cumsum(1)  # the longer a sound was heard, the better its timbre must be known
         for name, value in z.items():
             per_frame, per_sound = self._spread[name]
@@ -107,7 +107,7 @@ class StreamingLessons:
             loss = loss + MEAN_WEIGHT * (means[0] - means[1]).square().sum(-1).mean() / per_sound
         return loss
 
-    def _swapped(self, wanted: Latents, weight: Tensor) -> Tensor:
+    def swap_error(self, wanted: Latents, weight: Tensor) -> Tensor:
         """Squared difference between what student and teacher decode of these latents with the timbre of the batch's
         next sound.
 
@@ -163,7 +163,7 @@ class PairLessons(StreamingLessons):
         z, decoded = play(self.student, row, self._rate)
         weight = row.sounding.to(decoded.dtype)
         loss = (self.error(decoded, row) * weight).sum() / weight.sum().clamp_min(1)
-        loss = loss + self.swap_weight * self._swapped(wanted, live.sounding.to(decoded.dtype))
+        loss = loss + self.swap_weight * self.swap_error(wanted, live.sounding.to(decoded.dtype))
         since = live.sounding.cumsum(1)[..., None].to(decoded.dtype)  # frames of the present note
         later = weight * pair(since)[..., 0]
         for name, value in z.items():

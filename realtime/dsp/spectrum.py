@@ -18,9 +18,8 @@ from realtime.bundle import Features
 from realtime.dsp.fourier import RealFourier, periodic_hann
 from realtime.dsp.history import History
 
-NOTHING = (
-    1e-60  # energy of a frame below which it counts as zeros, for its tiny numbers would only slow the processor down
-)
+# Energy of a frame below which it counts as zeros: its tiny numbers would only slow the processor down.
+NOTHING = 1e-60
 
 
 class Lifter:
@@ -51,13 +50,14 @@ class FrameAnalyser:
     log_amplitude, envelope, fine : (bins,), float32, natural log of the level-normalised amplitude, its smooth part,
         the rest
     sounding : bool, whether the frame reaches the silence threshold
+    scale : what the transform's magnitudes are multiplied by to give `amplitude`
     """
 
     def __init__(self, features: Features) -> None:
         window = periodic_hann(features.window_samples)
-        self._scale = 2 / window.sum()
-        self._window = window * self._scale
-        self._threshold = 10 ** (features.silence_dbfs / 10) * float(window @ window) * self._scale**2
+        self.scale = 2 / window.sum()
+        self._window = window * self.scale
+        self._threshold = 10 ** (features.silence_dbfs / 10) * float(window @ window) * self.scale**2
         self._slowest = features.hop_samples / (features.sample_rate * features.level_seconds)
         self._floor = np.float32(features.log_floor)
         self._of_power = features.level == "power"

@@ -86,14 +86,14 @@ def test_folding_fits_what_streaming_will_give(
     """
     checkpoint, seen = load_checkpoint(bidirectional), {}  # type: ignore[var-annotated]
     sounds = heard(checkpoint, calibration_sounds(checkpoint, None, seconds=0.5).fit)
-    streamed = causal._streamed
+    streamed = causal.streamed_means
 
     def watched(student: PerturbationVAE, name: str, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         z = streamed(student, name, h, mask)
         seen.setdefault(name, z)
         return z
 
-    monkeypatch.setattr(causal, "_streamed", watched)
+    monkeypatch.setattr(causal, "streamed_means", watched)
     assert isinstance(checkpoint.model, PerturbationVAE)
     student = causal.fold(checkpoint.model, sounds, lookahead)
     found, _ = play(student, sounds[0].live, 1e-4)
@@ -183,7 +183,7 @@ def test_a_student_comes_nearer_and_its_knobs_too(
         missed = []
         for student in (causal_forms[0], fallback.model):
             lessons.student = student  # type: ignore[misc]
-            missed.append(float(lessons._swapped(z, spectra.sounding.float())))  # type: ignore[attr-defined]
+            missed.append(float(lessons.swap_error(z, spectra.sounding.float())))  # type: ignore[attr-defined]
     assert missed[1] < missed[0]
 
 

@@ -26,7 +26,7 @@ def distances(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
 
 def griffin_lim(wanted: np.ndarray) -> np.ndarray:
     """32 rounds over the whole sound, no momentum."""
-    scale = FrameAnalyser(FEATURES)._scale
+    scale = FrameAnalyser(FEATURES).scale
     sound = librosa.griffinlim(
         wanted.T / scale, n_iter=32, hop_length=HOP, n_fft=WINDOW, center=False, momentum=0.0, random_state=0
     )
