@@ -1,4 +1,4 @@
-"""The house rules of the code, read from the code: who may import whom, and how big folders may be."""
+"""The house rules of the code, read from the code: who may import whom, and how big folders and test files may be."""
 
 from __future__ import annotations
 
@@ -107,6 +107,7 @@ ROOMS = (
     "run",
 )
 MOST_MODULES = 16  # in one folder
+MOST_TEST_LINES = 300  # in one file
 
 
 def rooms_imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -143,6 +144,12 @@ def test_folders_stay_small_enough_to_survey(package: str) -> None:
         f"{folder.relative_to(ROOT)}: {count} modules" for folder, count in counts.items() if count > MOST_MODULES
     ]
     assert not crowded, "\n".join(crowded)
+
+
+def test_test_files_stay_short_enough_to_read() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources("tests")}
+    long = [f"{path.relative_to(ROOT)}: {lines} lines" for path, lines in lengths.items() if lines > MOST_TEST_LINES]
+    assert not long, "split by theme, shared helpers to tests/support: " + ", ".join(long)
 
 
 def test_importing_realtime_loads_no_torch_and_starts_nothing() -> None:
