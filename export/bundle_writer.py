@@ -143,9 +143,8 @@ def write_manifest(
         graphs=graphs,
         axes=tuple(Axis.model_validate(axis) for axis in knobs["axes"]),
         presets=tuple(Preset.model_validate(preset) for preset in knobs["presets"]),
-        variation_axes=tuple(
-            Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())
-        ),  # not in every checkpoint
+        # Not in every checkpoint: these three.
+        variation_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())),
         pitch_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("pitch_axes", ())),
         pitch_anchors=tuple(PitchAnchor.model_validate(anchor) for anchor in knobs.get("pitch_anchors", ())),
         fidelity=fidelity,

@@ -138,9 +138,8 @@ def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:
     play = partial(run_streaming, folder, rate=job.rate)
     figures = measure(checkpoint.model, model, features, held_out, play, run, job.long)
     figures |= job.system.compare(checkpoint.model, model, FeatureExtractor(features)(held_out))
-    lasting = {
-        key: round(value, 6) for key, value in figures.items() if key.startswith("mse")
-    }  # timings would differ every time
+    # Timings would differ every time.
+    lasting = {key: round(value, 6) for key, value in figures.items() if key.startswith("mse")}
     manifest = write_manifest(
         folder, features=features, model=model, graphs=written.graphs, knobs=job.knobs, fidelity=lasting
     )

@@ -27,12 +27,8 @@ from realtime.knobs.bank import KnobBank
 from realtime.session import Session, SessionOptions
 
 PHRASE = Path(__file__).parents[1] / "demo/phrase.flac"
-EDITED = {
-    "preset": 41.0,
-    "timbre[0]": 1.0,
-    "resynth": 0.5,
-    "phase": 0.5,
-}  # while the bits are compared: both ways out are heard
+# Knobs while the bits are compared: both ways out are heard.
+EDITED = {"preset": 41.0, "timbre[0]": 1.0, "resynth": 0.5, "phase": 0.5}
 WARM_UP = 0.1  # of the hops: what grows in it does not count
 SAMPLES = 400  # looks at the memory, evenly
 TURN_SECONDS = 1.0  # on average, between two moves of the knobs

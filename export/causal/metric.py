@@ -28,9 +28,8 @@ def drop_metric(model: MetricVAE, lookahead: int = 0) -> MetricVAE:
     student = MetricVAE(dataclasses.replace(model.config, bidirectional=False, lookahead=lookahead))
     weights = model.state_dict()
     for name, target in student.state_dict().items():
-        target.copy_(
-            weights[name][tuple(slice(size) for size in target.shape)]
-        )  # what reads the forward half comes first
+        # What reads the forward half comes first.
+        target.copy_(weights[name][tuple(slice(size) for size in target.shape)])
     with torch.no_grad():
         student.shared.weight[:, student.encoder.width :] = 0
     return student.eval()

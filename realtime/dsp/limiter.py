@@ -7,9 +7,8 @@ import math
 import numpy as np
 
 CEILING = 1.0  # full scale: what keeps below it passes bit for bit
-MOST_ABOVE = (
-    16.0  # × full scale; what is louder is cut off there, lest a single wild sample keeps the sound down for seconds
-)
+# Times full scale; louder samples are clipped there, so that a single wild one cannot hold the sound down for seconds.
+MOST_ABOVE = 16.0
 RELEASE_SECONDS = 0.1
 
 

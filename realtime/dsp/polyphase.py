@@ -14,9 +14,8 @@ from fractions import Fraction
 import numpy as np
 
 HALF_TAPS = 24  # source samples to either side, at the lower of the two rates: 0.54 ms at 44.1 kHz
-KAISER_BETA = (
-    6.8  # −70 dB from 2 kHz above the lower rate's half, so that up to 2 kHz below it nothing is aliased or mirrored
-)
+# −70 dB from 2 kHz above the lower Nyquist frequency, so that nothing aliases up to 2 kHz below it.
+KAISER_BETA = 6.8
 # so many at most are tabulated as they are; of other ratios the nearest of the second
 MOST_PHASES = 1024
 USUAL_PHASES = 2048

@@ -131,9 +131,8 @@ def test_what_is_not_a_number_harms_nothing(mixture: Written, phrase: np.ndarray
 
 
 values = st.floats(-3, 3, width=32) | st.sampled_from([0.0, 0.0, 3.0, -50.0])
-shares = st.floats(
-    0, 1, width=32, allow_subnormal=False
-)  # the graph's numbers: what is nothing to it must be nothing to the session
+# The graph's numbers: what is nothing to it must be nothing to the session.
+shares = st.floats(0, 1, width=32, allow_subnormal=False)
 
 
 @given(

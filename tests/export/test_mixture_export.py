@@ -110,9 +110,8 @@ def test_graphs_are_the_model_and_power_stays_in_float(tmp_path: Path, precision
             for name in ("encoder", "decoder")
         }
         assert kinds["encoder"].count("MatMulNBits") == 6  # the two maps to the latents are too small to be worth it
-        assert (
-            kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 3
-        )  # those, and power to mel: ten decades do not fit 8 bits
+        # Those, and power to mel: ten decades do not fit 8 bits.
+        assert kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 3
         assert kinds["decoder"].count("MatMulNBits") == 3  # all but the map from the latents
 
 

@@ -228,9 +228,8 @@ def test_decode_is_as_loud_as_the_level_says_and_silent_where_it_says_so(nn_file
     middle = slice(8192, 20000)
     gain_db = 20 * np.log10(np.std(decoded[middle]) / np.std(sound[0, 0, middle]))
     assert abs(gain_db) < 2
-    last_only = np.where(
-        np.arange(latents.shape[-1]) % HOP == HOP - 1, latents, 9.0
-    )  # what a control signal does between hops is not read
+    # What a control signal does between hops is not read.
+    last_only = np.where(np.arange(latents.shape[-1]) % HOP == HOP - 1, latents, 9.0)
     np.testing.assert_array_equal(
         NnTildeHost(nn_file).play("decode", last_only.transpose(1, 0, 2), [8192])[0, 0], decoded
     )

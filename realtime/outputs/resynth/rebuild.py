@@ -24,9 +24,8 @@ from realtime.outputs.resynth.level import LevelFollower
 from realtime.outputs.resynth.partials import PartialAdvance
 
 FEWEST_ROUNDS = 2  # however little time there is
-MOMENTUM = np.float32(
-    1.2
-)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
+# Momentum of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013).
+MOMENTUM = np.float32(1.2)
 
 
 class Rebuilder:
@@ -48,9 +47,8 @@ class Rebuilder:
         self._size, self._ratio = np.empty((frames, bins), np.float32), np.zeros((frames, bins), np.complex64)
         self._ahead, self._last = np.empty(bins, np.complex64), np.empty(bins, np.complex64)
         self._total, self._before, self._expected = (np.empty(layout.weights.shape[1], np.float32) for _ in range(3))
-        first = (
-            window - layout.latency - int(layout.ends[0])
-        )  # the first open sample in the first frame; in each later one it lies earlier
+        # The first open sample in the first frame; in each later one it lies earlier.
+        first = window - layout.latency - int(layout.ends[0])
         self._open_view = as_strided(
             self._framed.reshape(-1)[first:], layout.weights.shape, (4 * (window - layout.spacing), 4)
         )

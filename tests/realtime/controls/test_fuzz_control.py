@@ -30,24 +30,8 @@ DATAGRAMS, OSC_EXAMPLES = 80, 150
 ENOUGH = 100_000
 BARE = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 STATUS = (0x80, 0x90, 0xA0, 0xB0, 0xB0, 0xB0, 0xC0, 0xD0, 0xE0)
-NASTY = (
-    0,
-    1,
-    6,
-    20,
-    32,
-    38,
-    64,
-    96,
-    97,
-    98,
-    99,
-    100,
-    101,
-    120,
-    123,
-    127,
-)  # controllers and values with a meaning of their own
+# Controllers and values with a meaning of their own.
+NASTY = (0, 1, 6, 20, 32, 38, 64, 96, 97, 98, 99, 100, 101, 120, 123, 127)
 counted = {"midi": 0, "osc": 0}
 
 

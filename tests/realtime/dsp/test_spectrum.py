@@ -104,9 +104,8 @@ def test_another_analyser_goes_on_at_the_level(phrase: np.ndarray, level: str) -
         hop = phrase[None, 256 * i : 256 * (i + 1)]
         if i >= restart:
             resumed.push(hop)
-        if (
-            i == restart + behind
-        ):  # from here both have heard the same window; the level of the first hops was that of a window half empty
+        # From here both have heard the same window; the level of the first hops was that of a window half empty.
+        if i == restart + behind:
             resumed.restore(*straight.level_state)
         straight.push(hop)
         if i > restart + behind:

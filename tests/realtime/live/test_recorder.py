@@ -27,9 +27,8 @@ from tests.support.bundles import make_bundle
 
 ROOT = Path(__file__).resolve().parents[3]
 RATE = 44100
-QUIET = SimpleNamespace(
-    input_overflow=False, input_underflow=False, output_overflow=False, output_underflow=False
-)  # no flag raised
+# No flag raised.
+QUIET = SimpleNamespace(input_overflow=False, input_underflow=False, output_overflow=False, output_underflow=False)
 
 
 class CallbackRig:
