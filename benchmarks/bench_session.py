@@ -1,8 +1,9 @@
-"""One block of 128 frames through the whole session on one core: `python -m pytest benchmarks/bench_session.py
---benchmark-only`.
+"""One block of 128 frames through the whole session on one core.
 
-Blocks with and without a hop take turns, so the mean says what a hop costs. All sizes, and percentiles: `python -m
-benchmarks.realtime`.
+Run: `python -m pytest benchmarks/bench_session.py --benchmark-only`
+
+Blocks with and without a hop take turns, so the mean says what a hop costs. All sizes, and percentiles:
+`python -m benchmarks.realtime`
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What the audio thread may not do, read from the code: functions marked `# audio thread` never block, print, raise or
-allocate.
-"""
+"""What functions marked `# audio thread` may not do, read from the code: block, print, raise, allocate."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""python -m benchmarks.streaming: what every way of streaming a model costs, against the original that hears whole
-sounds.
+"""python -m benchmarks.streaming: every way of streaming a model compared with the original on whole sounds.
 
 Renders public sounds and trains the small models if they are not there, makes every fallback, measures quality and
 speed, and writes report.md, report.json and a figure. What was finished before is kept: a run that was stopped goes on

@@ -1,9 +1,7 @@
 """Teaching a causal student for some minutes (docs/architecture.md): shows how far it is, can be stopped and taken up
 again, keeps the best.
 
-What is learnt is the lessons' business (`export.causal.lessons`, `export.causal.student`); this is the loop around
-them.
-"""
+`export.causal.lessons` and `export.causal.student` say what is learnt; this is the loop around them."""
 
 from __future__ import annotations
 

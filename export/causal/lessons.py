@@ -1,5 +1,5 @@
-"""What a causal student learns from while it streams: the teacher's latents of whole sounds, the data, and what the
-teacher makes of knobs.
+"""The losses of a causal student while it streams: against the teacher's latents of whole sounds, against the data,
+and against the teacher's output with another sound's timbre.
 """
 
 from __future__ import annotations
@@ -108,11 +108,12 @@ class StreamingLessons:
         return loss
 
     def swap_error(self, wanted: Latents, weight: Tensor) -> Tensor:
-        """Squared difference between what student and teacher decode of these latents with the timbre of the batch's
-        next sound.
+        """Squared difference between the student's and the teacher's decoding of these latents with the timbre of the
+        batch's next sound.
 
-        Of the spectrum's shape: each frame's level is left to the reconstruction, since the teacher's is that of whole
-        sounds.
+        Only the shape of the spectrum counts: the teacher's levels are those of whole sounds, so each frame's level is
+        left to the reconstruction loss.
+
         weight : (batch, frames), 1 where a sound is heard
         """
         weight = weight[:SWAPPED]
@@ -135,8 +136,9 @@ class MetricLessons(StreamingLessons):
     swap_weight = 0.05
 
     def error(self, decoded: Tensor, spectra: Spectra) -> Tensor:
-        """What the power's exponential likelihood loses against a perfect mean, averaged over bins (Tanaka 2021, eq.
-        3).
+        """Exponential negative log-likelihood of the power above that of a perfect mean, averaged over bins.
+
+        Tanaka 2021, eq. 3.
         """
         floor = self.teacher.config.log_floor**2
         ratio = (self.teacher.observed(spectra.log_amplitude) + floor) / (self.teacher.observed(decoded) + floor)

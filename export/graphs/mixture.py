@@ -120,9 +120,7 @@ class StudentDecoder(nn.Module):
 
 
 class NewestDecoder(nn.Module):
-    """(timbre, pitch) → (log_amplitude,), for two sets of latents at once: the last frame of the decoded second. No
-    state.
-    """
+    """(timbre, pitch) → (log_amplitude,), two sets of latents at once: the decoded window's last frame. No state."""
 
     def __init__(self, model: MixtureVAE) -> None:
         super().__init__()

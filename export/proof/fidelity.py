@@ -98,9 +98,7 @@ def _audio(sounds: SoundSet | Tensor, seconds: float) -> Iterator[Tensor]:
 
 
 def _settled(z: Latents, model: TimbreVAE, sounding: Tensor) -> Latents:
-    """One vector per sound: a latent that has one per sound as it stands at the last sounding frame, the others
-    averaged.
-    """
+    """One vector per sound: the last sounding frame's for latents with one value per sound, the mean for the others."""
     steady = one_per_sound(model)
     last = (sounding * torch.arange(sounding.shape[1])).argmax(1)
     rows = torch.arange(len(last))

@@ -13,8 +13,7 @@ RELEASE_SECONDS = 0.1
 
 
 class Limiter:
-    """Turns every channel down by the same gain wherever one of them would pass the ceiling. No lookahead, so no
-    latency.
+    """Applies the same gain to every channel wherever one would pass the ceiling. No lookahead, so no latency.
 
     The gain drops within the sample and comes back with RELEASE_SECONDS. The same whatever the blocks.
 

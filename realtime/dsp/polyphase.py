@@ -1,5 +1,4 @@
-"""From one rate to another within half a millisecond: a windowed sinc whose phases are tabulated, computed a step at a
-time.
+"""Resampling within half a millisecond, a step at a time: a windowed sinc whose phases are tabulated.
 
 The resampler of the analysis hands its samples out in batches of five milliseconds; on the way in and out of the
 resynthesis that would double the latency. Positions are counted in whole numbers, so that nothing drifts and a delay is
@@ -75,9 +74,7 @@ def half_of(source_rate: float, target_rate: float) -> int:
 
 
 def _table(phases: int, half: int, cutoff: float) -> np.ndarray:
-    """(phases, 2 · half), float32: the weights of the source samples around a place that lies so far beyond one of
-    them.
-    """
+    """(phases, 2 · half), float32: weights of the source samples around a place, for each fraction of a sample."""
     distance = np.arange(phases)[:, None] / phases - (np.arange(2 * half) - half + 1)
     inside = np.sqrt(np.maximum(0.0, 1 - np.square(distance / half)))
     weights = np.sinc(cutoff * distance) * np.i0(KAISER_BETA * inside)

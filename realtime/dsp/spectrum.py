@@ -1,5 +1,4 @@
-"""Sound to spectra, one hop at a time: the frames `training/features.py` makes of whole sounds. A test holds the two
-together.
+"""Sound to spectra, one hop at a time: the same frames that `training/features.py` makes of whole sounds (tested).
 
 Frame n holds the last `window_samples` samples up to and including hop n, zeros before the start. Its amplitude is
 divided by a running level with a state of its own; silent frames leave that level as it is.

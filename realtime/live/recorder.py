@@ -44,8 +44,7 @@ class Recorded:
 class Recorder:
     """Records from the first sound of `block` to `close`.
 
-    path : the file; its kind goes by its extension, .wav or .flac. Until `close` it is written beside itself, as
-        NAME.part.
+    path : the file, .wav or .flac by its extension. Until `close` it is written beside itself, as NAME.part.
     say : told in one line if recording has to end early; the sound goes on.
     drain_seconds : how often the thread looks for new sound; the ring holds RING_FRAMES of it.
 

@@ -1,5 +1,4 @@
-"""The morph way out (docs/architecture.md): the difference of two decoded spectra is a minimum-phase filter for the dry
-signal.
+"""The morph output (docs/architecture.md): the difference of two decoded spectra filters the dry signal, minimum-phase.
 
     G = (E − U) + β · (env(U) − D)      E, U : decoded as edited, as heard;  D : envelope of the dry frame
 

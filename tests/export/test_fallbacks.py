@@ -1,6 +1,4 @@
-"""Causal forms of a trained bidirectional model: folding, students that are taught, playing in the runtime, stops and
-refusals.
-"""
+"""Causal forms of a trained bidirectional model: folding, distilling, playing in the runtime, stops and refusals."""
 
 from __future__ import annotations
 
@@ -162,9 +160,7 @@ def test_the_windowed_original_plays(bidirectional: Path, tiny_data: Path, tmp_p
 def test_a_student_comes_nearer_and_its_knobs_too(
     bidirectional: Path, causal_forms: dict[int, PerturbationVAE]
 ) -> None:
-    """On sounds that nobody learnt from: reconstruction, and what is decoded with another sound's timbre, against the
-    teacher's.
-    """
+    """On held-out sounds: reconstruction, and distance from what the teacher decodes with another sound's timbre."""
     checkpoint = load_checkpoint(bidirectional)
     calibration = calibration_sounds(checkpoint, None, seconds=0.5)
     fallback = make_fallback(checkpoint, calibration, Wanted(distil_minutes=0.15))

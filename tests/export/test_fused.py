@@ -169,9 +169,7 @@ def test_any_hand_on_the_knobs(
 
 
 def test_at_rest_the_output_is_the_input(live: Written, phrase: np.ndarray) -> None:
-    """Bit for bit, also after an edit has come and gone: its filter, its glide and the settling decoder are then
-    over.
-    """
+    """Bit for bit, also once an edit's filter and glide are over and the decoder has settled."""
     sound = in_hops(live, phrase)
     knobs = resting(live, len(sound))
     knobs[200:300, 3] = 2.0

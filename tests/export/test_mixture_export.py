@@ -43,9 +43,7 @@ FEATURES = FeatureConfig(44100, 1024, 512, 1e-3, 60, "running", silence_dbfs=-70
 
 
 def step_through(model: MixtureVAE, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The streaming modules in torch, one frame a call, from zeros: latents (frames, D) and newest frames (frames,
-    bins).
-    """
+    """The streaming modules in torch, a frame a call, from zeros: latents (frames, D), newest frames (frames, bins)."""
     encoder, decoder = SlidingEncoder(model).eval(), NewestDecoder(model).eval()
     states = [torch.zeros(shape) for shape in encoder.state_shapes.values()]
     values: dict[str, list[Tensor]] = {name: [] for name in encoder.output_shapes}

@@ -1,6 +1,4 @@
-"""The file for nn~ plays what the runtime plays, in the hands of a host that does what the real one does; so does the
-plain module that it is made of.
-"""
+"""The file for nn~, in a host that does what the real one does, plays what the runtime plays."""
 
 from __future__ import annotations
 
@@ -129,9 +127,7 @@ def test_buffer_sizes_change_nothing(nn_file: Path) -> None:
 
 
 def test_voices_know_nothing_of_each_other(nn_file: Path) -> None:
-    """Four voices of mc.nn~ are four of nn~; a burst in one leaves the others alone. Back to one voice, all begins
-    anew.
-    """
+    """Four voices of mc.nn~ are four of nn~, and a burst in one leaves the others alone; back to one starts anew."""
     single = sound_of(0.15, key=72)[..., :8192]
     four = np.concatenate([single, sound_of(0.15, CELLO, 55)[..., :8192], 0 * single, 0.3 * single], 1)
     many, one = NnTildeHost(nn_file, batches=4), NnTildeHost(nn_file)
@@ -192,9 +188,7 @@ def test_buffers_that_cut_a_hop_are_refused_in_words(nn_file: Path) -> None:
 
 
 def test_everything_moves_with_the_module(nn_file: Path) -> None:
-    """What is not registered, or is made on a device of its own, would stay behind when the host moves the module to a
-    GPU.
-    """
+    """Unregistered tensors, or those made on a fixed device, would stay behind when the host moves to a GPU."""
     model = torch.jit.load(str(nn_file)).to(torch.float64)  # as with a device: the registered tensors move, no others
     with torch.inference_mode():
         latents = model.encode(torch.zeros(2, 1, 512, dtype=torch.float64))
@@ -242,9 +236,7 @@ def test_decode_is_as_loud_as_the_level_says_and_silent_where_it_says_so(nn_file
 
 
 def test_plain_state_is_an_argument(live: Parts, nn_file: Path) -> None:
-    """The same state gives the same answer, the state handed in stays as it is, and all together it is what nn~
-    plays.
-    """
+    """The same state gives the same answer, the given state does not change, and the whole is what nn~ plays."""
     instrument = plain_module(live)
     sound = sound_of(0.3)[..., :8192]
     knobs, hops = instrument.knobs(1), torch.from_numpy(sound).reshape(-1, 1, HOP)

@@ -1,6 +1,4 @@
-"""The command that makes files for other hosts: what it writes was played, and what it refuses it refuses in one
-sentence.
-"""
+"""The command that makes files for other hosts: what it writes was played, what it refuses gets one sentence."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ def test_plain_files_are_two_and_play_the_same(small: Path, tmp_path: Path, monk
 def test_models_that_look_ahead_say_how_late_they_answer(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bidirectional model becomes causal; what it plays is the runtime's sound, as late, and the level waits for its
-    latents.
-    """
+    """A bidirectional model becomes causal, plays the runtime's sound as late, and the level waits for its latents."""
     shorter(monkeypatch, 100)
     checkpoint = load_checkpoint(small)
     torch.manual_seed(2)

@@ -19,9 +19,7 @@ def module_name(path: Path) -> str:
 
 
 def imported_packages(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and top-level package of every import in a module, also of importlib.import_module("...") and
-    __import__("...").
-    """
+    """Line and top-level package of every import, also by importlib.import_module("...") and __import__("...")."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)

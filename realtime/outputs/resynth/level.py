@@ -1,5 +1,4 @@
-"""Attacks and endings in time: what was made of a frame is as loud, moment by moment, as the input is within that
-frame.
+"""Attacks and endings in time: within each frame, the resynthesised sound follows the input's level.
 
 A frame's magnitudes say nothing of when, within its 46 ms, a sound began; so a rebuilt sound swells and fades as slowly
 as the window does. Here its short-time level is made to follow the input's, where the input's is far from that of the

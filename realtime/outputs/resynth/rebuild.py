@@ -1,5 +1,4 @@
-"""Sound from magnitudes as it is played: the newest samples are chosen so that all frames they are in get their
-magnitudes.
+"""Sound from magnitudes while it plays: the newest samples are chosen to give all frames they are in their magnitudes.
 
 Frames that end now are known; frames that will end soon are expected to look alike, and are trusted less the further
 they are ahead. Of all these frames only the samples not yet played are free. Their phases begin as RTPGHI has them
@@ -179,9 +178,7 @@ class Rebuilder:
         np.add.reduce(self._weighed, axis=0, out=total)
 
     def _keep_the_rest(self, magnitude: np.ndarray, heard: np.ndarray, share: float) -> None:  # audio thread
-        """Add what frames cannot tell of the input, the beginning of an attack above all, at the level of what is
-        wanted.
-        """
+        """Add what frames miss of the input, above all the beginning of an attack, at the level that is wanted."""
         latency = self._layout.latency
         wanted, present = float(np.dot(magnitude, magnitude)), float(np.dot(heard, heard))
         gain = share * min(1.0, math.sqrt(wanted / present)) if present > 0.0 else share

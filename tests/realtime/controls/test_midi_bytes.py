@@ -66,9 +66,7 @@ def test_positions_go_back_to_the_same_value(raw: int, top: int) -> None:
 
 @given(st.lists(TWO | ONE, max_size=300))
 def test_a_flood_leaves_every_knob_where_it_would_be(messages: list[tuple[int, ...]]) -> None:
-    """Of continuous controllers the last value counts; the notes, programs and parameters are all there, in their
-    order.
-    """
+    """Of continuous controllers the last value counts; notes, programs and parameters all stay, in their order."""
     kept = coalesced(messages)
     assert len(kept) <= len(messages)
     assert _resting_places(kept) == _resting_places(messages)
@@ -94,9 +92,7 @@ def touched(*messages: list[int]) -> Control | None:
 
 
 def test_what_was_touched_is_told_apart() -> None:
-    """A fine pair, a parameter, a wheel, pressure, a pad with its pressure, a program with its bank; the most active of
-    several.
-    """
+    """A fine pair, a parameter, a wheel, pressure, a pad with pressure, a program with bank; the most active."""
     turn = [[0xB2, 20, i] for i in range(40, 60)]
     parameter = [message for i in range(9) for message in ([0xB0, 99, 2], [0xB0, 98, 44], [0xB0, 6, i], [0xB0, 38, 3])]
     pair = [message for i in range(9) for message in ([0xB0, 1, i], [0xB0, 33, 5 * i])]

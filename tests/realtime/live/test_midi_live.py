@@ -171,9 +171,7 @@ def test_feedback_goes_to_a_chosen_output_and_finds_it_when_it_comes_back(studio
 
 
 def test_ten_thousand_messages_a_second_of_garbage_do_not_lose_the_control(studio: Studio) -> None:
-    """Bytes of any kind from one port, a player on another; in the end both knobs stand where the last message put
-    them.
-    """
+    """Random bytes from one port, a player on another; in the end the last message decides where both knobs are."""
     noise, fader = studio.plug("noise"), studio.plug("fader")
     dice = random.Random(1)
     garbage = [

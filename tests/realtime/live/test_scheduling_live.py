@@ -18,9 +18,7 @@ pytestmark = pytest.mark.jack
 
 
 def test_a_busy_control_process_does_not_make_callbacks_late(rig: JackRig, bundle: Path, tmp_path: Path) -> None:
-    """Side by side: the audio process of a control process in a busy loop, and a bare pass-through client of its
-    own.
-    """
+    """Side by side: the audio process of a busy control process, and a bare pass-through client."""
 
     def late() -> tuple[int, int, int]:
         beside = PassThrough(tmp_path / "bare.npy", "mic", "spk", environment())

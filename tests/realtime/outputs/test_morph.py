@@ -1,6 +1,4 @@
-"""The filter's mathematics: gain curve (docs/architecture.md), minimum phase, and a convolution that changes without
-clicks.
-"""
+"""The filter's mathematics: gain curve (docs/architecture.md), minimum phase, changes without clicks."""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ def test_at_another_rate_the_latency_includes_both_resamplers(rate: float) -> No
 
 @pytest.mark.parametrize("rate", [44101, 48000, 96000])
 def test_other_rates_cost_little_time_and_nothing_audible(rate: int) -> None:
-    """Into steps and out again: late by exactly what is said, however it is cut, with no mirrored and no aliased
-    tone.
-    """
+    """Into steps and out again: as late as it says, at any block size, without images or aliases."""
     steps, output, rng = steps_of(FEATURES, rate, HOP), StepOutput(RATE, rate, HOP, HOP), np.random.default_rng(0)
     assert output.latency_samples < 0.009 * rate
     sound = 0.2 * np.sin(2 * np.pi * np.outer([97, 997, 9001, 19001], np.arange(rate)) / rate).sum(0)
