@@ -113,6 +113,11 @@ def quantize_streaming(
     return Written(changed, sizes)
 
 
+def runtime_features(features: FeatureConfig) -> Features:
+    """What the runtime must know of the features that the model was trained with."""
+    return Features(**{name: getattr(features, name) for name in Features.model_fields})
+
+
 def write_manifest(
     folder: Path,
     *,
@@ -129,21 +134,12 @@ def write_manifest(
         model_kind=model.KIND,
         precision=overall({name: graphs[name].precision for name in STREAMING}),
         lookahead_hops=model.lookahead,
-        features=Features(
-            sample_rate=features.sample_rate,
-            window_samples=features.window_samples,
-            hop_samples=features.hop_samples,
-            log_floor=features.log_floor,
-            cutoff_quefrency=features.cutoff_quefrency,
-            level_seconds=features.level_seconds,
-            silence_dbfs=features.silence_dbfs,
-            level=features.level,
-        ),
+        features=runtime_features(features),
         latents=dict(model.latent_sizes),  # type: ignore[arg-type]
         graphs=graphs,
         axes=tuple(Axis.model_validate(axis) for axis in knobs["axes"]),
         presets=tuple(Preset.model_validate(preset) for preset in knobs["presets"]),
-        # Not in every checkpoint: these three.
+        # Not every checkpoint has the following three.
         variation_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())),
         pitch_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("pitch_axes", ())),
         pitch_anchors=tuple(PitchAnchor.model_validate(anchor) for anchor in knobs.get("pitch_anchors", ())),

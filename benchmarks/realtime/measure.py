@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from benchmarks.realtime.subjects import Hand, Subject, session_of, sound_of
 from realtime.hop.meters import STAGES
@@ -70,18 +66,6 @@ class Case:
         found["stage_share"] = {name: float(seconds) / busy for name, seconds in zip(STAGES, stages, strict=True)}
         found["stage_share"]["the rest"] = max(0.0, 1 - float(stages.sum()) / busy)
         return found
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """So on one core at a time. As the player does: what is there already is not collected."""
-    gc.collect()
-    gc.freeze()
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        gc.unfreeze()
 
 
 def measure(subjects: list[Subject], seconds: dict[str, float], turns: int, provider: str) -> list[Case]:

@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.weights import paper_size, streaming_bundle
-from export.graph_file import write_streaming
-from export.systems import system_of
+from benchmarks.bundles import quantized
+from benchmarks.weights import fp32_bundle, paper_size
 from realtime.bundle import Anchor, Axis, Bundle, Features, Precision, Preset, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session, SessionOptions
@@ -36,13 +35,10 @@ def subjects(paper: tuple[Precision, ...]) -> Iterator[list[Subject]]:
     """The shipped model, and the paper-size one in these precisions, which is made anew, with random weights."""
     shipped = load_bundle(embedded_bundle())
     with TemporaryDirectory() as place:
-        folder = Path(place) / "made"
-        folder.mkdir()
-        model = paper_size()
-        graphs = write_streaming(folder, *system_of(model).streaming(model))
+        fp32 = fp32_bundle(Path(place) / "made", paper_size())
         found = [Subject(SHIPPED, f"shipped model, {shipped.manifest.precision}", shipped)]
         for precision in paper:
-            bundle, _ = streaming_bundle(Path(place) / precision, folder, graphs, model, precision)
+            bundle = quantized(fp32, Path(place) / precision, precision).bundle
             found.append(Subject(f"paper-{precision}", f"paper-size model, {precision}", _with_knobs(bundle)))
         yield found
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.weights import FEATURES, streaming_bundle
-from export.graph_file import write_streaming
-from export.systems import system_of
+from benchmarks.bundles import quantized
+from benchmarks.weights import FEATURES, fp32_bundle
 from realtime.hop.model import StreamingModel
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
@@ -18,12 +17,12 @@ def test_benchmarked_bundles_play_in_the_engine(tmp_path: Path) -> None:
     """The precisions that `benchmarks.weights` times answer alike, and read fewer bytes with fewer bits."""
     torch.manual_seed(0)
     model = PerturbationVAE(PerturbationConfig(bidirectional=False, hidden=32, layers=2)).eval()
-    graphs = write_streaming(tmp_path, *system_of(model).streaming(model))
+    fp32 = fp32_bundle(tmp_path, model)
     frame = np.random.default_rng(0).standard_normal((2, FEATURES.bins)).astype(np.float32)
     answers, sizes = {}, {}
     for precision in ("fp32", "int8", "int4"):
-        bundle, sizes[precision] = streaming_bundle(tmp_path / precision, tmp_path, graphs, model, precision)
-        engine = StreamingModel(bundle, "cpu")
+        made = quantized(fp32, tmp_path / precision, precision)
+        engine, sizes[precision] = StreamingModel(made.bundle, "cpu"), made.bytes_per_hop
         engine.encode(frame[0], frame[1], 0.005)
         answers[precision] = engine.latents["timbre"].copy()
     assert sizes["fp32"] > 3 * sizes["int8"] > 5 * sizes["int4"]
