@@ -30,7 +30,7 @@ from training.models.latents import TimbreVAE
 
 
 @dataclass
-class Written:
+class QuantisedGraphs:
     """graphs : by their names in the manifest
     quantised : what became of the weights of each streaming graph that is coarser
     """
@@ -91,7 +91,7 @@ def quantize_streaming(
     graphs: Mapping[str, Graph],
     precisions: Mapping[str, Precision],
     feeds: Mapping[str, Sequence[Feed]] | None = None,
-) -> Written:
+) -> QuantisedGraphs:
     """Put coarser graphs in the place of those that `write_streaming` wrote.
 
     feeds : graph → what it was fed on real sound (`export.quantize.feeds`)
@@ -110,7 +110,7 @@ def quantize_streaming(
         exact.unlink()
         kept = precision if sizes[name].matrices else "fp32"
         changed[key] = graphs[key].model_copy(update={"sha256": file_sha256(path), "precision": kept})
-    return Written(changed, sizes)
+    return QuantisedGraphs(changed, sizes)
 
 
 def runtime_features(features: FeatureConfig) -> Features:

@@ -38,7 +38,7 @@ MEASURING = (__file__, tracemalloc.__file__, "*soak/memory.py", "*pathlib*", "*l
 
 
 @dataclass(frozen=True)
-class Endless:
+class EndlessResult:
     """What came of it.
 
     hops, seconds, sound_seconds : hops made, time they took, sound they were
@@ -145,7 +145,7 @@ class Player:
         return hashlib.sha256(out.tobytes()).hexdigest()
 
 
-def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: float = 10.0) -> Endless:
+def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: float = 10.0) -> EndlessResult:
     """Play `hops` hops of the demo's phrase, noise and silence, again and again."""
     player = Player(bundle, block)
     first = player.digest(compared_seconds)
@@ -153,7 +153,7 @@ def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: fl
     traced_from = round((1 - TRACED) * hops)
     gc.collect()
     gc.freeze()  # as the audio process does
-    looks, parent = Looks(), os.getppid()
+    looks, parent = MemorySamples(), os.getppid()
     for target in range(0, traced_from + 1, max(1, hops // SAMPLES)):
         player.play(target)
         looks.look(player.hops)
@@ -165,7 +165,7 @@ def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: fl
     seconds = time.perf_counter() - started
     again, new = player.digest(compared_seconds), Player(bundle, block).digest(compared_seconds)
     times = 1e6 * player.block_seconds[player.block_seconds > 0]
-    return Endless(
+    return EndlessResult(
         hops=player.hops,
         seconds=seconds,
         sound_seconds=player.sound_seconds,
@@ -213,7 +213,7 @@ def _snapshot() -> tracemalloc.Snapshot:
     )
 
 
-class Looks:
+class MemorySamples:
     """Memory readings, which take no memory themselves.
 
     seen : (3, readings): hop, private KiB, Python's allocated blocks

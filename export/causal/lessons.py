@@ -42,7 +42,7 @@ class StreamingLessons:
         self._steady = one_per_sound(teacher)
         self._spread = self._spreads()
 
-    def taught(self) -> list[nn.Parameter]:
+    def trainable(self) -> list[nn.Parameter]:
         """All but what only training needs: the posteriors' variances."""
         return [value for name, value in self.student.named_parameters() if ".variance." not in name]
 
@@ -62,7 +62,7 @@ class StreamingLessons:
         )
 
     @torch.no_grad()
-    def examine(self) -> float:
+    def held_out_loss(self) -> float:
         losses = [float(self._missed(part, self._teach(part))) * len(part) for part in self._held_out.split(BATCH)]
         return sum(losses) / len(self._held_out)
 

@@ -91,6 +91,6 @@ class StudentLessons(PairLessons):
         self.student.mean.copy_(every.mean(0))
         self.student.spread.copy_(every.std(0).clamp_min(1e-4))
 
-    def taught(self) -> list[nn.Parameter]:
+    def trainable(self) -> list[nn.Parameter]:
         """All but the teacher's scale."""
         return [value for name, value in self.student.named_parameters() if not name.startswith("scale.")]

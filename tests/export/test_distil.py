@@ -21,7 +21,7 @@ class Line:
         torch.nn.init.constant_(self.student.weight, 3.0)
         self.spoil_after, self.losses = spoil_after, []  # type: ignore[var-annotated]
 
-    def taught(self) -> list[torch.nn.Parameter]:
+    def trainable(self) -> list[torch.nn.Parameter]:
         return list(self.student.parameters())
 
     def batches(self, random: torch.Generator):  # type: ignore[no-untyped-def]
@@ -33,7 +33,7 @@ class Line:
         target = 0.0 if len(self.losses) < self.spoil_after else 50.0
         return (self.student.weight - target).square().sum()
 
-    def examine(self) -> float:
+    def held_out_loss(self) -> float:
         return float(self.student.weight.detach().square())
 
 
@@ -41,7 +41,7 @@ def test_the_best_student_is_kept_not_the_last() -> None:
     lessons = Line(spoil_after=150)
     outcome = teach(lessons, DistillationPlan(0.02))
     assert outcome.steps > 200
-    assert lessons.examine() == pytest.approx(outcome.loss_after)
+    assert lessons.held_out_loss() == pytest.approx(outcome.loss_after)
     assert outcome.loss_after < 9.0
     assert abs(float(lessons.student.weight.detach())) < 3.0
 

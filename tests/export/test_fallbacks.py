@@ -18,11 +18,11 @@ import torch
 from export.calibration import calibration_sounds
 from export.causal import fold as causal
 from export.errors import ExportError
-from export.fallbacks import Wanted, heard, make_fallback
+from export.fallbacks import Wanted, calibration_batches, make_fallback
 from export.graph_file import open_session, run_streaming
 from export.onnx import main
 from export.pipeline import Options, export
-from export.proof.fidelity import hear_live
+from export.proof.fidelity import measure_streaming
 from export.streaming_play import play
 from export.systems import system_of
 from realtime.bundle import load_bundle
@@ -83,7 +83,7 @@ def test_folding_fits_what_streaming_will_give(
     on the same notes.
     """
     checkpoint, seen = load_checkpoint(bidirectional), {}  # type: ignore[var-annotated]
-    sounds = heard(checkpoint, calibration_sounds(checkpoint, None, seconds=0.5).fit)
+    sounds = calibration_batches(checkpoint, calibration_sounds(checkpoint, None, seconds=0.5).fit)
     streamed = causal.streamed_means
 
     def watched(student: PerturbationVAE, name: str, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -168,12 +168,14 @@ def test_a_student_comes_nearer_and_its_knobs_too(
     assert fallback.outcome is not None
     assert fallback.outcome.loss_after < 0.8 * fallback.outcome.loss_before
     tests = read_dataset(Path(checkpoint.info["data"])).select(split="test")
-    folded, distilled = (hear_live(model, FEATURES, tests, 0.5).mse for model in (causal_forms[0], fallback.model))
+    folded, distilled = (
+        measure_streaming(model, FEATURES, tests, 0.5).mse for model in (causal_forms[0], fallback.model)
+    )
     assert distilled < folded
     lessons = system_of(checkpoint.model).lessons(
         checkpoint.model, causal_forms[0], FEATURES, calibration.fit, calibration.held_out
     )
-    spectra = heard(checkpoint, calibration.held_out)[0].whole
+    spectra = calibration_batches(checkpoint, calibration.held_out)[0].whole
     z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     with torch.no_grad():
         missed = []
