@@ -89,9 +89,8 @@ def test_one_hop(
     session = open_session(target)
     rng = np.random.default_rng(0)
     feed = {port.name: rng.standard_normal(port.shape).astype(np.float32) * 0.1 for port in session.get_inputs()}
-    feed |= {
-        name: np.full_like(value, 100) for name, value in feed.items() if name.endswith("count")
-    }  # frames heard: every window is full
+    # Counts of frames heard: every window is full.
+    feed |= {name: np.full_like(value, 100) for name, value in feed.items() if name.endswith("count")}
     benchmark.extra_info |= {"file_bytes": target.stat().st_size}
     answers = benchmark(session.run, None, feed)
     assert all(np.isfinite(value).all() for value in answers)

@@ -1,5 +1,4 @@
-"""python -m benchmarks.envelope --data DIR: does a preset bring a sound nearer to the real instrument than an equaliser
-would?
+"""python -m benchmarks.envelope --data DIR: does a preset come nearer to the real instrument than an equaliser?
 
 *Envelope distance*: each frame's spectral envelope (low quefrencies, level removed, floor 60 dB below the frame's
 peak), averaged over the frames within 20 dB of the loudest; mean squared difference to the real target note of the same

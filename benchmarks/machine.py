@@ -1,12 +1,18 @@
-"""The machine that a benchmark ran on, for its report."""
+"""The machine that a benchmark runs on: its description for the report, and one core of it."""
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
+from export.threads import one_thread
 from training.evaluation.report import environment
 
 
@@ -21,6 +27,24 @@ def machine() -> dict[str, Any]:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         about["memory_gib"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
     return about
+
+
+@contextmanager
+def one_core(*, collecting: bool) -> Iterator[None]:
+    """torch and BLAS on one thread; as in the player, objects that exist already are not collected.
+
+    collecting : whether garbage made meanwhile is collected
+    """
+    gc.collect()
+    gc.freeze()
+    if not collecting:
+        gc.disable()
+    try:
+        with one_thread(), threadpool_limits(1):
+            yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _installed(name: str) -> bool:

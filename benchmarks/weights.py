@@ -25,11 +25,9 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.bundles import bundle_without_knobs
-from export.graph_file import write_streaming
-from export.quantize.quantize import quantize
+from benchmarks.bundles import bundle_without_knobs, quantized
 from export.systems import system_of
-from realtime.bundle import Bundle, Features, Graph, Precision
+from realtime.bundle import Bundle, Features, Precision
 from realtime.hop.model import StreamingModel
 from training.data.options import number
 from training.evaluation.report import environment, table, write_report
@@ -102,37 +100,23 @@ def memory_bandwidth(size_bytes: int, seconds: float = 1.0) -> float:
     return 2 * half[0].nbytes / float(np.median(times)) / 1e9
 
 
-def streaming_bundle(
-    folder: Path, fp32: Path, graphs: dict[str, Graph], model: TimbreVAE, precision: Precision
-) -> tuple[Bundle, int]:
-    """The bundle of one precision, without knobs, and the bytes of the weights it reads per hop.
-
-    The weights are plainly rounded, because only the time is measured.
-    """
-    read = 0
-    (folder / "streaming").mkdir(parents=True)
-    for graph in graphs.values():
-        done = quantize(fp32 / graph.file, folder / graph.file, precision)
-        read += done.bytes_after or (fp32 / graph.file).stat().st_size
-    bundle = bundle_without_knobs(folder, graphs, model, FEATURES, precision, producer="benchmarks.weights")
-    return bundle, read
+def fp32_bundle(folder: Path, model: TimbreVAE) -> Bundle:
+    """The model's streaming graphs in a bundle without knobs."""
+    return bundle_without_knobs(
+        folder, system_of(model).streaming(model), model, FEATURES, producer="benchmarks.weights"
+    )
 
 
 def measure(model: TimbreVAE, precisions: tuple[Precision, ...], hops: int) -> list[HopTimes]:
     """Every precision's hops, in turns, and the bandwidth now and then between them: the best of it counts."""
     with tempfile.TemporaryDirectory() as place:
-        fp32 = Path(place) / "made"
-        fp32.mkdir()
-        graphs = write_streaming(fp32, *system_of(model).streaming(model))
-        made = {
-            precision: streaming_bundle(Path(place) / precision, fp32, graphs, model, precision)
-            for precision in precisions
-        }
-        players = {precision: _player(StreamingModel(bundle, "cpu")) for precision, (bundle, _) in made.items()}
+        fp32 = fp32_bundle(Path(place) / "made", model)
+        made = {precision: quantized(fp32, Path(place) / precision, precision) for precision in precisions}
+        players = {precision: _player(StreamingModel(one.bundle, "cpu")) for precision, one in made.items()}
     flush = np.ones(FLUSH_BYTES // 4, np.float32)
     warm: dict[str, list[float]] = {precision: [] for precision in precisions}
     cold: dict[str, list[float]] = {precision: [] for precision in precisions}
-    sizes = {precision: read for precision, (_, read) in made.items()}
+    sizes = {precision: one.bytes_per_hop for precision, one in made.items()}
     far, own = [memory_bandwidth(FAR_BYTES)], {precision: [memory_bandwidth(size)] for precision, size in sizes.items()}
     for turn in range(-(-hops // TURN)):
         for precision, play in players.items():

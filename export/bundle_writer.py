@@ -30,7 +30,7 @@ from training.models.latents import TimbreVAE
 
 
 @dataclass
-class Written:
+class QuantisedGraphs:
     """graphs : by their names in the manifest
     quantised : what became of the weights of each streaming graph that is coarser
     """
@@ -91,7 +91,7 @@ def quantize_streaming(
     graphs: Mapping[str, Graph],
     precisions: Mapping[str, Precision],
     feeds: Mapping[str, Sequence[Feed]] | None = None,
-) -> Written:
+) -> QuantisedGraphs:
     """Put coarser graphs in the place of those that `write_streaming` wrote.
 
     feeds : graph → what it was fed on real sound (`export.quantize.feeds`)
@@ -110,7 +110,12 @@ def quantize_streaming(
         exact.unlink()
         kept = precision if sizes[name].matrices else "fp32"
         changed[key] = graphs[key].model_copy(update={"sha256": file_sha256(path), "precision": kept})
-    return Written(changed, sizes)
+    return QuantisedGraphs(changed, sizes)
+
+
+def runtime_features(features: FeatureConfig) -> Features:
+    """What the runtime must know of the features that the model was trained with."""
+    return Features(**{name: getattr(features, name) for name in Features.model_fields})
 
 
 def write_manifest(
@@ -129,23 +134,13 @@ def write_manifest(
         model_kind=model.KIND,
         precision=overall({name: graphs[name].precision for name in STREAMING}),
         lookahead_hops=model.lookahead,
-        features=Features(
-            sample_rate=features.sample_rate,
-            window_samples=features.window_samples,
-            hop_samples=features.hop_samples,
-            log_floor=features.log_floor,
-            cutoff_quefrency=features.cutoff_quefrency,
-            level_seconds=features.level_seconds,
-            silence_dbfs=features.silence_dbfs,
-            level=features.level,
-        ),
+        features=runtime_features(features),
         latents=dict(model.latent_sizes),  # type: ignore[arg-type]
         graphs=graphs,
         axes=tuple(Axis.model_validate(axis) for axis in knobs["axes"]),
         presets=tuple(Preset.model_validate(preset) for preset in knobs["presets"]),
-        variation_axes=tuple(
-            Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())
-        ),  # not in every checkpoint
+        # Not every checkpoint has the following three.
+        variation_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("variation_axes", ())),
         pitch_axes=tuple(Axis.model_validate(axis) for axis in knobs.get("pitch_axes", ())),
         pitch_anchors=tuple(PitchAnchor.model_validate(anchor) for anchor in knobs.get("pitch_anchors", ())),
         fidelity=fidelity,

@@ -30,7 +30,9 @@ FOLD_SOUNDS = 450  # at most, that a model is folded on
 
 @dataclass(frozen=True)
 class Wanted:
-    """distil_minutes : 0 for none;  lookahead : frames
+    """How a model that does not stream becomes causal.
+
+    distil_minutes : 0 for none;  lookahead : frames
     window_frames : of the windowed original, 0 for a causal model
     """
 
@@ -41,7 +43,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fallback:
-    """name : "causal", "sliding", "folded", "distilled", "student" or "windowed"
+    """A model that streams.
+
+    name : "causal", "sliding", "folded", "distilled", "student" or "windowed"
     outcome : of the distillation, if there was one
     """
 
@@ -51,11 +55,11 @@ class Fallback:
 
 
 def make_fallback(
-    checkpoint: Checkpoint, calibration: Calibration, wanted: Wanted, course: DistillationPlan | None = None
+    checkpoint: Checkpoint, calibration: Calibration, wanted: Wanted, plan: DistillationPlan | None = None
 ) -> Fallback:
     """The form that streams.
 
-    course : how and where to keep a distillation; None: of the minutes wanted, kept nowhere
+    plan : how a distillation runs and where it keeps its state; None: for the minutes wanted, without a state
 
     Raises
     ------
@@ -71,11 +75,12 @@ def make_fallback(
     elif not model.config.bidirectional:
         return Fallback("causal", model)
     else:
-        causal, name = system.fold(model, heard(checkpoint, calibration.fit[:FOLD_SOUNDS]), wanted.lookahead), "folded"
+        batches = calibration_batches(checkpoint, calibration.fit[:FOLD_SOUNDS])
+        causal, name = system.fold(model, batches, wanted.lookahead), "folded"
     if not wanted.distil_minutes:
         return Fallback(name, causal)
     lessons = system.lessons(model, causal, checkpoint.features, calibration.fit, calibration.held_out)
-    outcome = teach(lessons, course or DistillationPlan(wanted.distil_minutes))
+    outcome = teach(lessons, plan or DistillationPlan(wanted.distil_minutes))
     return Fallback("distilled" if system.recurrent else "student", lessons.student, outcome)
 
 
@@ -107,9 +112,10 @@ def _check(system: System, model: TimbreVAE, wanted: Wanted) -> None:
         )
 
 
-def heard(checkpoint: Checkpoint, audio: Tensor) -> list[CalibrationBatch]:
-    """Calibration sounds, (sounds, samples), as the original and as the runtime frames them; as many as the model's
-    size allows.
+def calibration_batches(checkpoint: Checkpoint, audio: Tensor) -> list[CalibrationBatch]:
+    """Frames of calibration sounds, as the original and as the runtime make them; as many as the model's size allows.
+
+    audio : (sounds, samples)
     """
     whole, live = FeatureExtractor(checkpoint.features), live_features(checkpoint.features)
     frames = audio.shape[1] // checkpoint.features.hop_samples
@@ -122,16 +128,17 @@ def heard(checkpoint: Checkpoint, audio: Tensor) -> list[CalibrationBatch]:
     return found
 
 
-def course_of(source: Path, wanted: Wanted, calibration: Calibration, keep: Path) -> DistillationPlan:
-    """The course that makes this checkpoint's student; its unfinished state is kept beside the bundle and taken up only
-    by the same one.
+def distillation_plan(source: Path, wanted: Wanted, calibration: Calibration, state_file: Path) -> DistillationPlan:
+    """The plan that distils this checkpoint's student; only the same plan resumes its state.
+
+    state_file : beside the bundle
     """
-    told = {
+    about = {
         "lookahead": wanted.lookahead,
         "sounds": calibration.source,
         "count": len(calibration.fit),
         "torch": str(torch.__version__),
     }
     with source.open("rb") as file:
-        told["checkpoint"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return DistillationPlan(wanted.distil_minutes, keep, json.dumps(told, sort_keys=True))
+        about["checkpoint"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return DistillationPlan(wanted.distil_minutes, state_file, json.dumps(about, sort_keys=True))

@@ -102,8 +102,9 @@ def open_session(path: Path, provider: str = "cpu") -> onnxruntime.InferenceSess
 
 @dataclass(frozen=True)
 class StreamingRun:
-    """What the graphs gave, hop by hop: latents (hops, D), log_amplitude (hops, bins), times of both graphs
-    together.
+    """What the graphs gave, hop by hop.
+
+    latents : (hops, D) each;  log_amplitude : (hops, bins);  hop_ms : (hops,), both graphs together
     """
 
     latents: dict[str, np.ndarray]

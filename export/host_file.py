@@ -23,6 +23,7 @@ from export.hosts.parts import Parts, loaded, quiet
 from export.hosts.plain import plain_module, plain_program, verify_plain
 from export.pipeline import knobs_of, sounds_for
 from export.systems import streaming_graphs, system_of
+from export.threads import one_thread
 from realtime.bundle import load_bundle
 from training.checkpoint import Checkpoint, load_checkpoint
 
@@ -113,17 +114,6 @@ def export(
     ):
         difference = host.verify(files, parts)
     return Exported(targets, difference, len(parts.sound) // parts.hop)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The matrices of a hop are too small to be shared: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

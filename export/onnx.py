@@ -1,6 +1,4 @@
-"""python -m export.onnx ckpt.pt [--output DIR]: a checkpoint becomes a bundle that streams, with the proof of what it
-costs.
-"""
+"""python -m export.onnx ckpt.pt [--output DIR]: turns a checkpoint into a streaming bundle, verified and measured."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.bundle_writer import Written, building, quantize_streaming, save_manifest, write_manifest
+from export.bundle_writer import QuantisedGraphs, building, quantize_streaming, save_manifest, write_manifest
 from export.calibration import Calibration, calibration_sounds
-from export.causal.distil import forget
-from export.fallbacks import FOLD_SOUNDS, Fallback, Wanted, course_of, heard, make_fallback
+from export.causal.distil import remove_state
+from export.fallbacks import FOLD_SOUNDS, Fallback, Wanted, calibration_batches, distillation_plan, make_fallback
 from export.fused.file import verify_fused, write_fused
 from export.graph_file import StreamingRun, run_streaming, write_offline, write_streaming
-from export.proof.fidelity import Sounds
+from export.proof.fidelity import ComparisonSounds
 from export.proof.verify import verify_offline, verify_streaming
 from export.quantize.cost import precision_cost
 from export.quantize.feeds import record_feeds
@@ -86,12 +86,12 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
     minutes = options.wanted.distil_minutes
     calibration = sounds_for(checkpoint, options.wanted, options.calibration)
     with building(target) as folder:  # first of all: whether anything can be written there
-        course = (
-            course_of(source, options.wanted, calibration, target.with_name(f"{target.name}.student.pt"))
+        plan = (
+            distillation_plan(source, options.wanted, calibration, target.with_name(f"{target.name}.student.pt"))
             if minutes
             else None
         )
-        fallback = make_fallback(checkpoint, calibration, options.wanted, course)
+        fallback = make_fallback(checkpoint, calibration, options.wanted, plan)
         long = _proof_sound(checkpoint, calibration.held_out)
         rate = timbre_rate(checkpoint.features.hop_samples / checkpoint.features.sample_rate)
         knobs = checkpoint.knobs or knobs_of(checkpoint, calibration.fit)
@@ -99,8 +99,8 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
             folder, target.stem, _Job(checkpoint, system, calibration, fallback, knobs, long, rate, options)
         )
     load_bundle(target)
-    if course:
-        forget(course)
+    if plan:
+        remove_state(plan)
     return report
 
 
@@ -122,7 +122,7 @@ def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:
     encoder, decoder = streaming_graphs(job.system, model)
     graphs = write_streaming(folder, encoder, decoder)
     differences, run = verify_streaming(folder, model, job.long, job.rate, provider=options.provider)
-    written, cost = Written(graphs), None
+    written, cost = QuantisedGraphs(graphs), None
     if any(precision != "fp32" for precision in options.precisions.values()):
         feeds = record_feeds(folder, _fit_sound(job), job.rate, FEEDS)
         exact = run
@@ -138,9 +138,8 @@ def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:
     play = partial(run_streaming, folder, rate=job.rate)
     figures = measure(checkpoint.model, model, features, held_out, play, run, job.long)
     figures |= job.system.compare(checkpoint.model, model, FeatureExtractor(features)(held_out))
-    lasting = {
-        key: round(value, 6) for key, value in figures.items() if key.startswith("mse")
-    }  # timings would differ every time
+    # Timings would differ every time.
+    lasting = {key: round(value, 6) for key, value in figures.items() if key.startswith("mse")}
     manifest = write_manifest(
         folder, features=features, model=model, graphs=written.graphs, knobs=job.knobs, fidelity=lasting
     )
@@ -199,15 +198,15 @@ def _ways(job: _Job) -> dict[str, TimbreVAE]:
         ways["dropped"] = job.system.drop(model, 0)
     if job.fallback.name == "distilled":
         ways["folded"] = job.system.fold(
-            model, heard(job.checkpoint, job.calibration.fit[:FOLD_SOUNDS]), wanted.lookahead
+            model, calibration_batches(job.checkpoint, job.calibration.fit[:FOLD_SOUNDS]), wanted.lookahead
         )
     return ways | {job.fallback.name: job.fallback.model}
 
 
-def _labelled(checkpoint: Checkpoint) -> Sounds | None:
+def _labelled(checkpoint: Checkpoint) -> ComparisonSounds | None:
     """Of the checkpoint's data set, if it is here and large enough."""
     sets = _split(checkpoint, *COMPARED_SOUNDS, "train", "test")
-    return Sounds(*sets, float(checkpoint.info.get("segment_seconds", 1.0))) if sets else None
+    return ComparisonSounds(*sets, float(checkpoint.info.get("segment_seconds", 1.0))) if sets else None
 
 
 def _split(checkpoint: Checkpoint, first: int, second: int, *splits: str) -> tuple[SoundSet, SoundSet] | None:

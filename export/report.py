@@ -13,9 +13,9 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from export.bundle_writer import Written
+from export.bundle_writer import QuantisedGraphs
 from export.graph_file import StreamingRun
-from export.proof.fidelity import Sounds, hear_live, hear_whole, nearness, neighbours
+from export.proof.fidelity import ComparisonSounds, knn_accuracies, latent_cosines, measure_streaming, measure_whole
 from export.quantize.cost import PrecisionCost
 from export.streaming_play import live_features
 from training.evaluation.probes import compared
@@ -80,7 +80,11 @@ def measure(
 
 
 def compare_ways(
-    original: TimbreVAE, ways: Mapping[str, TimbreVAE], features: FeatureConfig, held_out: Tensor, sounds: Sounds | None
+    original: TimbreVAE,
+    ways: Mapping[str, TimbreVAE],
+    features: FeatureConfig,
+    held_out: Tensor,
+    sounds: ComparisonSounds | None,
 ) -> dict[str, dict[str, float]]:
     """Fidelity of every way to stream beside the original's own: name → figure → value.
 
@@ -88,16 +92,19 @@ def compare_ways(
     """
     tests = held_out if sounds is None else sounds.test
     seconds = held_out.shape[1] / features.sample_rate if sounds is None else sounds.seconds
-    reference = hear_whole(original, features, tests, seconds)
-    found = {"original": (original, hear_whole, reference)}
-    found |= {name: (model, hear_live, hear_live(model, features, tests, seconds)) for name, model in ways.items()}
+    reference = measure_whole(original, features, tests, seconds)
+    found = {"original": (original, measure_whole, reference)}
+    found |= {
+        name: (model, measure_streaming, measure_streaming(model, features, tests, seconds))
+        for name, model in ways.items()
+    }
     table = {}
     for name, (model, hear, played) in found.items():
-        row = {"MSE": played.mse, "log-spectral distance, dB": played.log_spectral_distance_db} | nearness(
+        row = {"MSE": played.mse, "log-spectral distance, dB": played.log_spectral_distance_db} | latent_cosines(
             played, reference
         )
         if sounds is not None:
-            row |= neighbours(sounds, hear(model, features, sounds.train, seconds), played)
+            row |= knn_accuracies(sounds, hear(model, features, sounds.train, seconds), played)
         table[name] = row
     return table
 
@@ -198,7 +205,7 @@ def _costs(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def plain_cost(cost: PrecisionCost | None, written: Written) -> dict[str, Any]:
+def plain_cost(cost: PrecisionCost | None, written: QuantisedGraphs) -> dict[str, Any]:
     """As JSON has them."""
     sizes = {
         name: {**asdict(size), "precision": written.graphs[f"streaming/{name}"].precision}

@@ -18,8 +18,7 @@ def live_features(config: FeatureConfig) -> FeatureExtractor:
 
 
 def play(model: TimbreVAE, spectra: Spectra, rate: float) -> tuple[Latents, Tensor]:
-    """Latents (batch, frames, D) and log-amplitude (batch, frames, bins) about each frame, as streaming gives them from
-    silence.
+    """Latents (batch, frames, D) and log-amplitude (batch, frames, bins) of each frame, streamed from silence.
 
     rate : smallest update weight of the running means, 1/frames
     """

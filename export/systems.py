@@ -29,16 +29,18 @@ Pair = tuple[nn.Module, nn.Module]  # encoder, decoder
 
 @dataclass(frozen=True)
 class System:
-    """describe : the model in words
-    streaming : of a causal model, one hop per call, with `input_shapes`, `output_shapes` and `state_shapes` (see
-        `export.graphs.perturbation`)
-    offline : of any model, whole sounds, with `input_shapes` and `output_shapes`
+    """How a system's models stream, fold and distil.
+
+    describe : model → its size in words
+    streaming : causal model → its modules for one hop per call, with `input_shapes`, `output_shapes` and
+        `state_shapes` as in `export.graphs.perturbation`
+    offline : any model → its modules for whole sounds, with `input_shapes` and `output_shapes`
     recurrent : whether its models can be bidirectional; if so
-        drop : the causal model of the forward halves alone, (model, lookahead)
-        fold : the causal model refitted on calibration sounds, (model, sounds, lookahead)
-    lessons : for a causal student, (teacher, folded model, features, sounds, sounds held out), the latter (sounds,
-        samples)
-    compare : further figures for the report, (original, what streams, spectra) → name → value
+        drop : (model, lookahead) → the causal model of the forward halves alone
+        fold : (model, sounds, lookahead) → the same refitted on calibration sounds
+    lessons : (teacher, folded model, features, sounds, held-out sounds) → the losses of a causal student;
+        sounds are (sounds, samples)
+    compare : (original, streaming model, spectra) → further figures for the report, by name
     """
 
     describe: Callable[[Any], str]

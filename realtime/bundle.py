@@ -67,9 +67,8 @@ class Features(_Record):
     log_floor: Annotated[float, Field(gt=0)]  # added to the level-normalised amplitude before the logarithm
     cutoff_quefrency: Annotated[int, Field(ge=1)]  # samples; below it is envelope, from it on fine structure
     level_seconds: Annotated[float, Field(gt=0)]  # time constant of the running level
-    level: Literal["amplitude", "power"] = (
-        "amplitude"  # whether the level is the mean amplitude, or the root of the mean power
-    )
+    # Whether the level is the mean amplitude, or the root of the mean power.
+    level: Literal["amplitude", "power"] = "amplitude"
     silence_dbfs: Annotated[float, Field(le=0)]  # frames below this freeze level and latents
 
     @property
@@ -124,17 +123,15 @@ class PitchAnchor(_Record):
 
     midi_note: float
     pitch: tuple[float, ...]
-    error_cents: float | None = (
-        None  # measured: how far what the decoder draws from it lies from the note; None = no pitch was found in it
-    )
+    # Measured distance of the decoded pitch from the note; None = no pitch was found.
+    error_cents: float | None = None
 
 
 class Manifest(_Record):
     format_version: Literal[1]
     producer: str
-    kind: str = (
-        "latents"  # which graphs and ports it has, see `realtime.kinds`; bundles before it was told are of this one
-    )
+    # Which graphs and ports it has, see `realtime.kinds`; older bundles, which do not say it, are of this kind.
+    kind: str = "latents"
     model_kind: str  # the system that was trained
     precision: Literal["fp32", "int8", "int4", "mixed"]  # of the streaming graphs
     features: Features

@@ -36,9 +36,7 @@ class Kind:
 def _latents_ports(bins: int, latents: Mapping[str, int]) -> Mapping[str, Ports]:
     """An encoder to latents, which knobs edit, and a decoder of both, as heard (row 0) and as edited (row 1).
 
-    `rate` is the smallest update weight of the running means, 1/frames. A model without one of the latents lacks its
-    ports.
-    """
+    `rate` is the smallest update weight of the running means, 1/frames. A latent that a model lacks has no ports."""
     return {
         "streaming/encoder": Ports(
             {"envelope": (1, bins), "fine": (1, bins), "rate": (1,)},

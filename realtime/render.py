@@ -45,9 +45,8 @@ def render(
     late = session.latency_samples
     audio = np.concatenate([audio, np.zeros((late, session.channels), audio.dtype)]) if late else audio
     out = np.empty_like(audio, np.float32)
-    due = sorted(
-        ((sample + late, action) for sample, action in events), key=lambda event: event[0]
-    )  # stable: events of one sample stay in order
+    # Stable: events of one sample stay in order.
+    due = sorted(((sample + late, action) for sample, action in events), key=lambda event: event[0])
     done = n = 0
     with _progress(len(audio) / rate) as progress:
         task = progress.add_task("rendering", total=len(audio))

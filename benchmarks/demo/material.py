@@ -1,9 +1,8 @@
-"""python -m benchmarks.demo.material: makes the demo's phrase and knob movements anew (needs FluidR3 GM, which is
-MIT-licensed).
+"""python -m benchmarks.demo.material: makes the demo's phrase and knob movements anew.
 
-The phrase is a sampled cello; the MIDI file turns knobs and changes presets over it, and leaves them at rest at both
-ends.
-"""
+It needs FluidR3 GM, which is MIT-licensed.
+
+The phrase is a sampled cello. The MIDI file turns knobs and changes presets over it; both begin and end at rest."""
 
 from __future__ import annotations
 

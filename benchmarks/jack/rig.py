@@ -107,9 +107,7 @@ class Clients:
         return times, samples
 
     def heard(self, samples: int) -> np.ndarray:
-        """Wait for that much sound; its first channel from the first sample on, (samples,), NaN where the server lost
-        time.
-        """
+        """Wait for that much sound. Returns its first channel, (samples,), NaN where the server lost time."""
         wait_until(lambda: self.elapsed() >= samples, f"{samples} samples of sound", PATIENCE + samples / RATE)
         times, recorded = self.recorded()
         out = np.full(samples, np.nan)

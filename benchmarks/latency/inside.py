@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.latency.measure import Delays, impulse_delays, onset_delays
-from benchmarks.latency.sounds import Marked, bursts, impulses, plucked
+from benchmarks.latency.sounds import MarkedSound, bursts, impulses, plucked
 from realtime.bundle import Bundle
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session, SessionOptions
@@ -111,7 +111,7 @@ def through(
     return out[:, 0]
 
 
-def turned(bundle: Bundle, knobs: dict[str, float]) -> KnobBank:
+def bank_with(bundle: Bundle, knobs: dict[str, float]) -> KnobBank:
     bank = KnobBank(bundle.manifest)
     for name, value in knobs.items():
         if name in bank.index:
@@ -126,13 +126,13 @@ def measure(
     block: int,
     sample_rate: int,
     latency_ms: float,
-    sounds: dict[str, Marked],
+    sounds: dict[str, MarkedSound],
     rng: np.random.Generator,
 ) -> Row:
     """One row.  sounds : by "impulse", "burst" and "pluck", those that are wanted, at the session's rate"""
     session = Session(
         bundle,
-        turned(bundle, way.knobs),
+        bank_with(bundle, way.knobs),
         channels=1,
         sample_rate=sample_rate,
         options=SessionOptions(latency_ms=latency_ms),
@@ -185,7 +185,9 @@ def rows(
         onsets = {kind: everything[kind] for kind in ("burst", "pluck")}
         few = {"impulse": impulses(rng, sample_rate, max(2, count // 8))}
 
-        def row(way: Way, block: int, latency_ms: float, sounds: dict[str, Marked], rate: int = sample_rate) -> Row:
+        def row(
+            way: Way, block: int, latency_ms: float, sounds: dict[str, MarkedSound], rate: int = sample_rate
+        ) -> Row:
             return measure(
                 bundle,
                 way,

@@ -19,7 +19,7 @@ from benchmarks.jack.server import jack_server
 from benchmarks.latency.inside import INPUT_PHASE, REBUILT, REST, Row, Way
 from benchmarks.latency.measure import Delays, delays_of, impulse_delays, onset_delays
 from benchmarks.latency.response import Response
-from benchmarks.latency.sounds import Marked, bursts, impulses, steady
+from benchmarks.latency.sounds import MarkedSound, bursts, impulses, steady
 from realtime.bundle import Bundle
 
 PLAYING = "playing "  # what realtime.run says when sound passes
@@ -69,7 +69,7 @@ def rows(bundle: Bundle, chosen: Sequence[Setting], *, sample_rate: int, count: 
 
 
 def _listen(
-    clients: Clients, folder: Path, bundle: Bundle, setting: Setting, clicks: Marked, onsets: Marked
+    clients: Clients, folder: Path, bundle: Bundle, setting: Setting, clicks: MarkedSound, onsets: MarkedSound
 ) -> tuple[Row, bool]:
     """One start of realtime.run, and whether it bypassed hops that came too late, so that something else was heard."""
     options = [*_common(bundle), "--no-worker", "--block-size", str(setting.block)]

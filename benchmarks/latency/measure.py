@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.signal
 
-from benchmarks.latency.sounds import GAP_SECONDS, Marked
+from benchmarks.latency.sounds import GAP_SECONDS, MarkedSound
 
 AUDIBLE = 1e-3  # of a response's peak, −60 dB: there it begins
 MARGIN = 256  # samples before an impulse that are looked at with it
@@ -56,7 +56,7 @@ def delays_of(found: list[float | None]) -> Delays:
     )
 
 
-def impulse_delays(sound: Marked, out: np.ndarray, *, symmetric: bool) -> Delays:
+def impulse_delays(sound: MarkedSound, out: np.ndarray, *, symmetric: bool) -> Delays:
     """Where the middle of each impulse's response is, or where it begins, after the impulse itself.
 
     symmetric : the middle, right where the phases are the input's, whatever the magnitudes; of responses of minimum
@@ -80,7 +80,7 @@ def _middle(pulse: np.ndarray) -> float:
     return float(np.argmax(scipy.signal.fftconvolve(pulse, pulse))) / 2
 
 
-def onset_delays(sound: Marked, out: np.ndarray) -> Delays:
+def onset_delays(sound: MarkedSound, out: np.ndarray) -> Delays:
     """The lag at which the envelopes of in and out are most alike, of each onset."""
     before, after = (_envelope(samples, sound.sample_rate) for samples in (sound.samples[: len(out)], out))
     longest = round(LONGEST_SECONDS * sound.sample_rate)
@@ -120,7 +120,7 @@ def first_departure(out: np.ndarray, expected: np.ndarray, start: int, tolerance
     return int(differs[0]) if len(differs) else None
 
 
-def _after_each(sound: Marked, out: np.ndarray, before: int = 0) -> list[np.ndarray]:
+def _after_each(sound: MarkedSound, out: np.ndarray, before: int = 0) -> list[np.ndarray]:
     """What lies between each beginning, less so many samples, and shortly before the next."""
     length = round((GAP_SECONDS - LONGEST_SECONDS) * sound.sample_rate)
     return [out[start - before : start + length] for start in sound.starts if start + length <= len(out)]

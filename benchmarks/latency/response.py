@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.latency.inside import RANDOM, through, turned
+from benchmarks.latency.inside import RANDOM, bank_with, through
 from benchmarks.latency.measure import Delays, delays_of, first_departure, spectral_share
 from benchmarks.latency.sounds import PIANO, VIOLIN, melody, steady
 from realtime.bundle import Bundle
@@ -83,7 +83,7 @@ class Tracking:
     seconds: dict[str, float | None]
 
 
-class Moved:
+class KnobMove:
     """One session, played again and again with a knob here, there, or moved from here to there.
 
     sound : (n,), what is played
@@ -93,9 +93,9 @@ class Moved:
         self, bundle: Bundle, knob: str, sound: np.ndarray, sample_rate: int, block: int, also: Mapping[str, float]
     ) -> None:
         old, new = KNOBS[knob]
-        self._old, self._new = (turned(bundle, {**old, **also}).values, turned(bundle, {**new, **also}).values)
+        self._old, self._new = (bank_with(bundle, {**old, **also}).values, bank_with(bundle, {**new, **also}).values)
         self._sound, self._block = sound, block
-        self.session = Session(bundle, turned(bundle, {**old, **also}), channels=1, sample_rate=sample_rate)
+        self.session = Session(bundle, bank_with(bundle, {**old, **also}), channels=1, sample_rate=sample_rate)
         self.before, self.after = (self._play(values) for values in (self._old, self._new))
 
     def at(self, moment: int) -> np.ndarray:
@@ -127,7 +127,7 @@ def knob_response(
     features = bundle.manifest.features
     rate = sample_rate or features.sample_rate
     rng = np.random.default_rng(len(knob) + block)
-    moved = Moved(bundle, knob, steady(rng, rate, SETTLED_SECONDS + AFTERWARDS_SECONDS), rate, block, also or {})
+    moved = KnobMove(bundle, knob, steady(rng, rate, SETTLED_SECONDS + AFTERWARDS_SECONDS), rate, block, also or {})
     departures = []
     for _ in range(count):
         moment = round(SETTLED_SECONDS * rate) + int(rng.integers(0, round(8 * features.hop_seconds * rate)))
@@ -144,7 +144,7 @@ def settling(bundle: Bundle, knob: str, *, count: int, also: Mapping[str, float]
     features = bundle.manifest.features
     rate, hop = features.sample_rate, features.hop_samples
     sound = melody(VIOLIN, rate, LONG_BEFORE_SECONDS + 1 + LONG_AFTERWARDS_SECONDS)
-    moved = Moved(bundle, knob, sound, rate, 128, also or {})
+    moved = KnobMove(bundle, knob, sound, rate, 128, also or {})
     hops, curves = round(LONG_AFTERWARDS_SECONDS / features.hop_seconds), []
     for k in range(count):
         moment = round((LONG_BEFORE_SECONDS + k / count) * rate / hop) * hop
@@ -166,7 +166,7 @@ def tracking(bundle: Bundle, timbre_seconds: float) -> Tracking:
     sound = np.concatenate([melody(PIANO, rate, piano_seconds), melody(VIOLIN, rate, violin_seconds)])
     published = new_published(bundle.manifest)
     session = Session(
-        bundle, turned(bundle, {"timbre_seconds": timbre_seconds}), channels=1, sample_rate=rate, published=published
+        bundle, bank_with(bundle, {"timbre_seconds": timbre_seconds}), channels=1, sample_rate=rate, published=published
     )
     path, column, out = [], sound[:, None].astype(np.float32), np.empty((hop, 1), np.float32)
     for start in range(0, len(sound) - hop, hop):

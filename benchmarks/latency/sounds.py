@@ -21,7 +21,7 @@ PEAK = 0.5
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedSound:
     """samples : (n,), float32;  starts : (events,), the sample at which each begins"""
 
     samples: np.ndarray
@@ -29,21 +29,21 @@ class Marked:
     sample_rate: int
 
 
-def impulses(rng: np.random.Generator, sample_rate: int, count: int) -> Marked:
+def impulses(rng: np.random.Generator, sample_rate: int, count: int) -> MarkedSound:
     """Single samples."""
     starts, samples = _places(rng, sample_rate, count)
     samples[starts] = PEAK
-    return Marked(samples, starts, sample_rate)
+    return MarkedSound(samples, starts, sample_rate)
 
 
-def bursts(rng: np.random.Generator, sample_rate: int, count: int) -> Marked:
+def bursts(rng: np.random.Generator, sample_rate: int, count: int) -> MarkedSound:
     """White noise that begins at once and fades."""
     length = round(BURST_SECONDS * sample_rate)
     fade = np.exp(-5 * np.arange(length) / length)
     return _placed(rng, sample_rate, [PEAK / 3 * rng.standard_normal(length) * fade for _ in range(count)])
 
 
-def plucked(rng: np.random.Generator, sample_rate: int, count: int) -> Marked:
+def plucked(rng: np.random.Generator, sample_rate: int, count: int) -> MarkedSound:
     """Notes of a sampled nylon guitar, each cut to begin with its first audible sample."""
     with NoteRenderer(default_soundfont(), bank=0, program=GUITAR, sample_rate=sample_rate) as guitar:
         length = round(NOTE_SECONDS * sample_rate)
@@ -78,11 +78,11 @@ def resampled(sound: np.ndarray, source_rate: float, target_rate: float) -> np.n
     return sound if source_rate == target_rate else soxr.resample(sound, source_rate, target_rate).astype(np.float32)
 
 
-def _placed(rng: np.random.Generator, sample_rate: int, sounds: list[np.ndarray]) -> Marked:
+def _placed(rng: np.random.Generator, sample_rate: int, sounds: list[np.ndarray]) -> MarkedSound:
     starts, samples = _places(rng, sample_rate, len(sounds))
     for start, sound in zip(starts, sounds, strict=True):
         samples[start : start + len(sound)] += sound
-    return Marked(samples, starts, sample_rate)
+    return MarkedSound(samples, starts, sample_rate)
 
 
 def _places(rng: np.random.Generator, sample_rate: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -109,9 +109,8 @@ def clock_section(measured: dict[str, Measured]) -> str:
 def gpu_section(paper: Measured) -> str:
     """What 16 cores deliver and a GPU takes: an estimate."""
     costs = paper.costs
-    loading = paper.loaders[
-        1
-    ].processor_seconds  # of hundreds of examples, the start of the worker and handing over included
+    # Of hundreds of examples, with the start of the worker and handing over.
+    loading = paper.loaders[1].processor_seconds
     delivered = CORES / loading
     rows = []
     for kind, peak in GPU_PEAK.items():

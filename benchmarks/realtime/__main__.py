@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, one_core
 from benchmarks.realtime import report as realtime_report
-from benchmarks.realtime.measure import measure, one_thread
+from benchmarks.realtime.measure import measure
 from benchmarks.realtime.subjects import SHIPPED, subjects
 from realtime.bundle import BundleError, Precision
 from realtime.hop.model import EngineError
@@ -33,7 +33,7 @@ def run(out: Path, provider: str, *, quick: bool) -> str:
             subject.name: QUICK_SECONDS if quick else SHIPPED_SECONDS if subject.name == SHIPPED else PAPER_SECONDS
             for subject in played
         }
-        with one_thread():
+        with one_core(collecting=True):
             cases = measure(played, seconds, 1 if quick else TURNS, provider)
     load += [round(os.getloadavg()[0], 1)] if load else []
     about = machine() | {"load": load, "seconds": round(time.monotonic() - started), "quick": quick}

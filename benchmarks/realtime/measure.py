@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from benchmarks.realtime.subjects import Hand, Subject, session_of, sound_of
+from benchmarks.realtime.subjects import KnobMotion, Subject, session_of, sound_of
 from realtime.hop.meters import STAGES
 
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048)
@@ -72,25 +68,13 @@ class Case:
         return found
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """So on one core at a time. As the player does: what is there already is not collected."""
-    gc.collect()
-    gc.freeze()
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        gc.unfreeze()
-
-
 def measure(subjects: list[Subject], seconds: dict[str, float], turns: int, provider: str) -> list[Case]:
     """Every case of every subject.
 
     seconds : by subject, how long each of its cases is played, all turns together, by the clock
     """
-    hands = [Hand(subject.bundle) for subject in subjects]
-    sessions = [session_of(subject, hand, provider) for subject, hand in zip(subjects, hands, strict=True)]
+    motions = [KnobMotion(subject.bundle) for subject in subjects]
+    sessions = [session_of(subject, motion, provider) for subject, motion in zip(subjects, motions, strict=True)]
     sounds = [sound_of(subject.bundle.manifest.features) for subject in subjects]
     cases = [
         [
@@ -106,21 +90,21 @@ def measure(subjects: list[Subject], seconds: dict[str, float], turns: int, prov
             player = i // (len(WAYS) * len(STATES))
             first = turn % len(members)
             for case in members[first:] + members[:first]:
-                play(sessions[player], hands[player], case, sounds[player], seconds[case.subject.name] / turns)
+                play(sessions[player], motions[player], case, sounds[player], seconds[case.subject.name] / turns)
     return [case for members in cases for case in members]
 
 
-def play(session: Any, hand: Hand, case: Case, sound: np.ndarray, seconds: float) -> None:
+def play(session: Any, motion: KnobMotion, case: Case, sound: np.ndarray, seconds: float) -> None:
     """Blocks for so many seconds by the clock, after a short warm-up that does not count."""
     frames, rate, meters = case.frames, case.sample_rate, session.meters
-    hand.take(resynth=case.way == "resynth", turning=case.state == "turned")
+    motion.take(resynth=case.way == "resynth", turning=case.state == "turned")
     session.reset()
     out, at = np.empty((frames, sound.shape[1]), np.float32), 0
 
     def block() -> float:
         nonlocal at
         at = at if at + frames <= len(sound) else 0
-        hand.move(at / rate)
+        motion.move(at / rate)
         start = time.perf_counter()
         session.process_block(sound[at : at + frames], out)
         taken = time.perf_counter() - start

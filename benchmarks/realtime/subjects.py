@@ -1,4 +1,4 @@
-"""The models that `benchmarks.realtime` plays through, the sound, and the hand on the knobs."""
+"""The models that `benchmarks.realtime` plays through, the sound, and the motion of the knobs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.weights import paper_size, streaming_bundle
-from export.graph_file import write_streaming
-from export.systems import system_of
+from benchmarks.bundles import quantized
+from benchmarks.weights import fp32_bundle, paper_size
 from realtime.bundle import Anchor, Axis, Bundle, Features, Precision, Preset, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session, SessionOptions
 
 SHIPPED = "shipped"
 SOUND_SECONDS = 12.0
-TIMBRE_HZ, PRESET_HZ = 1.3, 0.4  # how fast the hand moves: the filter is another one at every hop
+TIMBRE_HZ, PRESET_HZ = 1.3, 0.4  # fast enough that the filter changes at every hop
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,10 @@ def subjects(paper: tuple[Precision, ...]) -> Iterator[list[Subject]]:
     """The shipped model, and the paper-size one in these precisions, which is made anew, with random weights."""
     shipped = load_bundle(embedded_bundle())
     with TemporaryDirectory() as place:
-        folder = Path(place) / "made"
-        folder.mkdir()
-        model = paper_size()
-        graphs = write_streaming(folder, *system_of(model).streaming(model))
+        fp32 = fp32_bundle(Path(place) / "made", paper_size())
         found = [Subject(SHIPPED, f"shipped model, {shipped.manifest.precision}", shipped)]
         for precision in paper:
-            bundle, _ = streaming_bundle(Path(place) / precision, folder, graphs, model, precision)
+            bundle = quantized(fp32, Path(place) / precision, precision).bundle
             found.append(Subject(f"paper-{precision}", f"paper-size model, {precision}", _with_knobs(bundle)))
         yield found
 
@@ -73,8 +69,8 @@ def sound_of(features: Features) -> np.ndarray:
     return sound.astype(np.float32)[:, None]
 
 
-class Hand:
-    """Turns the knobs as time passes: a preset comes and goes, and timbre[0] swings; or leaves them where they rest."""
+class KnobMotion:
+    """Moves knobs with time: a preset fades in and out and timbre[0] oscillates; or leaves all at rest."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bank = KnobBank(bundle.manifest)
@@ -97,9 +93,9 @@ class Hand:
             values[self._amount] = 0.5 - 0.45 * np.cos(2 * np.pi * PRESET_HZ * seconds)
 
 
-def session_of(subject: Subject, hand: Hand, provider: str) -> Session:
+def session_of(subject: Subject, motion: KnobMotion, provider: str) -> Session:
     """As live, with the limiter; but no hop is left out when one was late."""
     rate = subject.bundle.manifest.features.sample_rate
     return Session(
-        subject.bundle, hand.bank, channels=1, sample_rate=rate, options=SessionOptions(provider=provider, limit=True)
+        subject.bundle, motion.bank, channels=1, sample_rate=rate, options=SessionOptions(provider=provider, limit=True)
     )

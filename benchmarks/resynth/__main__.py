@@ -1,5 +1,4 @@
-"""python -m benchmarks.resynth [--data DIR] --out DIR: how good is the resynth way out, beside 32 rounds of
-Griffin-Lim?
+"""python -m benchmarks.resynth [--data DIR] --out DIR: the resynth output compared with 32 rounds of Griffin-Lim.
 
 *Real* magnitudes are a held-out note's own frames, *decoded* ones what the model makes of them (streaming, no edit, as
 loud as the frames). Both are resynthesised with rebuilt phases (0), with the input's (1) and half way, sample by sample

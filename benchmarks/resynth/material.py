@@ -98,7 +98,7 @@ def _with_spectra(model: StreamingModel, features: Features, name: str, plucked:
     return Note(name, plucked, sound, np.array(real), np.array(decoded))
 
 
-class _Heard:
+class _DryFrame:
     """A frame as `Resynth.hear` wants it."""
 
     def __init__(self, amplitude: np.ndarray) -> None:
@@ -113,7 +113,7 @@ def resynthesised(resynth: Resynth, features: Features, note: Note, amplitudes: 
     for number, amplitude in enumerate(amplitudes):
         out.append(resynth.process(note.sound[number * hop : (number + 1) * hop], True).copy())
         level = float(amplitude.mean()) or 1.0
-        resynth.hear(np.log(amplitude / level + features.log_floor), _Heard(note.real[number]), level)
+        resynth.hear(np.log(amplitude / level + features.log_floor), _DryFrame(note.real[number]), level)
     return np.concatenate(out)[resynth.latency_samples :]
 
 

@@ -23,8 +23,8 @@ from typing import Any
 from benchmarks.jack.server import ROOT, RigError, start
 from benchmarks.machine import machine
 from benchmarks.soak import report as soak_report
-from benchmarks.soak.hops import Endless
-from benchmarks.soak.jack import Performed, busy_core, perform, pin
+from benchmarks.soak.hops import EndlessResult
+from benchmarks.soak.jack import PerformanceRecord, busy_core, perform, pin
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
 from training.data.options import number
 
@@ -49,7 +49,7 @@ def hops_beside(bundle: Bundle, hops: int, folder: Path) -> Iterator[subprocess.
         process.wait()
 
 
-def endless_of(process: subprocess.Popen[str], folder: Path) -> Endless:
+def endless_of(process: subprocess.Popen[str], folder: Path) -> EndlessResult:
     """Wait for it; what it found.
 
     Raises
@@ -61,10 +61,10 @@ def endless_of(process: subprocess.Popen[str], folder: Path) -> Endless:
     if process.returncode:
         raise RigError(f"the hops ended with code {process.returncode}: {errors.strip().rpartition(chr(10))[2]}")
     found = json.loads((folder / "hops.json").read_text(encoding="utf-8"))
-    return Endless(**found | {"digests": tuple(found["digests"])})
+    return EndlessResult(**found | {"digests": tuple(found["digests"])})
 
 
-def measure(bundle: Bundle, minutes: float, hops: int) -> tuple[Performed | None, Endless | None]:
+def measure(bundle: Bundle, minutes: float, hops: int) -> tuple[PerformanceRecord | None, EndlessResult | None]:
     performed, endless = None, None
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
         beside = stack.enter_context(hops_beside(bundle, hops, Path(place))) if hops else None

@@ -27,12 +27,8 @@ from realtime.knobs.bank import KnobBank
 from realtime.session import Session, SessionOptions
 
 PHRASE = Path(__file__).parents[1] / "demo/phrase.flac"
-EDITED = {
-    "preset": 41.0,
-    "timbre[0]": 1.0,
-    "resynth": 0.5,
-    "phase": 0.5,
-}  # while the bits are compared: both ways out are heard
+# Knobs while the bits are compared: both ways out are heard.
+EDITED = {"preset": 41.0, "timbre[0]": 1.0, "resynth": 0.5, "phase": 0.5}
 WARM_UP = 0.1  # of the hops: what grows in it does not count
 SAMPLES = 400  # looks at the memory, evenly
 TURN_SECONDS = 1.0  # on average, between two moves of the knobs
@@ -42,7 +38,7 @@ MEASURING = (__file__, tracemalloc.__file__, "*soak/memory.py", "*pathlib*", "*l
 
 
 @dataclass(frozen=True)
-class Endless:
+class EndlessResult:
     """What came of it.
 
     hops, seconds, sound_seconds : hops made, time they took, sound they were
@@ -149,7 +145,7 @@ class Player:
         return hashlib.sha256(out.tobytes()).hexdigest()
 
 
-def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: float = 10.0) -> Endless:
+def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: float = 10.0) -> EndlessResult:
     """Play `hops` hops of the demo's phrase, noise and silence, again and again."""
     player = Player(bundle, block)
     first = player.digest(compared_seconds)
@@ -157,7 +153,7 @@ def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: fl
     traced_from = round((1 - TRACED) * hops)
     gc.collect()
     gc.freeze()  # as the audio process does
-    looks, parent = Looks(), os.getppid()
+    looks, parent = MemorySamples(), os.getppid()
     for target in range(0, traced_from + 1, max(1, hops // SAMPLES)):
         player.play(target)
         looks.look(player.hops)
@@ -169,7 +165,7 @@ def endless(bundle: Bundle, hops: int, *, block: int = 128, compared_seconds: fl
     seconds = time.perf_counter() - started
     again, new = player.digest(compared_seconds), Player(bundle, block).digest(compared_seconds)
     times = 1e6 * player.block_seconds[player.block_seconds > 0]
-    return Endless(
+    return EndlessResult(
         hops=player.hops,
         seconds=seconds,
         sound_seconds=player.sound_seconds,
@@ -217,7 +213,7 @@ def _snapshot() -> tracemalloc.Snapshot:
     )
 
 
-class Looks:
+class MemorySamples:
     """Memory readings, which take no memory themselves.
 
     seen : (3, readings): hop, private KiB, Python's allocated blocks

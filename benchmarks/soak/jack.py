@@ -23,7 +23,7 @@ from benchmarks.jack.rig import Clients
 from benchmarks.jack.server import jack_server, start
 from benchmarks.soak.hops import material
 from benchmarks.soak.memory import private_kib
-from benchmarks.soak.peek import Peek
+from benchmarks.soak.peek import SharedMemoryView
 from realtime.bundle import Bundle
 
 PERIOD = 128
@@ -35,7 +35,7 @@ HOP_MS_EDGES = np.geomspace(0.05, 50, 91)  # of the histogram
 
 
 @dataclass
-class Performed:
+class PerformanceRecord:
     """What was seen, look by look.
 
     alone : counts of the copying stream before Neiro started, and the seconds
@@ -58,13 +58,13 @@ class Performed:
     hop_ms: list[int] = field(default_factory=lambda: [0] * (len(HOP_MS_EDGES) - 1))
 
 
-class Copying:
+class CopyingStream:
     """`benchmarks.soak.passthrough` in a process of its own."""
 
     def __init__(self) -> None:
         self._process = LineProcess("the stream that only copies", ["-m", "benchmarks.soak.passthrough", "mic", "ear"])
 
-    def __enter__(self) -> Copying:
+    def __enter__(self) -> CopyingStream:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -91,16 +91,16 @@ def pin(pid: int) -> None:
     os.sched_setaffinity(pid, {max(os.sched_getaffinity(0))})
 
 
-def perform(bundle: Bundle, seconds: float, say: Any) -> Performed:
+def perform(bundle: Bundle, seconds: float, say: Any) -> PerformanceRecord:
     """The stream that copies alone, then Neiro beside it for so many seconds."""
     rate = bundle.manifest.features.sample_rate
-    found = Performed()
+    found = PerformanceRecord()
     with (
         tempfile.TemporaryDirectory() as place,
         jack_server(rate, PERIOD),
         Clients(Path(place), ("mic",)) as mic,
         Clients(Path(place), ("ear", "spk", "keys")) as keys,
-        Copying() as copying,
+        CopyingStream() as copying,
     ):
         mic.load(material(rate)[: 19 * rate, 0])  # without the silence: the model is always at work
         mic.play()
@@ -120,10 +120,15 @@ def perform(bundle: Bundle, seconds: float, say: Any) -> Performed:
 
 
 def _watch(
-    found: Performed, bundle: Bundle, performance: Performance, copying: Copying, keys: Clients, seconds: float
+    found: PerformanceRecord,
+    bundle: Bundle,
+    performance: Performance,
+    copying: CopyingStream,
+    keys: Clients,
+    seconds: float,
 ) -> None:
     """Turn knobs, look now and then."""
-    peek, audio = Peek(performance.process.pid, bundle.manifest), performance.audio_process
+    peek, audio = SharedMemoryView(performance.process.pid, bundle.manifest), performance.audio_process
     time.sleep(1.0)  # starting is not playing
     peek.new_hop_ms()
     ours, theirs = peek.counts(), copying.counts()

@@ -18,7 +18,7 @@ METERS = ("hops", "silent_hops", "late_hops", "failed_hops", "bypassed_hops")
 MOST_OUTPUTS = 64
 
 
-class Peek:
+class SharedMemoryView:
     """record : the same as both processes see, see `realtime.live.shared`
 
     Raises

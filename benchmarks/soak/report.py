@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure as Picture
 
 from benchmarks.latency.report import Promise
-from benchmarks.soak.hops import Endless
-from benchmarks.soak.jack import HOP_MS_EDGES, PERIOD, Performed
+from benchmarks.soak.hops import EndlessResult
+from benchmarks.soak.jack import HOP_MS_EDGES, PERIOD, PerformanceRecord
 from benchmarks.soak.memory import growth
 from training.evaluation.report import picture, save_picture, table, write_report
 
@@ -34,11 +34,11 @@ def no_worse(ours: int, theirs: int) -> bool:
     return ours <= theirs + 2 * math.sqrt(max(theirs, 1))
 
 
-def promises(performed: Performed | None, endless: Endless | None) -> list[Promise]:
+def promises(performed: PerformanceRecord | None, endless: EndlessResult | None) -> list[Promise]:
     return [*(_of_performance(performed) if performed else []), *(_of_hops(endless) if endless else [])]
 
 
-def _of_performance(found: Performed) -> list[Promise]:
+def _of_performance(found: PerformanceRecord) -> list[Promise]:
     ours, theirs = found.neiro, found.copy
     warm = round(WARM_SHARE * len(found.seconds))
     control, audio = growth(found.control_kib, warm), growth(found.audio_kib, warm)
@@ -60,7 +60,7 @@ def _of_performance(found: Performed) -> list[Promise]:
     ]
 
 
-def _of_hops(found: Endless) -> list[Promise]:
+def _of_hops(found: EndlessResult) -> list[Promise]:
     memory, blocks = growth(found.private_kib, found.warm), growth(found.allocated_blocks, found.warm)
     same = len(set(found.digests)) == 1
     return [
@@ -77,7 +77,7 @@ def _of_hops(found: Endless) -> list[Promise]:
     ]
 
 
-def write(out: Path, performed: Performed | None, endless: Endless | None, about: dict[str, Any]) -> str:
+def write(out: Path, performed: PerformanceRecord | None, endless: EndlessResult | None, about: dict[str, Any]) -> str:
     """report.md, report.json and the pictures; returns the text."""
     out.mkdir(parents=True, exist_ok=True)
     parts = [INTRODUCTION.format(period=PERIOD, **about), _verdicts(performed, endless, about)]
@@ -102,14 +102,14 @@ def write(out: Path, performed: Performed | None, endless: Endless | None, about
     return text
 
 
-def _verdicts(performed: Performed | None, endless: Endless | None, about: dict[str, Any]) -> str:
+def _verdicts(performed: PerformanceRecord | None, endless: EndlessResult | None, about: dict[str, Any]) -> str:
     lines = [f"- {'✓' if promise.kept else '✗'} {promise.sentence}.\n" for promise in promises(performed, endless)]
     if about["skipped"]:
         lines.append(f"- Not measured: {about['skipped']}.\n")
     return "## Verdict\n\n" + "".join(lines)
 
 
-def _counts(found: Performed) -> str:
+def _counts(found: PerformanceRecord) -> str:
     header = ["stream", "seconds", "blocks", "xruns", "late blocks", "late hops", "bypassed hops", "longest block, ms"]
     minutes, ours, copy = found.seconds[-1], found.neiro, found.copy
     rows = [
@@ -148,7 +148,7 @@ def _copy_cells(counts: dict[str, Any]) -> list[str]:
     ]
 
 
-def _endless(found: Endless) -> str:
+def _endless(found: EndlessResult) -> str:
     rows = [
         ["hops", f"{found.hops:,}"],
         ["sound", f"{found.sound_seconds / 60:.0f} min"],
@@ -197,7 +197,7 @@ def _about(about: dict[str, Any]) -> str:
     )
 
 
-def _over_time(found: Performed) -> Picture:
+def _over_time(found: PerformanceRecord) -> Picture:
     figure = picture((9.0, 5.6))
     above, below = figure.subplots(2, 1, sharex=True)
     minutes = np.array(found.seconds) / 60
@@ -213,7 +213,7 @@ def _over_time(found: Performed) -> Picture:
     return figure
 
 
-def _hop_times(found: Performed, hop_ms: float) -> Picture:
+def _hop_times(found: PerformanceRecord, hop_ms: float) -> Picture:
     figure = picture((9.0, 3.6))
     axes = figure.subplots()
     axes.stairs(found.hop_ms, HOP_MS_EDGES, fill=True)
@@ -223,7 +223,7 @@ def _hop_times(found: Performed, hop_ms: float) -> Picture:
     return figure
 
 
-def _memory(found: Endless) -> Picture:
+def _memory(found: EndlessResult) -> Picture:
     figure = picture((9.0, 3.6))
     axes = figure.subplots()
     other = axes.twinx()

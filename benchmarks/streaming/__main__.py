@@ -1,5 +1,4 @@
-"""python -m benchmarks.streaming: what every way of streaming a model costs, against the original that hears whole
-sounds.
+"""python -m benchmarks.streaming: every way of streaming a model compared with the original on whole sounds.
 
 Renders public sounds and trains the small models if they are not there, makes every fallback, measures quality and
 speed, and writes report.md, report.json and a figure. What was finished before is kept: a run that was stopped goes on
@@ -26,8 +25,8 @@ from benchmarks.papers.workshop import PapersError, Workshop
 from benchmarks.streaming import report as streaming_report
 from benchmarks.streaming.cuda import check_cuda, cuda_times
 from benchmarks.streaming.forms import Forms
-from benchmarks.streaming.keep import Kept
 from benchmarks.streaming.quality import Quality, depends_on
+from benchmarks.streaming.result_cache import ResultCache
 from benchmarks.streaming.speed import backend_times, form_times
 from benchmarks.streaming.subjects import NAMES, prepare
 from benchmarks.streaming.ways import QUICK, Effort, Subject, best_way, ways
@@ -45,7 +44,7 @@ DISTIL_MINUTES, QUICK_MINUTES = 10.0, 0.2
 
 def measure(subject: Subject, effort: Effort, work: Path, *, cuda: bool) -> dict[str, Any]:
     """Everything about one model, as the report has it.  work : where measurements and distillations are kept"""
-    kept, forms = Kept(work / subject.name), Forms(subject, effort, work / subject.name)
+    cached, forms = ResultCache(work / subject.name), Forms(subject, effort, work / subject.name)
     quality, chosen, checkpoint = Quality(forms), ways(subject), subject.checkpoint
     about = {
         "checkpoint": file_sha256(subject.source) if subject.source else "random",
@@ -55,7 +54,7 @@ def measure(subject: Subject, effort: Effort, work: Path, *, cuda: bool) -> dict
     for way in chosen if subject.source else ():
         asked = {"wanted": asdict(way.wanted) if way.wanted else None}
         with _told(f"{subject.title}, {way.name}: quality"):
-            found["quality"][way.name] = kept(
+            found["quality"][way.name] = cached(
                 f"quality-{way.key}", about | dict(depends_on(effort)) | asked, partial(quality, way)
             )
     minutes = {
@@ -64,11 +63,11 @@ def measure(subject: Subject, effort: Effort, work: Path, *, cuda: bool) -> dict
         "hops": effort.hops,
     }
     with _told(f"{subject.title}: speed of every form"):
-        found["speed"] = kept("speed", about | minutes, lambda: form_times(forms, list(chosen)))
+        found["speed"] = cached("speed", about | minutes, lambda: form_times(forms, list(chosen)))
     with _told(f"{subject.title}: precisions and backends"):
-        found["backends"] = kept("backends", about | minutes, lambda: backend_times(forms, best_way(subject)))
+        found["backends"] = cached("backends", about | minutes, lambda: backend_times(forms, best_way(subject)))
     if cuda:
-        found["cuda"] = kept("cuda", about | minutes, lambda: cuda_times(forms, best_way(subject)))
+        found["cuda"] = cached("cuda", about | minutes, lambda: cuda_times(forms, best_way(subject)))
     lookahead = {way.name: way.wanted.lookahead if way.wanted else 0 for way in chosen}
     window_ms = 1000 * checkpoint.features.window_samples / checkpoint.features.sample_rate
     words = system_of(checkpoint.model).describe(checkpoint.model)

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.streaming.keep import MADE_BY, code
+from benchmarks.streaming.result_cache import MADE_BY, code
 from benchmarks.streaming.ways import ORIGINAL, Effort, Subject, Way
 from export.calibration import Calibration, calibration_sounds
-from export.fallbacks import course_of, make_fallback
+from export.fallbacks import distillation_plan, make_fallback
 from export.streaming_play import live_features
 from export.systems import system_of
 from training.features import Spectra
@@ -24,7 +24,7 @@ HELD_OUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeForm:
     """about : seconds it took, and what a distillation came to"""
 
     model: TimbreVAE
@@ -36,7 +36,7 @@ class Forms:
 
     def __init__(self, subject: Subject, effort: Effort, work: Path) -> None:
         self.subject, self.effort, self._work = subject, effort, work
-        self._made: dict[str, Made] = {}
+        self._made: dict[str, MadeForm] = {}
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -56,29 +56,29 @@ class Forms:
             self.calibration.held_out.reshape(1, -1)[:, : round(HELD_OUT_SECONDS * features.sample_rate)]
         )
 
-    def __call__(self, way: Way) -> Made:
+    def __call__(self, way: Way) -> MadeForm:
         if way.name not in self._made:
             self._made[way.name] = self._make(way)
         return self._made[way.name]
 
     @torch.no_grad()
-    def _make(self, way: Way) -> Made:
+    def _make(self, way: Way) -> MadeForm:
         model = self.subject.checkpoint.model
         if way.wanted is None:
-            return Made(model if way.name == ORIGINAL else system_of(model).drop(model, 0), {})
-        course, sounds = None, self.calibration
+            return MadeForm(model if way.name == ORIGINAL else system_of(model).drop(model, 0), {})
+        plan, sounds = None, self.calibration
         if way.wanted.distil_minutes:
             sounds = self.lessons
             assert self.subject.source is not None
             self._work.mkdir(parents=True, exist_ok=True)
-            course = course_of(
+            plan = distillation_plan(
                 self.subject.source, way.wanted, sounds, self._work / f"{way.key}-{way.wanted.distil_minutes:g}.state"
             )
-            course = replace(course, of=json.dumps([course.of, code(MADE_BY)]))
+            plan = replace(plan, fingerprint=json.dumps([plan.fingerprint, code(MADE_BY)]))
         started = time.monotonic()
         with torch.enable_grad():
-            fallback = make_fallback(self.subject.checkpoint, sounds, way.wanted, course)
+            fallback = make_fallback(self.subject.checkpoint, sounds, way.wanted, plan)
         about: dict[str, Any] = {"seconds": round(time.monotonic() - started, 1)}
         if fallback.outcome:
             about |= vars(fallback.outcome) | {"threads": torch.get_num_threads()}  # its seconds count earlier runs too
-        return Made(fallback.model, about)
+        return MadeForm(fallback.model, about)

@@ -15,43 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.bundles import bundle_without_knobs
-from export.graph_file import write_streaming
+from export.bundle_writer import runtime_features
 from export.graphs.perturbation import DECODER_ROWS
-from export.quantize.feeds import Feed
-from export.quantize.quantize import quantize
 from export.systems import Pair
-from realtime.bundle import Bundle, Features, Precision
+from realtime.bundle import Bundle
 from realtime.hop.model import StreamingModel
 from training.features import FeatureConfig, Spectra
 from training.models.latents import Latents, TimbreVAE
 
 Player = Callable[[int], object]  # plays the hop of this number; answers with the decoded spectra, (2, bins)
-FEATURES = (
-    "sample_rate",
-    "window_samples",
-    "hop_samples",
-    "log_floor",
-    "cutoff_quefrency",
-    "level_seconds",
-    "silence_dbfs",
-    "level",
-)
 
 
 def written(folder: Path, pair: Pair, model: TimbreVAE, features: FeatureConfig) -> Bundle:
     """The form's streaming graphs at fp32, as a bundle without knobs."""
-    folder.mkdir(parents=True)
-    framing = Features(**{name: getattr(features, name) for name in FEATURES})
-    graphs = write_streaming(folder, *pair)
-    return bundle_without_knobs(folder, graphs, model, framing, "fp32", producer="benchmarks.streaming")
-
-
-def quantized(fp32: Bundle, folder: Path, precision: Precision, feeds: dict[str, list[Feed]]) -> Bundle:
-    """The same with fewer bits.  feeds : by graph, "encoder" and "decoder" """
-    (folder / "streaming").mkdir(parents=True)
-    for name, graph in fp32.manifest.graphs.items():
-        quantize(fp32.graph_path(name), folder / graph.file, precision, feeds[name.split("/")[1]])
-    return Bundle(folder, fp32.manifest.model_copy(update={"precision": precision}))
+    return bundle_without_knobs(folder, pair, model, runtime_features(features), producer="benchmarks.streaming")
 
 
 def weight_bytes(bundle: Bundle) -> int:

@@ -11,7 +11,14 @@ import numpy as np
 
 from benchmarks.streaming.forms import Forms
 from benchmarks.streaming.ways import ORIGINAL, Effort, Way
-from export.proof.fidelity import Played, Sounds, hear_live, hear_whole, nearness, neighbours
+from export.proof.fidelity import (
+    ComparisonSounds,
+    ModelMeasurements,
+    knn_accuracies,
+    latent_cosines,
+    measure_streaming,
+    measure_whole,
+)
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.evaluation.measurement import subset
 from training.evaluation.probes import LatentTable
@@ -27,7 +34,7 @@ class Quality:
         self._seconds = float(self._checkpoint.info.get("segment_seconds", 1.0))
 
     @cached_property
-    def sounds(self) -> Sounds:
+    def sounds(self) -> ComparisonSounds:
         if self._checkpoint.data is None:
             raise DataError(
                 f"the sounds of {self._forms.subject.name} are not there; give the folder that holds them as --work"
@@ -38,18 +45,18 @@ class Quality:
             subset(every.select(split=split, **self._checkpoint.selection), count, rng)
             for split, count in counts.items()
         )
-        return Sounds(train, test, self._seconds)
+        return ComparisonSounds(train, test, self._seconds)
 
     @cached_property
-    def original(self) -> tuple[Played, Played]:
+    def original(self) -> tuple[ModelMeasurements, ModelMeasurements]:
         """Whole training and test sounds."""
         return tuple(self._whole(part) for part in (self.sounds.train, self.sounds.test))  # type: ignore[return-value]
 
-    def _whole(self, sounds: SoundSet) -> Played:
-        return hear_whole(self._checkpoint.model, self._checkpoint.features, sounds, self._seconds)
+    def _whole(self, sounds: SoundSet) -> ModelMeasurements:
+        return measure_whole(self._checkpoint.model, self._checkpoint.features, sounds, self._seconds)
 
-    def _live(self, model: TimbreVAE, sounds: SoundSet) -> Played:
-        return hear_live(model, self._checkpoint.features, sounds, self._seconds)
+    def _live(self, model: TimbreVAE, sounds: SoundSet) -> ModelMeasurements:
+        return measure_streaming(model, self._checkpoint.features, sounds, self._seconds)
 
     def __call__(self, way: Way) -> dict[str, Any]:
         """MSE, log-spectral distance, k-NN accuracies, cosines with the original; how many sounds."""
@@ -60,7 +67,7 @@ class Quality:
             learnt, asked = self.original
         else:
             learnt, asked = (self._live(made.model, part) for part in (self.sounds.train, self.sounds.test))
-        near = nearness(asked, self.original[1]) if way.name != ORIGINAL else {}
+        near = latent_cosines(asked, self.original[1]) if way.name != ORIGINAL else {}
         return _figures(asked) | {
             "knn": self._knn(learnt, asked, asked, np.arange(len(self.sounds.test))),
             "cosine": near,
@@ -76,37 +83,39 @@ class Quality:
         rows, known = (
             _spread(len(part), count) for part, count in zip(self._parts(), self._effort.windowed_sounds, strict=True)
         )
-        few = Sounds(self.sounds.train.take(known), self.sounds.test.take(rows), self.sounds.seconds)
+        few = ComparisonSounds(self.sounds.train.take(known), self.sounds.test.take(rows), self.sounds.seconds)
         learnt, asked = (self._live(model, part) for part in (few.train, few.test))
         there = [_rows(played, chosen) for played, chosen in zip(self.original, (known, rows), strict=True)]
         return _figures(asked) | {
-            "knn": neighbours(few, learnt, asked),
-            "cosine": nearness(asked, there[1]),
+            "knn": knn_accuracies(few, learnt, asked),
+            "cosine": latent_cosines(asked, there[1]),
             "train_sounds": len(known),
             "test_sounds": len(rows),
-            "original_there": _figures(there[1]) | {"knn": neighbours(few, *there)},
+            "original_there": _figures(there[1]) | {"knn": knn_accuracies(few, *there)},
         }
 
     def _parts(self) -> tuple[SoundSet, SoundSet]:
         return self.sounds.test, self.sounds.train
 
-    def _knn(self, learnt: Played, reference: Played, asked: Played, rows: np.ndarray) -> dict[str, float]:
+    def _knn(
+        self, learnt: ModelMeasurements, reference: ModelMeasurements, asked: ModelMeasurements, rows: np.ndarray
+    ) -> dict[str, float]:
         """Accuracies among the training sounds; of instruments that none of them has, among the other test sounds.
 
         learnt : of the training sounds;  reference : of all test sounds;  asked : of those at `rows`
         """
-        found = neighbours(replace(self.sounds, test=self.sounds.test.take(rows)), learnt, asked)
+        found = knn_accuracies(replace(self.sounds, test=self.sounds.test.take(rows)), learnt, asked)
         if any(name.startswith("instrument") for name in found):
             return found
         every = np.arange(len(self.sounds.test))
         kept = np.arange(0, len(rows), 2 if len(rows) == len(every) else 1)  # if all are asked about, every other one
         others = np.setdiff1d(every, rows[kept])
-        sounds = Sounds(self.sounds.test.take(others), self.sounds.test.take(rows[kept]), self.sounds.seconds)
-        new = neighbours(sounds, _rows(reference, others), _rows(asked, kept))
+        sounds = ComparisonSounds(self.sounds.test.take(others), self.sounds.test.take(rows[kept]), self.sounds.seconds)
+        new = knn_accuracies(sounds, _rows(reference, others), _rows(asked, kept))
         return {name: value for name, value in new.items() if name.startswith("instrument")} | found
 
 
-def _figures(played: Played) -> dict[str, float]:
+def _figures(played: ModelMeasurements) -> dict[str, float]:
     return {"mse": played.mse, "distance_db": played.log_spectral_distance_db}
 
 
@@ -115,10 +124,12 @@ def _spread(many: int, few: int) -> np.ndarray:
     return np.linspace(0, many - 1, min(few, many)).round().astype(int)
 
 
-def _rows(played: Played, rows: np.ndarray) -> Played:
+def _rows(played: ModelMeasurements, rows: np.ndarray) -> ModelMeasurements:
     table = played.table
     latents = {name: value[rows] for name, value in table.latents.items()}
-    return Played(LatentTable(latents, table.squared_error[rows], table.frames[rows]), played.distance_db[rows])
+    return ModelMeasurements(
+        LatentTable(latents, table.squared_error[rows], table.frames[rows]), played.distance_db[rows]
+    )
 
 
 def depends_on(effort: Effort) -> Iterator[tuple[str, Any]]:

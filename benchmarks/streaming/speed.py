@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
+from benchmarks.bundles import quantized
+from benchmarks.machine import one_core
 from benchmarks.streaming.forms import Forms
 from benchmarks.streaming.players import (
     Player,
@@ -21,7 +18,6 @@ from benchmarks.streaming.players import (
     in_layers,
     in_modules,
     in_onnxruntime,
-    quantized,
     traced,
     weight_bytes,
     written,
@@ -45,25 +41,11 @@ VERIFIED_HOPS = 120
 LOWER: tuple[Precision, ...] = ("int8", "int4")
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch and numpy on one core, nothing collected meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.disable()
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        gc.enable()
-        torch.set_num_threads(before)
-
-
 def take_turns(players: dict[str, Player], hops: int) -> dict[str, list[float]]:
     """Milliseconds of each player's hops."""
     times: dict[str, list[float]] = {name: [] for name in players}
     wanted, at = {}, dict.fromkeys(players, 0)
-    with one_thread():
+    with one_core(collecting=False):
         for name, play in players.items():
             warm = [_timed(play, hop) for hop in range(WARM_UP)]
             at[name] = WARM_UP
@@ -157,7 +139,8 @@ def backend_times(forms: Forms, way: Way) -> dict[str, Any]:
         bundles = {"fp32": written(Path(place) / "fp32", pair, model, subject.checkpoint.features)}
         feeds = record_feeds(bundles["fp32"].path, spectra, rate, FEED_HOPS)
         bundles |= {
-            precision: quantized(bundles["fp32"], Path(place) / precision, precision, feeds) for precision in LOWER
+            precision: quantized(bundles["fp32"], Path(place) / precision, precision, feeds).bundle
+            for precision in LOWER
         }
         runs = {precision: run_streaming(bundle.path, spectra, rate) for precision, bundle in bundles.items()}
         players: dict[str, Player] = {}
@@ -183,12 +166,10 @@ def backend_times(forms: Forms, way: Way) -> dict[str, Any]:
 def _if_it_works(name: str, player: Player, found: dict[str, Any]) -> dict[str, Player]:
     """The player, if its first hops succeed; else the reason is what was found of it."""
     try:
-        with one_thread():
+        with one_core(collecting=False):
             for hop in range(3):
                 player(hop)
-    except (
-        Exception
-    ) as error:  # the compiler has no common base for what it raises, and there may be none on this machine
+    except Exception as error:  # what the compiler raises has no common base, and there may be no compiler
         found[name] = {"missing": (str(error).strip().splitlines() or [type(error).__name__])[0][:120]}
         return {}
     return {name: player}

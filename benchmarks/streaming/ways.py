@@ -45,8 +45,8 @@ QUICK = Effort(train_sounds=300, test_sounds=120, windowed_sounds=(16, 40), cali
 class Subject:
     """One model.
 
-    name : "s1", …;  title : for people;  source : the checkpoint's file, None for random weights, whose quality says
-        nothing
+    name : "s1", …;  title : for people
+    source : the checkpoint's file; None for random weights, whose quality means nothing
     distil_minutes : of its student;  lookahead_minutes : of each student that looks ahead, 0 for none of these
     """
 

@@ -1,8 +1,6 @@
-"""Teaching a causal student for some minutes (docs/architecture.md): shows how far it is, can be stopped and taken up
-again, keeps the best.
+"""Distilling a causal student for some minutes (docs/architecture.md): shows progress, resumes, keeps the best weights.
 
-What is learnt is the lessons' business (`export.causal.lessons`, `export.causal.student`); this is the loop around
-them.
+`export.causal.lessons` and `export.causal.student` say what is learnt; this is the loop around them.
 """
 
 from __future__ import annotations
@@ -25,13 +23,13 @@ from training.timed_loop import Best, Budget, Interval, Schedule, TimedLoop, loa
 CLIP = 1.0  # of the gradient's norm
 LOWEST_RATE = 0.02  # share of the learning rate at the end
 WARM_UP_STEPS = 20
-CHECKS = 20  # how often, in all, the student is examined and its state kept
+CHECKS = 20  # how often, in all, the held-out loss is measured and the state kept
 LONGEST_MINUTES = 7 * 24 * 60
 LINE_SECONDS = 60.0  # between lines where there is no terminal to draw a bar on
 
 
 class Lessons(Protocol):
-    """A student and what it learns from."""
+    """A student, the sounds it learns from, and its losses."""
 
     learning_rate: float
 
@@ -40,8 +38,8 @@ class Lessons(Protocol):
         """The module that learns, a `TimbreVAE` too."""
         ...
 
-    def taught(self) -> list[nn.Parameter]:
-        """What may change."""
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that change."""
         ...
 
     def batches(self, random: torch.Generator) -> Iterator[Tensor]:
@@ -49,30 +47,30 @@ class Lessons(Protocol):
         ...
 
     def loss(self, rows: Tensor) -> Tensor:
-        """Of one batch."""
+        """The loss of one batch."""
         ...
 
-    def examine(self) -> float:
-        """The loss on sounds that are not learnt from."""
+    def held_out_loss(self) -> float:
+        """The loss on held-out sounds."""
         ...
 
 
 @dataclass(frozen=True)
 class DistillationPlan:
     """minutes : in all, earlier runs included
-    keep : file for the state of an unfinished course, None for none
-    of : what the course is of, so that another's state is not taken up
+    state_file : where an unfinished distillation keeps its state; None to keep none
+    fingerprint : what is distilled and from what; a state with another fingerprint is not resumed
     """
 
     minutes: float
-    keep: Path | None = None
-    of: str = ""
+    state_file: Path | None = None
+    fingerprint: str = ""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """loss_before, loss_after : on sounds not learnt from;  steps, seconds : in all"""
+    """loss_before, loss_after : on held-out sounds;  steps, seconds : in all"""
 
     loss_before: float
     loss_after: float
@@ -81,28 +79,28 @@ class Outcome:
 
 
 def check_minutes(minutes: float) -> None:
-    """Raises ExportError unless a course can be so long."""
+    """Raises ExportError unless a distillation can take so long."""
     if not 0 <= minutes <= LONGEST_MINUTES:
         raise ExportError(f"--distil-minutes {minutes:g} must lie in 0 … {LONGEST_MINUTES} (a week)")
 
 
-def teach(lessons: Lessons, course: DistillationPlan) -> Outcome:
-    """Train for the course's minutes, at least one step; the student is then the best one that was examined, the first
-    among them.
+def teach(lessons: Lessons, plan: DistillationPlan) -> Outcome:
+    """Train for the plan's minutes, at least one step. The student ends with the weights of the lowest held-out loss,
+    those from before training among them.
 
     Raises
     ------
     ExportError
         If the loss is not a number, or the state cannot be written.
     """
-    total = 60 * course.minutes
+    total = 60 * plan.minutes
     schedule = Schedule(lessons.learning_rate, LOWEST_RATE, WARM_UP_STEPS)
-    loop = TimedLoop(lessons.taught(), Budget(total), schedule, clip=CLIP)
-    random = torch.Generator().manual_seed(course.seed)
-    before = lessons.examine()
+    loop = TimedLoop(lessons.trainable(), Budget(total), schedule, clip=CLIP)
+    random = torch.Generator().manual_seed(plan.seed)
+    before = lessons.held_out_loss()
     best = Best(before, lessons.student)
-    if course.keep and load_state(course.keep, course.of, loop, lessons.student, best):
-        told = f"going on with the student of {course.keep}, taught for {loop.seconds / 60:.1f} min"
+    if plan.state_file and load_state(plan.state_file, plan.fingerprint, loop, lessons.student, best):
+        told = f"going on with the student of {plan.state_file}, taught for {loop.seconds / 60:.1f} min"
         print(told, file=sys.stderr)
     rows = _endless(lessons, random)
     with _progress(total) as show:
@@ -116,24 +114,24 @@ def teach(lessons: Lessons, course: DistillationPlan) -> Outcome:
                     pause_after=total / CHECKS,
                 )
             except KeyboardInterrupt:
-                _keep(loop, lessons, best, course)
+                _keep(loop, lessons, best, plan)
                 raise
             with loop.timed():
                 lessons.student.eval()
-                best.offer(_examined(lessons, loop), lessons.student)
-            _keep(loop, lessons, best, course)
+                best.offer(_checked_loss(lessons, loop), lessons.student)
+            _keep(loop, lessons, best, plan)
     lessons.student.load_state_dict(best.weights)
     return Outcome(before, best.loss, loop.steps, loop.seconds)
 
 
-def forget(course: DistillationPlan) -> None:
-    """Remove what was kept of a course that has led to a bundle."""
-    if course.keep:
-        course.keep.unlink(missing_ok=True)
+def remove_state(plan: DistillationPlan) -> None:
+    """Remove the state of a distillation that has led to a bundle."""
+    if plan.state_file:
+        plan.state_file.unlink(missing_ok=True)
 
 
-def _examined(lessons: Lessons, loop: TimedLoop) -> float:
-    found = lessons.examine()
+def _checked_loss(lessons: Lessons, loop: TimedLoop) -> float:
+    found = lessons.held_out_loss()
     if not found < float("inf"):
         raise ExportError(
             f"the student's loss is {found} after {loop.steps} steps: distillation failed; export without "
@@ -147,15 +145,15 @@ def _endless(lessons: Lessons, random: torch.Generator) -> Iterator[Tensor]:
         yield from lessons.batches(random)
 
 
-def _keep(loop: TimedLoop, lessons: Lessons, best: Best, course: DistillationPlan) -> None:
-    if course.keep is None:
+def _keep(loop: TimedLoop, lessons: Lessons, best: Best, plan: DistillationPlan) -> None:
+    if plan.state_file is None:
         return
     try:
-        save_state(course.keep, course.of, loop, lessons.student, best)
+        save_state(plan.state_file, plan.fingerprint, loop, lessons.student, best)
     except OSError as error:
         raise ExportError(
-            f"cannot keep the student's state in {course.keep} ({error.strerror or error}); free some space or choose "
-            "another --output"
+            f"cannot keep the student's state in {plan.state_file} ({error.strerror or error}); free some space or "
+            "choose another --output"
         ) from None
 
 

@@ -37,25 +37,27 @@ class CalibrationBatch:
 
 
 @dataclass
-class Pass:
-    """One batch's way through a stack: what the last layer of either model gave, and what their very last ones are told
-    beside.
+class Activations:
+    """Activations of one batch as it passes through a stack of the teacher and of the student.
 
-    theirs : (batch, frames, width), the teacher's;  ours : (batch, frames + lookahead, width), the student's
+    teacher : (batch, frames, width);  student : (batch, frames + lookahead, width)
+    teacher_condition, student_condition : what the last layer reads besides
     """
 
-    theirs: Tensor
-    ours: Tensor
-    told_theirs: Tensor | None = None
-    told_ours: Tensor | None = None
+    teacher: Tensor
+    student: Tensor
+    teacher_condition: Tensor | None = None
+    student_condition: Tensor | None = None
 
-    def reach_condition(self, lookahead: int) -> None:
-        """What the very last layer reads."""
+    def add_condition(self, lookahead: int) -> None:
+        """Append what the last layer reads besides: the past with a lookahead, and the condition."""
         if lookahead:
-            self.ours, _ = beside_past(self.ours, self.ours.new_zeros(len(self.ours), lookahead, self.ours.shape[-1]))
-        self.theirs, self.ours = (
-            y if told is None else torch.cat([y, told], -1)
-            for y, told in ((self.theirs, self.told_theirs), (self.ours, self.told_ours))
+            self.student, _ = beside_past(
+                self.student, self.student.new_zeros(len(self.student), lookahead, self.student.shape[-1])
+            )
+        self.teacher, self.student = (
+            y if condition is None else torch.cat([y, condition], -1)
+            for y, condition in ((self.teacher, self.teacher_condition), (self.student, self.student_condition))
         )
 
 
@@ -92,38 +94,48 @@ def fold(model: PerturbationVAE, sounds: Sequence[CalibrationBatch], lookahead: 
     """
     teacher, student = model.eval(), drop(model, lookahead)
     masks = [sound.live.sounding for sound in sounds]
-    theirs = [teacher.encode(sound.whole.envelope, sound.whole.fine, sound.whole.sounding).latents for sound in sounds]
-    ours = [Latents() for _ in sounds]
+    teacher_latents = [
+        teacher.encode(sound.whole.envelope, sound.whole.fine, sound.whole.sounding).latents for sound in sounds
+    ]
+    student_latents = [Latents() for _ in sounds]
     for name in model.latent_sizes:
         inputs = [_input(teacher, name, sound.whole) for sound in sounds]
         live = [
             before if sound.live is sound.whole else _input(teacher, name, sound.live)
             for before, sound in zip(inputs, sounds, strict=True)
         ]
-        told = [_joined(z, model.conditions(name), mask.shape[1]) for z, mask in zip(theirs, masks, strict=True)]
-        told_ours = [
-            _joined(z, model.conditions(name), mask.shape[1] + lookahead) for z, mask in zip(ours, masks, strict=True)
+        teacher_condition = [
+            _side_by_side(z, model.conditions(name), mask.shape[1])
+            for z, mask in zip(teacher_latents, masks, strict=True)
         ]
-        passes = [
-            Pass(x, lengthened(y, lookahead), a, b) for x, y, a, b in zip(inputs, live, told, told_ours, strict=True)
+        student_condition = [
+            _side_by_side(z, model.conditions(name), mask.shape[1] + lookahead)
+            for z, mask in zip(student_latents, masks, strict=True)
+        ]
+        batches = [
+            Activations(x, lengthened(y, lookahead), a, b)
+            for x, y, a, b in zip(inputs, live, teacher_condition, student_condition, strict=True)
         ]
         same = all(x is y for x, y in zip(inputs, live, strict=True)) and not lookahead
-        late = _fold_stack(teacher.stack(name), student.stack(name), passes, masks, late=0, same_inputs=same)
+        late = _fold_stack(teacher.stack(name), student.stack(name), batches, masks, late=0, same_inputs=same)
         for part in ("mean", "variance"):
             reference: nn.Linear = getattr(teacher.head(name), part)
-            wanted = [reference(way.theirs) for way in passes]
-            assign(getattr(student.head(name), part), *ridge([aligned(way, late) for way in passes], wanted, masks))
-        for known, way, mask in zip(ours, passes, masks, strict=True):
-            known[name] = _streamed(student, name, way.ours, mask)
+            wanted = [reference(batch.teacher) for batch in batches]
+            assign(getattr(student.head(name), part), *ridge(aligned(batches, late), wanted, masks))
+        for known, batch, mask in zip(student_latents, batches, masks, strict=True):
+            known[name] = streamed_means(student, name, batch.student, mask)
     names = tuple(model.latent_sizes)
-    passes = [
-        Pass(_needed(_joined(a, names, mask.shape[1])), _needed(_joined(b, names, mask.shape[1] + lookahead)))
-        for a, b, mask in zip(theirs, ours, masks, strict=True)
+    batches = [
+        Activations(
+            _required(_side_by_side(a, names, mask.shape[1])),
+            _required(_side_by_side(b, names, mask.shape[1] + lookahead)),
+        )
+        for a, b, mask in zip(teacher_latents, student_latents, masks, strict=True)
     ]
-    late = _fold_stack(teacher.decoder_stack, student.decoder_stack, passes, masks, late=lookahead, same_inputs=False)
+    late = _fold_stack(teacher.decoder_stack, student.decoder_stack, batches, masks, late=lookahead, same_inputs=False)
     assign(
         student.output,
-        *ridge([aligned(way, late) for way in passes], [sound.live.log_amplitude for sound in sounds], masks),
+        *ridge(aligned(batches, late), [sound.live.log_amplitude for sound in sounds], masks),
     )
     return student
 
@@ -132,12 +144,12 @@ def _input(model: PerturbationVAE, name: str, spectra: Spectra) -> Tensor:
     return spectra.fine if name == "pitch" else model.envelope_input(spectra.envelope)
 
 
-def _joined(z: Latents, names: tuple[str, ...], frames: int) -> Tensor | None:
+def _side_by_side(z: Latents, names: tuple[str, ...], frames: int) -> Tensor | None:
     """These latents side by side, per frame."""
     return torch.cat([tiled(z[name], frames) for name in names], -1) if names else None
 
 
-def _needed(value: Tensor | None) -> Tensor:
+def _required(value: Tensor | None) -> Tensor:
     assert value is not None
     return value
 
@@ -145,14 +157,14 @@ def _needed(value: Tensor | None) -> Tensor:
 def _fold_stack(
     teacher: RecurrentStack,
     student: RecurrentStack,
-    passes: Sequence[Pass],
+    batches: Sequence[Activations],
     masks: Sequence[Tensor],
     *,
     late: int,
     same_inputs: bool,
 ) -> int:
-    """Refit the input maps of a stack from its second layer on, its first too where the inputs differ; `passes` then
-    hold what comes out.
+    """Refit the input maps of a stack from its second layer on, its first too where the inputs differ. `batches` then
+    hold the outputs.
 
     late : frames that the student's inputs are later than the teacher's
 
@@ -164,23 +176,23 @@ def _fold_stack(
     for i, (reference, (weight, bias)) in enumerate(zip(references, _layer_parameters(student), strict=True)):
         if i == len(references) - 1:
             late += student.lookahead
-            for way in passes:
-                way.reach_condition(student.lookahead)
+            for batch in batches:
+                batch.add_condition(student.lookahead)
         if i or not same_inputs:
             forward = reference.get_parameter("weight_ih_l0"), reference.get_parameter("bias_ih_l0")
-            wanted = [nn.functional.linear(way.theirs, *forward) for way in passes]
-            new_weight, new_bias = ridge([aligned(way, late) for way in passes], wanted, masks)
+            wanted = [nn.functional.linear(batch.teacher, *forward) for batch in batches]
+            new_weight, new_bias = ridge(aligned(batches, late), wanted, masks)
             weight.copy_(new_weight)
             bias.copy_(new_bias)
         refitted = single_layers(student)[i]
-        for way in passes:
-            way.theirs, way.ours = reference(way.theirs)[0], refitted(way.ours)[0]
+        for batch in batches:
+            batch.teacher, batch.student = reference(batch.teacher)[0], refitted(batch.student)[0]
     return late
 
 
-def aligned(way: Pass, late: int) -> Tensor:
-    """The student's frames that are about the teacher's."""
-    return way.ours[:, late : late + way.theirs.shape[1]]
+def aligned(batches: Sequence[Activations], late: int) -> list[Tensor]:
+    """The student's activations about the teacher's frames, per batch."""
+    return [batch.student[:, late : late + batch.teacher.shape[1]] for batch in batches]
 
 
 def single_layers(stack: RecurrentStack) -> list[nn.GRU]:
@@ -209,7 +221,7 @@ def _layer_parameters(stack: RecurrentStack) -> list[tuple[Tensor, Tensor]]:
     return [*body, (stack.head.weight_ih_l0, stack.head.bias_ih_l0)]
 
 
-def _streamed(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
+def streamed_means(student: PerturbationVAE, name: str, h: Tensor, mask: Tensor) -> Tensor:
     """The student's latent means at every frame, as streaming gives them, the first `lookahead` ones about nothing."""
     head, late = student.head(name).mean, student.lookahead
     if name == "timbre":

@@ -1,5 +1,5 @@
-"""What a causal student learns from while it streams: the teacher's latents of whole sounds, the data, and what the
-teacher makes of knobs.
+"""The losses of a causal student while it streams: against the teacher's latents of whole sounds, against the data,
+and against the teacher's output with another sound's timbre.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class StreamingLessons:
         self._steady = one_per_sound(teacher)
         self._spread = self._spreads()
 
-    def taught(self) -> list[nn.Parameter]:
+    def trainable(self) -> list[nn.Parameter]:
         """All but what only training needs: the posteriors' variances."""
         return [value for name, value in self.student.named_parameters() if ".variance." not in name]
 
@@ -62,7 +62,7 @@ class StreamingLessons:
         )
 
     @torch.no_grad()
-    def examine(self) -> float:
+    def held_out_loss(self) -> float:
         losses = [float(self._missed(part, self._teach(part))) * len(part) for part in self._held_out.split(BATCH)]
         return sum(losses) / len(self._held_out)
 
@@ -90,7 +90,7 @@ class StreamingLessons:
         z, decoded = play(self.student, live, self._rate)
         weight = live.sounding.to(decoded.dtype)
         total = weight.sum().clamp_min(1)
-        loss = (self.error(decoded, live) * weight).sum() / total + self.swap_weight * self._swapped(wanted, weight)
+        loss = (self.error(decoded, live) * weight).sum() / total + self.swap_weight * self.swap_error(wanted, weight)
         later = weight * weight.cumsum(1)  # the longer a sound was heard, the better its timbre must be known
         for name, value in z.items():
             per_frame, per_sound = self._spread[name]
@@ -107,12 +107,13 @@ class StreamingLessons:
             loss = loss + MEAN_WEIGHT * (means[0] - means[1]).square().sum(-1).mean() / per_sound
         return loss
 
-    def _swapped(self, wanted: Latents, weight: Tensor) -> Tensor:
-        """Squared difference between what student and teacher decode of these latents with the timbre of the batch's
-        next sound.
+    def swap_error(self, wanted: Latents, weight: Tensor) -> Tensor:
+        """Squared difference between the student's and the teacher's decoding of these latents with the timbre of the
+        batch's next sound.
 
-        Of the spectrum's shape: each frame's level is left to the reconstruction, since the teacher's is that of whole
-        sounds.
+        Only the shape of the spectrum counts: the teacher's levels are those of whole sounds, so each frame's level is
+        left to the reconstruction loss.
+
         weight : (batch, frames), 1 where a sound is heard
         """
         weight = weight[:SWAPPED]
@@ -135,8 +136,9 @@ class MetricLessons(StreamingLessons):
     swap_weight = 0.05
 
     def error(self, decoded: Tensor, spectra: Spectra) -> Tensor:
-        """What the power's exponential likelihood loses against a perfect mean, averaged over bins (Tanaka 2021, eq.
-        3).
+        """Exponential negative log-likelihood of the power above that of a perfect mean, averaged over bins.
+
+        Tanaka 2021, eq. 3.
         """
         floor = self.teacher.config.log_floor**2
         ratio = (self.teacher.observed(spectra.log_amplitude) + floor) / (self.teacher.observed(decoded) + floor)
@@ -163,7 +165,7 @@ class PairLessons(StreamingLessons):
         z, decoded = play(self.student, row, self._rate)
         weight = row.sounding.to(decoded.dtype)
         loss = (self.error(decoded, row) * weight).sum() / weight.sum().clamp_min(1)
-        loss = loss + self.swap_weight * self._swapped(wanted, live.sounding.to(decoded.dtype))
+        loss = loss + self.swap_weight * self.swap_error(wanted, live.sounding.to(decoded.dtype))
         since = live.sounding.cumsum(1)[..., None].to(decoded.dtype)  # frames of the present note
         later = weight * pair(since)[..., 0]
         for name, value in z.items():

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from export.causal.fold import CalibrationBatch, Pass, aligned, assign, ridge
+from export.causal.fold import Activations, CalibrationBatch, aligned, assign, ridge
 from training.losses import exponential_nll
 from training.models.latents import Latents
 from training.models.metric import LstmStack, MetricVAE
@@ -28,9 +28,8 @@ def drop_metric(model: MetricVAE, lookahead: int = 0) -> MetricVAE:
     student = MetricVAE(dataclasses.replace(model.config, bidirectional=False, lookahead=lookahead))
     weights = model.state_dict()
     for name, target in student.state_dict().items():
-        target.copy_(
-            weights[name][tuple(slice(size) for size in target.shape)]
-        )  # what reads the forward half comes first
+        # What reads the forward half comes first.
+        target.copy_(weights[name][tuple(slice(size) for size in target.shape)])
     with torch.no_grad():
         student.shared.weight[:, student.encoder.width :] = 0
     return student.eval()
@@ -38,8 +37,9 @@ def drop_metric(model: MetricVAE, lookahead: int = 0) -> MetricVAE:
 
 @torch.no_grad()
 def fold_metric(model: MetricVAE, sounds: Sequence[CalibrationBatch], lookahead: int = 0) -> MetricVAE:
-    """The causal model, refitted on the frames that the runtime makes.  lookahead : frames later that its encoder
-    answers
+    """The causal model, refitted on the frames that the runtime makes.
+
+    lookahead : frames by which its encoder answers later
     """
     teacher, student = model.eval(), drop_metric(model, lookahead)
     masks = [sound.live.sounding for sound in sounds]
@@ -48,42 +48,44 @@ def fold_metric(model: MetricVAE, sounds: Sequence[CalibrationBatch], lookahead:
         before if sound.live is sound.whole else teacher.observed(sound.live.log_amplitude)
         for before, sound in zip(inputs, sounds, strict=True)
     ]
-    passes = [Pass(x, lengthened(y, lookahead)) for x, y in zip(inputs, live, strict=True)]
+    batches = [Activations(x, lengthened(y, lookahead)) for x, y in zip(inputs, live, strict=True)]
     late = _fold_stack(
         teacher.encoder,
         student.encoder,
-        passes,
+        batches,
         masks,
         late=0,
         same_inputs=all(x is y for x, y in zip(inputs, live, strict=True)),
     )
     if lookahead:
         late += lookahead
-        for way in passes:
-            way.ours, _ = beside_past(way.ours, way.ours.new_zeros(len(way.ours), lookahead, way.ours.shape[-1]))
+        for batch in batches:
+            batch.student, _ = beside_past(
+                batch.student, batch.student.new_zeros(len(batch.student), lookahead, batch.student.shape[-1])
+            )
     assign(
         student.shared,
-        *ridge([aligned(way, late) for way in passes], [teacher.shared(way.theirs) for way in passes], masks),
+        *ridge(aligned(batches, late), [teacher.shared(batch.teacher) for batch in batches], masks),
     )
-    for way in passes:
-        way.theirs, way.ours = teacher.features_of(way.theirs), student.features_of(way.ours)
+    for batch in batches:
+        batch.teacher, batch.student = teacher.features_of(batch.teacher), student.features_of(batch.student)
     for name in model.latent_sizes:
         for part in ("mean", "variance"):
             reference: nn.Linear = getattr(teacher.head(name), part)
             assign(
                 getattr(student.head(name), part),
-                *ridge([aligned(way, late) for way in passes], [reference(way.theirs) for way in passes], masks),
+                *ridge(aligned(batches, late), [reference(batch.teacher) for batch in batches], masks),
             )
-    for way in passes:
-        way.theirs, way.ours = _latents(teacher, way.theirs), _latents(student, way.ours)
-    late = _fold_stack(teacher.decoder, student.decoder, passes, masks, late=late, same_inputs=False)
+    for batch in batches:
+        batch.teacher, batch.student = _latents(teacher, batch.teacher), _latents(student, batch.student)
+    late = _fold_stack(teacher.decoder, student.decoder, batches, masks, late=late, same_inputs=False)
     assign(
         student.output,
-        *ridge([aligned(way, late) for way in passes], [teacher.output(way.theirs) for way in passes], masks),
+        *ridge(aligned(batches, late), [teacher.output(batch.teacher) for batch in batches], masks),
     )
     _fit_likelihood(
         student,
-        [aligned(way, late) for way in passes],
+        aligned(batches, late),
         [student.observed(sound.live.log_amplitude) for sound in sounds],
         masks,
     )
@@ -98,7 +100,7 @@ def _latents(model: MetricVAE, shared: Tensor) -> Tensor:
 def _fold_stack(
     teacher: LstmStack,
     student: LstmStack,
-    passes: Sequence[Pass],
+    batches: Sequence[Activations],
     masks: Sequence[Tensor],
     *,
     late: int,
@@ -112,12 +114,15 @@ def _fold_stack(
         assert isinstance(layer, nn.LSTM)
         if i or not same_inputs:
             weight, bias = reference.get_parameter("weight_ih_l0"), reference.get_parameter("bias_ih_l0")
-            wanted = [nn.functional.linear(way.theirs, weight, bias) for way in passes]
-            new_weight, new_bias = ridge([aligned(way, late) for way in passes], wanted, masks)
+            wanted = [nn.functional.linear(batch.teacher, weight, bias) for batch in batches]
+            new_weight, new_bias = ridge(aligned(batches, late), wanted, masks)
             layer.get_parameter("weight_ih_l0").copy_(new_weight)
             layer.get_parameter("bias_ih_l0").copy_(new_bias)
-        for way in passes:
-            way.theirs, way.ours = teacher.activation(reference(way.theirs)[0]), student.activation(layer(way.ours)[0])
+        for batch in batches:
+            batch.teacher, batch.student = (
+                teacher.activation(reference(batch.teacher)[0]),
+                student.activation(layer(batch.student)[0]),
+            )
     return late
 
 

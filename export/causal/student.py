@@ -1,7 +1,6 @@
-"""A causal student of S3: recurrent layers that answer, frame by frame, with the latents of the note that is being
-played, and decode it.
+"""A causal student of S3: recurrent layers that give the latents of the note being played, frame by frame.
 
-They need no window and know a note from its first frames on; how near they come is measured and reported.
+It needs no window and knows a note from its first frames. Its distance from the teacher is measured and reported.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ HIDDEN, LAYERS = 256, 2
 
 
 class StudentVAE(nn.Module):
-    """GRU encoder and decoder on the teacher's mel scale. It streams only: a whole sound is what the last frame says.
+    """GRU encoder and decoder on the teacher's mel scale. It only streams: a sound's latents are its last frame's.
 
-    mean, spread : (2·latent_dim,), of the teacher's latents, which the head gives less the one and in units of the
-        other
+    mean, spread : (2·latent_dim,), mean and standard deviation of the teacher's latents; the head's output is
+        normalised by them
     """
 
     KIND: ClassVar[str] = "mixture_vae_student"
@@ -92,6 +91,6 @@ class StudentLessons(PairLessons):
         self.student.mean.copy_(every.mean(0))
         self.student.spread.copy_(every.std(0).clamp_min(1e-4))
 
-    def taught(self) -> list[nn.Parameter]:
+    def trainable(self) -> list[nn.Parameter]:
         """All but the teacher's scale."""
         return [value for name, value in self.student.named_parameters() if not name.startswith("scale.")]

@@ -1,5 +1,6 @@
-"""S2's streaming graphs: LSTM layers as plain matrix products, one hop per call (whole sounds:
-`export.graphs.perturbation`).
+"""S2's streaming graphs: LSTM layers as plain matrix products, one hop per call.
+
+For whole sounds see `export.graphs.perturbation`.
 """
 
 from __future__ import annotations

@@ -71,9 +71,8 @@ class SlidingEncoder(nn.Module):
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         state = dict(zip(self.state_shapes, states, strict=True))
-        mel = torch.cat(
-            [state["mel"], self.scale(envelope + fine) + 1 + 0 * rate], 1
-        )  # every port is read, or it would not be there
+        # Every port is read, or it would not be there.
+        mel = torch.cat([state["mel"], self.scale(envelope + fine) + 1 + 0 * rate], 1)
         values, following = [], [mel[:, self.bands :]]
         for name, step in self.steps.items():
             value, first, second = step(mel, state[f"{name}.first"], state[f"{name}.second"])
@@ -94,9 +93,8 @@ class StudentEncoder(nn.Module):
         self.output_shapes = {name: (1, size) for name, size in latent_sizes.items()}
 
     def forward(self, envelope: Tensor, fine: Tensor, rate: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        h, following = self.stack(
-            self.scale(envelope + fine) + 0 * rate, list(states)
-        )  # every port is read, or it would not be there
+        # Every port is read, or it would not be there.
+        h, following = self.stack(self.scale(envelope + fine) + 0 * rate, list(states))
         return (*self.head(h).split([size for _, size in self.output_shapes.values()], dim=-1), *following)
 
 
@@ -122,9 +120,7 @@ class StudentDecoder(nn.Module):
 
 
 class NewestDecoder(nn.Module):
-    """(timbre, pitch) → (log_amplitude,), for two sets of latents at once: the last frame of the decoded second. No
-    state.
-    """
+    """(timbre, pitch) → (log_amplitude,), two sets of latents at once: the decoded window's last frame. No state."""
 
     def __init__(self, model: MixtureVAE) -> None:
         super().__init__()

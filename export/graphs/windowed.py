@@ -90,9 +90,7 @@ class WindowedVAE(nn.Module):
 
 
 def newest(z: Latents, lookahead: int) -> Latents:
-    """What a window says of the frame `lookahead` before its last, of its first frame while it is shorter.  (batch,
-    D)
-    """
+    """Latents (batch, D) of the frame `lookahead` before the window's last; of its first frame while it is shorter."""
     each = {
         name: value if value.dim() == 2 else torch.cat([value[:, :1].expand(-1, lookahead, -1), value], 1)
         for name, value in z.items()
@@ -101,9 +99,7 @@ def newest(z: Latents, lookahead: int) -> Latents:
 
 
 class WindowedEncoder(nn.Module):
-    """(envelope, fine, rate, *states) → (*latents, *next states); the states are the window and how much of it is
-    filled.
-    """
+    """(envelope, fine, rate, *states) → (*latents, *next states). States: the window, and how many frames fill it."""
 
     def __init__(self, model: WindowedVAE) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""How near a model that streams comes to its original: what each decodes, where each puts a sound, and what can still
-be told from that.
+"""How near a streaming model comes to its original: reconstruction, latents, and what k-NN can tell from them.
 
-The original hears whole sounds as it was trained to. What streams is played as the runtime plays it: frames with the
-running level, timbre as it stands at the sound's last frame, every sound from silence.
+The original hears whole sounds, as it was trained to. The streaming model is played as the runtime plays it: every
+sound from silence, frames with the running level, timbre as it stands at the sound's last frame.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Played:
-    """One model over many sounds.
+class ModelMeasurements:
+    """Per-sound results of one model.
 
     table : latents (sounds, D) and squared errors, as `training.evaluation.probes` has them
     distance_db : (sounds,), log-spectral distance
@@ -48,8 +47,8 @@ class Played:
 
 
 @dataclass(frozen=True)
-class Sounds:
-    """Sounds to learn neighbours from and sounds to measure on; `seconds` of each."""
+class ComparisonSounds:
+    """Sounds that k-NN learns from, and sounds to measure on; `seconds` of each."""
 
     train: SoundSet
     test: SoundSet
@@ -57,36 +56,38 @@ class Sounds:
 
 
 @torch.no_grad()
-def hear_whole(model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float) -> Played:
+def measure_whole(
+    model: TimbreVAE, features: FeatureConfig, sounds: SoundSet | Tensor, seconds: float
+) -> ModelMeasurements:
     """The original on whole sounds.  sounds : of a data set, or (sounds, samples)"""
     extract = FeatureExtractor(features)
 
-    def parts() -> Iterator[_Part]:
+    def parts() -> Iterator[_Batch]:
         for audio in _audio(sounds, seconds):
             spectra = extract(audio)
             z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-            yield _Part(spectra, z.averaged(spectra.sounding), model.decode(z))
+            yield _Batch(spectra, z.averaged(spectra.sounding), model.decode(z))
 
     return _gathered(parts())
 
 
 @torch.no_grad()
-def hear_live(
+def measure_streaming(
     model: TimbreVAE,
     features: FeatureConfig,
     sounds: SoundSet | Tensor,
     seconds: float,
     timbre_seconds: float = TIMBRE_SECONDS,
-) -> Played:
-    """A model that streams, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
+) -> ModelMeasurements:
+    """A streaming model, each sound from silence.  sounds : of a data set, or (sounds, samples)"""
     extract = live_features(features)
     rate = timbre_rate(features.hop_samples / features.sample_rate, timbre_seconds)
 
-    def parts() -> Iterator[_Part]:
+    def parts() -> Iterator[_Batch]:
         for audio in _audio(sounds, seconds):
             spectra = extract(audio)
             z, decoded = play(model, spectra, rate)
-            yield _Part(spectra, _settled(z, model, spectra.sounding), decoded)
+            yield _Batch(spectra, _settled(z, model, spectra.sounding), decoded)
 
     return _gathered(parts())
 
@@ -99,9 +100,7 @@ def _audio(sounds: SoundSet | Tensor, seconds: float) -> Iterator[Tensor]:
 
 
 def _settled(z: Latents, model: TimbreVAE, sounding: Tensor) -> Latents:
-    """One vector per sound: a latent that has one per sound as it stands at the last sounding frame, the others
-    averaged.
-    """
+    """One vector per sound: the last sounding frame's for latents with one value per sound, the mean for the others."""
     steady = one_per_sound(model)
     last = (sounding * torch.arange(sounding.shape[1])).argmax(1)
     rows = torch.arange(len(last))
@@ -111,7 +110,7 @@ def _settled(z: Latents, model: TimbreVAE, sounding: Tensor) -> Latents:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Batch:
     """One batch: frames, one vector per sound and latent, log-amplitude (batch, frames, bins)."""
 
     spectra: Spectra
@@ -119,7 +118,7 @@ class _Part:
     decoded: Tensor
 
 
-def _gathered(parts: Iterator[_Part]) -> Played:
+def _gathered(parts: Iterator[_Batch]) -> ModelMeasurements:
     latents: dict[str, list[Tensor]] = {}
     errors, distances, frames = [], [], []
     for part in parts:
@@ -137,11 +136,11 @@ def _gathered(parts: Iterator[_Part]) -> Played:
         torch.cat(errors).numpy(),
         torch.cat(frames).numpy(),
     )
-    return Played(table, torch.cat(distances).numpy())
+    return ModelMeasurements(table, torch.cat(distances).numpy())
 
 
-def neighbours(sounds: Sounds, learnt: Played, asked: Played) -> dict[str, float]:
-    """k-NN accuracies, "instrument from timbre" and so on; those that cannot be measured are left out."""
+def knn_accuracies(sounds: ComparisonSounds, learnt: ModelMeasurements, asked: ModelMeasurements) -> dict[str, float]:
+    """k-NN accuracies ("instrument from timbre", …); those that cannot be measured are left out."""
     found = {}
     for label in LABELS:
         for name in learnt.table.latents:
@@ -151,8 +150,8 @@ def neighbours(sounds: Sounds, learnt: Played, asked: Played) -> dict[str, float
     return found
 
 
-def nearness(found: Played, original: Played) -> dict[str, float]:
-    """Mean cosine of each latent with the original's, both seen from the original's mean over all sounds."""
+def latent_cosines(found: ModelMeasurements, original: ModelMeasurements) -> dict[str, float]:
+    """Mean cosine of each latent with the original's, both centred on the original's mean over all sounds."""
     cosines = {}
     for name, wanted in original.table.latents.items():
         heard = (found.table.frames > 0) & (original.table.frames > 0)

@@ -1,5 +1,4 @@
-"""Rounding a matrix to few bits, in blocks of one column that share a scale, and the layout of
-com.microsoft.MatMulNBits.
+"""Rounding a matrix to few bits in blocks of one column that share a scale, laid out for com.microsoft.MatMulNBits.
 
 Plain rounding picks each block's scale; compensated rounding (GPTQ: Frantar 2022, arXiv:2210.17323) goes through the
 rows in turn and lets the rows still to come make up for the error of those already rounded, as far as their inputs move
@@ -36,8 +35,9 @@ class Rounded:
         return self.codes * np.repeat(self.scales, self.block, axis=0)[: len(self.codes)]
 
     def packed(self) -> tuple[np.ndarray, np.ndarray]:
-        """MatMulNBits' inputs: B (columns, blocks, bytes), uint8, the lower half byte first, and scales (columns,
-        blocks).
+        """MatMulNBits' inputs.
+
+        B : (columns, blocks, bytes), uint8, the lower half byte first;  scales : (columns, blocks)
         """
         blocks, columns = self.scales.shape
         half = 1 << (self.bits - 1)

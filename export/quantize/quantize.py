@@ -49,8 +49,7 @@ class Quantized:
 
 
 def parse_precision(text: str) -> dict[str, Precision]:
-    """ "int8" for both graphs, or one word per graph, "encoder=int4,decoder=int8"; a graph that is not named stays
-    fp32.
+    """ "int8" for both graphs, or one word per graph: "encoder=int4,decoder=int8". A graph not named stays fp32.
 
     Raises
     ------
@@ -89,8 +88,7 @@ def overall(precisions: Mapping[str, Precision]) -> Literal["fp32", "int8", "int
 def quantize(source: Path, target: Path, precision: Precision, feeds: Sequence[Feed] | None = None) -> Quantized:
     """Write the graph `source` to `target` with the weights of its constant matrix products in fewer bits.
 
-    Fixed matrices (a cepstrum, a mel bank), which torch writes as Constant nodes, stay as they are, as does every other
-    node.
+    Fixed matrices (a cepstrum, a mel bank), which torch writes as Constant nodes, and all other nodes stay as they are.
 
     feeds : recorded inputs of the graph at fp32 (see `quantize_feeds.record_feeds`), to round with the least error on
         such sound

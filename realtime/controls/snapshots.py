@@ -21,8 +21,8 @@ SOURCE = "snapshots"
 
 
 class Snapshots:
-    """All snapshots of one file, behind the desk's targets snapshot, snapshot_store, snapshot_a, snapshot_b and
-    snapshot_morph.
+    """The snapshots of one file, recalled, stored and morphed by the desk's snapshot targets (snapshot, snapshot_store,
+    snapshot_a, snapshot_b, snapshot_morph).
 
     path : the file; need not be there yet
     say : called with one line for every recall, store and difficulty

@@ -98,8 +98,9 @@ def choose_pair(
     output_device: str | None,
     host_api: str | None = None,
 ) -> tuple[Device, Device]:
-    """Find the input and the output. A direction that is not named, or that the named device lacks, is its host API's
-    default.
+    """Find the input and the output.
+
+    A direction that is not named, or that the named device lacks, is its host API's default.
 
     host_api : part of a name; others' devices are then not looked at. Without any device named, its defaults are meant.
 

@@ -66,7 +66,7 @@ def stream_configs(
         picked = input_channel - 1
     elif input_channel:
         inputs, first = input_channel, input_channel - 1
-    rates = (float(sample_rate),) if sample_rate else _rates(source, sink, model_rate)
+    rates = (float(sample_rate),) if sample_rate else rates_to_try(source, sink, model_rate)
     # Exclusive use gives less latency, and any rate the hardware has.
     alone = (True, False) if source.host_api_is(WASAPI) else (False,)
     configs = [
@@ -136,7 +136,7 @@ def _outputs(source: Device, sink: Device, channels: int, input_channel: int | N
     return min(2, sink.outputs) if channels == 1 else channels
 
 
-def _rates(source: Device, sink: Device, model_rate: float) -> tuple[float, ...]:
+def rates_to_try(source: Device, sink: Device, model_rate: float) -> tuple[float, ...]:
     """In order of preference, Hz."""
     own = (sink.default_rate, source.default_rate)
     # Core Audio opens at any rate and converts without saying so, so there the device's own comes first and we

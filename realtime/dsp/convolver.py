@@ -107,8 +107,8 @@ class Convolver:
         self._faded = 0
 
     def process(self, dry: np.ndarray) -> np.ndarray:  # audio thread
-        """dry : (channels, n), float64, n ≤ most. Returns (channels, n), a view overwritten by the next call, or `dry`
-        itself.
+        """dry : (channels, n), float64, n ≤ most. Returns (channels, n): `dry` itself, or a view that the next call
+        overwrites.
         """
         n = dry.shape[1]
         if self._faded == self._fade_samples and self._new.plain and self._new.scale == 1.0:

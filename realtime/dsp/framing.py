@@ -9,9 +9,8 @@ import soxr
 
 from realtime.bundle import Features
 
-LARGEST_QUANTUM = (
-    64  # native samples fed to the resampler at a time, so that its answers do not depend on the block size
-)
+# Native samples fed to the resampler at a time, so that its answers do not depend on the block size.
+LARGEST_QUANTUM = 64
 
 
 class HopSource:
@@ -41,9 +40,8 @@ class HopSource:
     def reset(self) -> None:
         self._filled = self._waiting = 0
         self.ended = False
-        if (
-            self._resampling
-        ):  # variable-rate mode: answers evenly, where the other mode answers in bursts of several hops
+        # Variable-rate mode: answers evenly, where the other mode answers in bursts of several hops.
+        if self._resampling:
             self._resampler = soxr.ResampleStream(
                 self._device_rate, self._features.sample_rate, 1, dtype="float64", quality="HQ", vr=True
             )

@@ -7,15 +7,13 @@ import math
 import numpy as np
 
 CEILING = 1.0  # full scale: what keeps below it passes bit for bit
-MOST_ABOVE = (
-    16.0  # × full scale; what is louder is cut off there, lest a single wild sample keeps the sound down for seconds
-)
+# Times full scale; louder samples are clipped there, so that a single wild one cannot hold the sound down for seconds.
+MOST_ABOVE = 16.0
 RELEASE_SECONDS = 0.1
 
 
 class Limiter:
-    """Turns every channel down by the same gain wherever one of them would pass the ceiling. No lookahead, so no
-    latency.
+    """Applies the same gain to every channel wherever one would pass the ceiling. No lookahead, so no latency.
 
     The gain drops within the sample and comes back with RELEASE_SECONDS. The same whatever the blocks.
 

@@ -1,5 +1,4 @@
-"""From one rate to another within half a millisecond: a windowed sinc whose phases are tabulated, computed a step at a
-time.
+"""Resampling within half a millisecond, a step at a time: a windowed sinc whose phases are tabulated.
 
 The resampler of the analysis hands its samples out in batches of five milliseconds; on the way in and out of the
 resynthesis that would double the latency. Positions are counted in whole numbers, so that nothing drifts and a delay is
@@ -14,9 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 HALF_TAPS = 24  # source samples to either side, at the lower of the two rates: 0.54 ms at 44.1 kHz
-KAISER_BETA = (
-    6.8  # −70 dB from 2 kHz above the lower rate's half, so that up to 2 kHz below it nothing is aliased or mirrored
-)
+# −70 dB from 2 kHz above the lower Nyquist frequency, so that nothing aliases up to 2 kHz below it.
+KAISER_BETA = 6.8
 # so many at most are tabulated as they are; of other ratios the nearest of the second
 MOST_PHASES = 1024
 USUAL_PHASES = 2048
@@ -76,9 +74,7 @@ def half_of(source_rate: float, target_rate: float) -> int:
 
 
 def _table(phases: int, half: int, cutoff: float) -> np.ndarray:
-    """(phases, 2 · half), float32: the weights of the source samples around a place that lies so far beyond one of
-    them.
-    """
+    """(phases, 2 · half), float32: weights of the source samples around a place, for each fraction of a sample."""
     distance = np.arange(phases)[:, None] / phases - (np.arange(2 * half) - half + 1)
     inside = np.sqrt(np.maximum(0.0, 1 - np.square(distance / half)))
     weights = np.sinc(cutoff * distance) * np.i0(KAISER_BETA * inside)

@@ -1,5 +1,4 @@
-"""Sound to spectra, one hop at a time: the frames `training/features.py` makes of whole sounds. A test holds the two
-together.
+"""Sound to spectra, one hop at a time: the same frames that `training/features.py` makes of whole sounds (tested).
 
 Frame n holds the last `window_samples` samples up to and including hop n, zeros before the start. Its amplitude is
 divided by a running level with a state of its own; silent frames leave that level as it is.
@@ -20,9 +19,8 @@ from realtime.dsp.decibels import power_of
 from realtime.dsp.fourier import RealFourier, periodic_hann
 from realtime.dsp.history import History
 
-NOTHING = (
-    1e-60  # energy of a frame below which it counts as zeros, for its tiny numbers would only slow the processor down
-)
+# Energy of a frame below which it counts as zeros: its tiny numbers would only slow the processor down.
+NOTHING = 1e-60
 
 
 class Lifter:
@@ -76,6 +74,7 @@ class FrameAnalyser:
     log_amplitude, envelope, fine : (bins,), float32, natural log of the level-normalised amplitude, its smooth part,
         the rest
     sounding : bool, whether the frame reaches the silence threshold
+    scale : what the transform's magnitudes are multiplied by to give `amplitude`
     """
 
     def __init__(self, features: Features) -> None:

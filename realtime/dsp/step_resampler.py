@@ -87,9 +87,8 @@ class StepOutput:
             into, out = _waits(model_rate, device_rate)
             ratio = self._polyphase.step_ratio
             self.latency_samples = into + math.ceil((latency + out) / ratio)
-            self._origin = (
-                latency - step - self.latency_samples * ratio
-            )  # place of the first output among the samples of the steps
+            # Place of the first output among the samples of the steps.
+            self._origin = latency - step - self.latency_samples * ratio
             self._lead = self._polyphase.made_of(0, self._origin)
             most = math.ceil(step / ratio) + 2
             self._kept, self._made = np.zeros(step + 2 * self._polyphase.half, np.float32), np.zeros(most, np.float32)

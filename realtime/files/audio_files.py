@@ -86,9 +86,7 @@ def write_audio(path: Path | str, samples: np.ndarray, sample_rate: int) -> tupl
     Raises
     ------
     AudioFileError
-        If the extension is unknown, the format cannot hold this sound, or the disk refuses. An old file is then still
-        whole.
-    """
+        If the extension is unknown, the format cannot hold this sound, or the disk refuses. An old file then stays."""
     path = Path(path)
     kind, subtype = output_format(path)
     if kind == "WAV" and samples.size * 4 > LARGEST_WAV_BYTES:

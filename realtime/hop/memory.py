@@ -14,8 +14,9 @@ from realtime.hop.model import StreamingModel
 
 
 class Memory:
-    """Writes the parts' state to a `realtime.hop.published` record and reads it back. Its length is
-    `realtime.hop.published.memory_floats`.
+    """Writes the parts' state to a `realtime.hop.published` record and reads it back.
+
+    Its length is `realtime.hop.published.memory_floats`.
     """
 
     def __init__(self, model: StreamingModel, frame: FrameAnalyser, pitch: PitchTracker, edits: Edits) -> None:

@@ -93,9 +93,10 @@ class StreamingModel:
         self._encoder, self._decoder = (
             _StreamingGraph(bundle, name, self.provider, flush_denormals) for name in bundle.manifest.streaming
         )
+        # Views of the encoder's inputs.
         self._envelope, self._fine, self._rate = (
             self._encoder.inputs[name].reshape(-1) for name in ("envelope", "fine", "rate")
-        )  # views
+        )
         self.latents = {name: self._encoder.outputs[name] for name in bundle.manifest.latents}
         self.decoder_inputs = self._decoder.inputs
         self.log_amplitude = self._decoder.outputs["log_amplitude"]

@@ -21,9 +21,8 @@ from realtime.hop.smoothing import glide_rate, timbre_rate
 from realtime.knobs.bank import KnobBank
 from realtime.outputs.base import Answer, DecodedHop, Output
 
-SETTLE_SECONDS = (
-    0.1  # after the last edit the decoder's edited state is drawn to the unedited one for so long, then is the same
-)
+# For so long after the last edit the decoder's edited state is drawn towards the unedited one; then it is the same.
+SETTLE_SECONDS = 0.1
 SETTLE_RATE_SECONDS = 0.02
 REMEMBER_HOPS = 32  # how often what must outlive the process is written down
 

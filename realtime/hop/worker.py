@@ -25,9 +25,8 @@ class Worker:
     def __init__(self, step: HopStep, hop_samples: int) -> None:
         self._step = step
         self._hops = np.zeros((2 * WAITING_HOPS, 1, hop_samples))  # ring; writer: the audio thread
-        self._answers = [
-            step.new_answer() for _ in range(ANSWERS)
-        ]  # writer: the thread, never the one that was finished last
+        # Writer: the thread, never the one that was finished last.
+        self._answers = [step.new_answer() for _ in range(ANSWERS)]
         self._giver = 0  # the kernel's number of the audio thread; writer: the audio thread
         self._given = 0  # hops handed over; writer: the audio thread
         self._done = 0  # hops dealt with; writer: the thread

@@ -16,11 +16,11 @@ class KnobBank:
 
     values : ndarray, (targets,), float64. Writer: the control side. The session reads it once per hop.
         Pass an array to place the values in shared memory; it is filled with the defaults.
-    smoothing : ndarray, (targets,), float64, seconds, the time constant with which the session follows each value. Same
-        writer.
-    slots : ndarray, (SLOTS, timbre), float64, timbres that were captured or loaded: presets after the bundle's own. A
-        row of NaN is empty and means "your own timbre". Same writer. A row may be read half written: it is glided to
-        anyway.
+    smoothing : ndarray, (targets,), float64, seconds. Same writer. The session follows each value with this time
+        constant.
+    slots : ndarray, (SLOTS, timbre), float64. Same writer. Timbres that were captured or loaded: presets after the
+        bundle's own. A row of NaN is empty and means "your own timbre". A row may be read half written; the session
+        glides to it anyway.
     """
 
     def __init__(

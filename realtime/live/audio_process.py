@@ -1,5 +1,4 @@
-"""The audio process: the stream, the session, the model, and nothing else. The control process starts it
-(supervise.py).
+"""The audio process: the stream, the session, the model, and nothing else. `realtime.live.supervisor` starts it.
 
 When a driver or audio server dies, PortAudio falls silent without an error and then hangs in every call, at exit too.
 So this process watches its own sound (watch.py) and leaves by os._exit; the parent starts another. It also leaves when

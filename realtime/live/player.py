@@ -105,10 +105,8 @@ class Player:
 
     def _session_for(self, channels: int, sample_rate: float) -> Session:
         """The session there is if it fits, else a new one, warmed up."""
-        from realtime.session import (  # loads ONNX Runtime: after the watch on the parent has begun
-            Session,
-            SessionOptions,
-        )
+        # Loads ONNX Runtime, so only after the watch on the parent has begun.
+        from realtime.session import Session, SessionOptions
 
         session = self._session
         if session is not None and (session.channels, session.sample_rate) == (channels, sample_rate):

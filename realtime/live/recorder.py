@@ -44,9 +44,9 @@ class Recorded:
 class Recorder:
     """Records from the first sound of `block` to `close`.
 
-    path : the file; its kind goes by its extension, .wav or .flac. Until `close` it is written beside itself, as
-        NAME.part.
+    path : the file, .wav or .flac by its extension. Until `close` it is written beside itself, as NAME.part.
     say : told in one line if recording has to end early; the sound goes on.
+    drain_seconds : how often the thread looks for new sound; the ring holds RING_FRAMES of it.
 
     Raises
     ------
@@ -54,14 +54,16 @@ class Recorder:
         If the extension is unknown or the folder cannot be written to.
     """
 
-    def __init__(self, block: SharedBlock, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, block: SharedBlock, path: Path, say: Callable[[str], None], *, drain_seconds: float = DRAIN_SECONDS
+    ) -> None:
         output_format(path)
         if not path.parent.is_dir():
             raise AudioFileError(f"cannot record to {path}: there is no folder {path.parent}")
         self._record, self._path, self._say = block.record, path, say
         self._file: RecordingFile | None = None
         self._resampler: soxr.ResampleStream | None = None
-        self._rate = 0
+        self._rate, self._drain_seconds = 0, drain_seconds
         self._failed = False
         self._read = int(self._record["ring_frames"])
         self._frames = self._lost = 0
@@ -74,7 +76,7 @@ class Recorder:
         """Write what is left and give the file its name. The audio process should have ended before."""
         self._leave.set()
         self._thread.join()
-        self._drain()
+        self.drain()
         if self._file is None:
             return Recorded(0, 0, 0.0, None)
         path = None
@@ -84,10 +86,10 @@ class Recorder:
         return Recorded(self._frames, self._lost, self._frames / self._file.sample_rate, path)
 
     def _drain_often(self) -> None:
-        while not self._leave.wait(DRAIN_SECONDS):
-            self._drain()
+        while not self._leave.wait(self._drain_seconds):
+            self.drain()
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Everything new, to the file."""
         written = int(self._record["ring_frames"])
         if self._failed or written == self._read:

@@ -1,5 +1,4 @@
-"""Keeps the audio process alive: starts it, hears from it through the shared block, starts it again when it died, ends
-it.
+"""Keeps the audio process alive: starts it, watches it through the shared block, restarts it when it died, ends it.
 
 While the sound runs, a spare process waits with everything loaded: should the playing one die, only the session and the
 device are left to be opened.

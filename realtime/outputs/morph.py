@@ -1,5 +1,4 @@
-"""The morph way out (docs/architecture.md): the difference of two decoded spectra is a minimum-phase filter for the dry
-signal.
+"""The morph output (docs/architecture.md): the difference of two decoded spectra filters the dry signal, minimum-phase.
 
     G = (E − U) + β · (env(U) − D)      E, U : decoded as edited, as heard;  D : envelope of the dry frame
 
@@ -35,9 +34,8 @@ EDIT_PERIODS = 0.75
 EDIT_LOWEST = 24
 LEVEL_LIMIT_DB = 18.0
 LEVEL_LIMIT_LOG = LEVEL_LIMIT_DB / DB_PER_NEPER
-LEVEL_SECONDS = (
-    0.1  # longer averages lag behind decaying notes: a piano came out 1.8 dB too soft at 0.5 s, 0.6 dB at 0.1 s
-)
+# Longer averages lag behind decaying notes: a piano came out 1.8 dB too soft at 0.5 s, 0.6 dB at 0.1 s.
+LEVEL_SECONDS = 0.1
 
 
 class MorphGain:
@@ -56,9 +54,8 @@ class MorphGain:
         self._fourier = RealFourier(features.window_samples)
         self._slowest = level_rate(features)
         self._edit, self._loudness = np.zeros(features.bins, np.float32), np.zeros(features.bins, np.float32)
-        self._curves = np.zeros(
-            (2, features.bins), np.complex64
-        )  # E − U and U − dry frame; their imaginary part stays zero
+        # E − U and U − dry frame; their imaginary part stays zero.
+        self._curves = np.zeros((2, features.bins), np.complex64)
         self._cepstra = np.zeros((2, features.window_samples), np.float32)
         self._causal = np.zeros(features.window_samples, np.float32)  # folded; its upper half stays zero
         self._fold = causal_fold(features.window_samples)[: features.bins].astype(np.float32)

@@ -22,9 +22,9 @@ from benchmarks.latency.inside import EDITED, INPUT_PHASE, RANDOM, REST
 from benchmarks.latency.measure import delays_of, first_departure, impulse_delays, onset_delays, spectral_share
 from benchmarks.latency.report import Measured, promises, write
 from benchmarks.latency.response import knob_response
-from benchmarks.latency.sounds import Marked, bursts, impulses, plucked, steady
+from benchmarks.latency.sounds import MarkedSound, bursts, impulses, plucked, steady
 from benchmarks.soak import hops as soak_hops
-from benchmarks.soak.hops import Endless, endless
+from benchmarks.soak.hops import EndlessResult, endless
 from benchmarks.soak.memory import growth, private_kib
 from benchmarks.soak.report import no_worse
 from benchmarks.soak.report import promises as soak_promises
@@ -41,7 +41,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def clicks() -> Marked:
+def clicks() -> MarkedSound:
     return impulses(np.random.default_rng(1), RATE, 4)
 
 
@@ -51,7 +51,7 @@ def late(sound: np.ndarray, samples: int) -> np.ndarray:
 
 @pytest.mark.parametrize("delay", [0, 1, 137, 2205])
 def test_impulses_through_a_filter_of_minimum_phase_or_a_symmetric_one_are_found_to_the_sample(
-    clicks: Marked, delay: int
+    clicks: MarkedSound, delay: int
 ) -> None:
     behind = scipy.signal.lfilter([1.0, 0.4], [1.0, -0.7], late(clicks.samples, delay))
     around = scipy.signal.fftconvolve(late(clicks.samples, delay), scipy.signal.windows.hann(65), "same")
@@ -62,7 +62,7 @@ def test_impulses_through_a_filter_of_minimum_phase_or_a_symmetric_one_are_found
 
 @pytest.mark.parametrize("make", [bursts, plucked])
 def test_onsets_are_found_by_their_envelopes_even_with_other_phases(
-    make: Callable[[np.random.Generator, int, int], Marked],
+    make: Callable[[np.random.Generator, int, int], MarkedSound],
 ) -> None:
     delay = 265
     sound = make(np.random.default_rng(2), RATE, 5)
@@ -76,7 +76,7 @@ def test_onsets_are_found_by_their_envelopes_even_with_other_phases(
         assert max(abs(found.lowest - delay), abs(found.highest - delay)) <= within
 
 
-def test_jitter_and_losses_are_counted(clicks: Marked) -> None:
+def test_jitter_and_losses_are_counted(clicks: MarkedSound) -> None:
     out = clicks.samples.copy()
     out[clicks.starts[0]], out[clicks.starts[0] + 7] = 0.0, 0.5
     out[clicks.starts[1]] = 0.0
@@ -97,7 +97,9 @@ def test_departure_and_share_of_a_change() -> None:
 
 @pytest.mark.parametrize("way", [REST, EDITED, INPUT_PHASE])
 @pytest.mark.parametrize("block", [100, RANDOM])
-def test_a_session_is_as_late_as_it_says(bundle: Bundle, clicks: Marked, way: latency_inside.Way, block: int) -> None:
+def test_a_session_is_as_late_as_it_says(
+    bundle: Bundle, clicks: MarkedSound, way: latency_inside.Way, block: int
+) -> None:
     rng = np.random.default_rng(3)
     row = latency_inside.measure(
         bundle, way, block=block, sample_rate=RATE, latency_ms=3.0, sounds={"impulse": clicks}, rng=rng
@@ -116,7 +118,7 @@ def test_a_knob_is_heard_within_one_hop_and_one_block(bundle: Bundle) -> None:
         assert found.departure.highest <= bundle.manifest.features.hop_samples + block
 
 
-def test_the_report_names_the_promise_that_is_not_kept(bundle: Bundle, clicks: Marked, tmp_path: Path) -> None:
+def test_the_report_names_the_promise_that_is_not_kept(bundle: Bundle, clicks: MarkedSound, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     row = latency_inside.measure(
         bundle, REST, block=64, sample_rate=RATE, latency_ms=6.0, sounds={"impulse": clicks}, rng=rng
@@ -143,7 +145,9 @@ def test_a_session_played_long_is_the_same_after_a_reset(bundle: Bundle) -> None
 
 def test_a_leak_is_told(bundle: Bundle) -> None:
     looks = list(range(0, 1000, 10))
-    flat = Endless(1000, 1.0, 1.0, 128, looks, [50000] * 100, [1000] * 100, [0], 10, 0.0, [], ("a", "a", "a"), 0, {})
+    flat = EndlessResult(
+        1000, 1.0, 1.0, 128, looks, [50000] * 100, [1000] * 100, [0], 10, 0.0, [], ("a", "a", "a"), 0, {}
+    )
     leaking = replace(
         flat, private_kib=[50000 + 30 * k for k in range(100)], allocated_blocks=[1000 + 10 * k for k in range(100)]
     )

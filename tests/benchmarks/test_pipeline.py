@@ -123,9 +123,7 @@ def test_training_sets_what_a_gpu_may_round(tiny_data: Path, tmp_path: Path) -> 
 
 
 def test_the_straightforward_pipeline_makes_the_same_spectra(tiny_data: Path) -> None:
-    """On real notes: log-amplitude, envelope and fine structure are those of the features, so that its time is a fair
-    measure.
-    """
+    """On real notes log-amplitude, envelope and fine structure are those of the features, so its time is comparable."""
     config = FeatureConfig(window_samples=2048, hop_samples=441, log_floor=1e-2, silence_dbfs=-70)
     store, features = SoundStore(read_dataset(tiny_data)), FeatureExtractor(config)
     for row in (0, 60, 150):

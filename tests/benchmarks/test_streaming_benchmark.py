@@ -21,7 +21,7 @@ from benchmarks.streaming.players import in_layers, in_modules, in_onnxruntime, 
 from benchmarks.streaming.verdict import verdict
 from benchmarks.streaming.ways import DISTILLED, FOLDED, ORIGINAL, SLIDING, STUDENT, Effort, Subject, ways
 from export.fallbacks import Wanted
-from export.proof.fidelity import hear_whole
+from export.proof.fidelity import measure_whole
 from export.systems import streaming_graphs, system_of
 from realtime.hop.model import StreamingModel
 from training.checkpoint import Checkpoint, describe, load_checkpoint
@@ -122,7 +122,7 @@ def test_miniature_report_and_what_was_measured_stays(
     rows = [row for row in text.splitlines() if row.startswith("| S1 | original")]
     few = streaming.Quality(streaming.Forms(subjects[0], EFFORT, work)).sounds.test
     assert set(few.sound.tolist()) <= set(sounds.sound.tolist())
-    assert f"| {hear_whole(both.eval(), FEATURES, few, 0.5).mse:.3f} |" in rows[0]
+    assert f"| {measure_whole(both.eval(), FEATURES, few, 0.5).mse:.3f} |" in rows[0]
 
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*.json")}
     (work / "s1" / "quality-folded.json").unlink()  # as if it had been stopped before

@@ -1,6 +1,4 @@
-"""The export command as a user runs it: bundles that play, proofs inside, refusals in one sentence, nothing
-half-written.
-"""
+"""The export command as a user runs it: bundles that play, proofs, refusals in one sentence, nothing half-written."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ def bundle_folder(smoke_checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def bidirectional_checkpoint(smoke_checkpoint: Path, path: Path) -> Path:
-    """A bidirectional model with the smoke recipe's frames, untrained: what export does with it does not depend on
-    training.
-    """
+    """A bidirectional model with the smoke recipe's frames, untrained: export does the same with any weights."""
     smoke = load_checkpoint(smoke_checkpoint)
     torch.manual_seed(0)
     model = PerturbationVAE(
@@ -157,9 +153,7 @@ def test_a_graph_outside_the_bundle_is_refused(bundle_folder: Path, tmp_path: Pa
 
 
 def test_a_full_disk_leaves_the_old_bundle(smoke_checkpoint: Path, tmp_path: Path) -> None:
-    """The disk fills while the graphs are written: one sentence, exit code 2, the good bundle untouched, nothing beside
-    it.
-    """
+    """The disk fills while graphs are written: one sentence, exit code 2, the old bundle untouched, no other file."""
     target = tmp_path / "good.bundle"
     assert main([str(smoke_checkpoint), "--output", str(target), "--streaming-only"]) == 0
     before = load_bundle(target).manifest
@@ -204,9 +198,7 @@ def test_bad_calibration_is_one_sentence(
 def test_without_data_there_are_axes_but_no_presets(
     smoke_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A checkpoint from elsewhere, its data set not here: the shipped notes calibrate, and the user is told what is
-    missing.
-    """
+    """A checkpoint whose data set is not here: the shipped notes calibrate, and the user is told what is missing."""
     checkpoint = load_checkpoint(smoke_checkpoint)
     save_slim(dataclasses.replace(checkpoint, info={}), tmp_path / "alone.pt")
     assert main([str(tmp_path / "alone.pt"), "--output", str(tmp_path / "alone.bundle"), "--streaming-only"]) == 0

@@ -1,6 +1,4 @@
-"""Forms that stream: looking ahead, windows of the original, students that are taught; proofs at every chunking, stops
-and resumptions.
-"""
+"""Causal forms of a trained bidirectional model: folding, distilling, playing in the runtime, stops and refusals."""
 
 from __future__ import annotations
 
@@ -16,32 +14,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from export.calibration import calibration_sounds
 from export.causal import fold as causal
-from export.causal.distil import DistillationPlan, teach
 from export.errors import ExportError
-from export.fallbacks import Wanted, heard, make_fallback
-from export.graph_file import open_session, run_streaming, write_streaming
-from export.graphs.windowed import WindowedVAE
+from export.fallbacks import Wanted, calibration_batches, make_fallback
+from export.graph_file import open_session, run_streaming
 from export.onnx import main
 from export.pipeline import Options, export
-from export.proof.fidelity import hear_live
-from export.proof.verify import random_chunks, torch_streaming, verify_streaming
+from export.proof.fidelity import measure_streaming
 from export.streaming_play import play
-from export.systems import streaming_graphs, system_of
+from export.systems import system_of
 from realtime.bundle import load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
+from tests.support.spectra import noise
 from training.checkpoint import Checkpoint, load_checkpoint, save_slim
 from training.data.manifest import read_dataset
 from training.data.store import SoundStore
-from training.features import FeatureConfig, FeatureExtractor, RecipeError, Spectra
+from training.features import FeatureConfig, FeatureExtractor
 from training.knobs.knobs import measure_knobs
-from training.models.metric import MetricConfig, MetricVAE
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
 FEATURES = FeatureConfig(44100, 1024, 512, 1e-2, 50, "sound", silence_dbfs=-70.0)
@@ -81,94 +74,6 @@ def causal_forms(bidirectional: Path) -> dict[int, PerturbationVAE]:
     return {k: make_fallback(checkpoint, calibration, Wanted(lookahead=k)).model for k in (0, 2, 4)}  # type: ignore[misc]
 
 
-def noise(model: object, frames: int, seed: int, bins: int) -> Spectra:
-    generator = torch.Generator().manual_seed(seed)
-    envelope, fine = (0.5 * torch.randn(1, frames, bins, generator=generator) for _ in range(2))
-    return Spectra(envelope + fine, envelope, fine, torch.ones(1, frames, dtype=torch.bool))
-
-
-def small(
-    seed: int, kind: str, hidden: int, layers: int, lookahead: int, bidirectional: bool
-) -> PerturbationVAE | MetricVAE:
-    torch.manual_seed(seed)
-    if kind == "metric":
-        config = MetricConfig(17, 3, hidden, layers, hidden, 5, 0.0, bidirectional, 1e-2, lookahead)
-        return MetricVAE(config).eval()
-    encoder = "conditional" if seed % 2 else "independent"
-    centred = seed % 3 == 0
-    factors = (17, 4, 3, 2, hidden, None, max(2, layers), bidirectional, encoder, centred, 0)
-    return PerturbationVAE(PerturbationConfig(*factors, lookahead=lookahead)).eval()  # type: ignore[arg-type]
-
-
-# Every form, every size
-# ------------------------------------------------------------------------------
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    seed=st.integers(0, 2**31 - 1),
-    kind=st.sampled_from(["perturbation", "metric"]),
-    hidden=st.integers(1, 20),
-    layers=st.integers(1, 3),
-    lookahead=st.integers(0, 5),
-    window=st.integers(0, 9),
-)
-def test_graphs_equal_torch_at_random_sizes_and_chunkings(
-    tmp_path_factory: pytest.TempPathFactory,
-    seed: int,
-    kind: str,
-    hidden: int,
-    layers: int,
-    lookahead: int,
-    window: int,
-) -> None:
-    """ONNX hop by hop, torch in chunks of random sizes and torch at once agree, whether they look ahead or stream a
-    window of the original.
-    """
-    original = small(seed, kind, hidden, layers, 0 if window else lookahead, bool(window))
-    model = WindowedVAE(original, lookahead + 2 + window, lookahead).eval() if window else original
-    x, folder = noise(model, 40, seed, 17), tmp_path_factory.mktemp("graphs")
-    write_streaming(folder, *streaming_graphs(system_of(original), model))
-    differences, _ = verify_streaming(folder, model, x, RATE)
-    assert max(differences.values()) < 1e-3
-    whole, chunked = (torch_streaming(model, x, RATE, chunks) for chunks in ((), random_chunks(40, seed)))
-    for name, value in whole[0].items():
-        torch.testing.assert_close(chunked[0][name], value, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(chunked[1], whole[1], atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["perturbation", "metric"])
-@pytest.mark.parametrize("window", [0, 7])
-@torch.no_grad()
-def test_what_is_said_of_a_frame_depends_on_the_lookahead_and_no_further(kind: str, window: int) -> None:
-    """Of frame n: the answer at n + k changes with frame n + k, and not with frame n + k + 1."""
-    k, at = 3, 20
-    original = small(1, kind, 8, 2, 0 if window else k, bool(window))
-    model = WindowedVAE(original, window, k).eval() if window else original
-    x = noise(model, 40, 0, 17)
-    before, _ = torch_streaming(model, x, RATE)
-    for first, same in ((at + k + 1, True), (at + k, False)):
-        envelope, fine = x.envelope.clone(), x.fine.clone()
-        envelope[:, first:] += 1.0
-        fine[:, first:] -= 0.5
-        after, _ = torch_streaming(model, Spectra(envelope + fine, envelope, fine, x.sounding), RATE)
-        for name in before:
-            assert torch.equal(before[name][:, at + k], after[name][:, at + k]) == same
-
-
-@torch.no_grad()
-def test_a_window_longer_than_the_sound_says_what_the_original_says_of_what_was_heard() -> None:
-    original = small(5, "perturbation", 8, 2, 0, True)
-    model, x = WindowedVAE(original, 60).eval(), noise(None, 30, 1, 17)
-    z, _ = torch_streaming(model, x, RATE)
-    for frame in (0, 11, 29):
-        heard_so_far = original.encode(
-            x.envelope[:, : frame + 1], x.fine[:, : frame + 1], x.sounding[:, : frame + 1]
-        ).latents
-        torch.testing.assert_close(z.timbre[:, frame], heard_so_far.timbre)
-        torch.testing.assert_close(z.pitch[:, frame], heard_so_far.pitch[:, -1])
-
-
 @pytest.mark.parametrize("lookahead", [0, 3])
 @torch.no_grad()
 def test_folding_fits_what_streaming_will_give(
@@ -178,15 +83,15 @@ def test_folding_fits_what_streaming_will_give(
     on the same notes.
     """
     checkpoint, seen = load_checkpoint(bidirectional), {}  # type: ignore[var-annotated]
-    sounds = heard(checkpoint, calibration_sounds(checkpoint, None, seconds=0.5).fit)
-    streamed = causal._streamed
+    sounds = calibration_batches(checkpoint, calibration_sounds(checkpoint, None, seconds=0.5).fit)
+    streamed = causal.streamed_means
 
     def watched(student: PerturbationVAE, name: str, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         z = streamed(student, name, h, mask)
         seen.setdefault(name, z)
         return z
 
-    monkeypatch.setattr(causal, "_streamed", watched)
+    monkeypatch.setattr(causal, "streamed_means", watched)
     assert isinstance(checkpoint.model, PerturbationVAE)
     student = causal.fold(checkpoint.model, sounds, lookahead)
     found, _ = play(student, sounds[0].live, 1e-4)
@@ -255,9 +160,7 @@ def test_the_windowed_original_plays(bidirectional: Path, tiny_data: Path, tmp_p
 def test_a_student_comes_nearer_and_its_knobs_too(
     bidirectional: Path, causal_forms: dict[int, PerturbationVAE]
 ) -> None:
-    """On sounds that nobody learnt from: reconstruction, and what is decoded with another sound's timbre, against the
-    teacher's.
-    """
+    """On held-out sounds: reconstruction, and distance from what the teacher decodes with another sound's timbre."""
     checkpoint = load_checkpoint(bidirectional)
     calibration = calibration_sounds(checkpoint, None, seconds=0.5)
     fallback = make_fallback(checkpoint, calibration, Wanted(distil_minutes=0.15))
@@ -265,71 +168,21 @@ def test_a_student_comes_nearer_and_its_knobs_too(
     assert fallback.outcome is not None
     assert fallback.outcome.loss_after < 0.8 * fallback.outcome.loss_before
     tests = read_dataset(Path(checkpoint.info["data"])).select(split="test")
-    folded, distilled = (hear_live(model, FEATURES, tests, 0.5).mse for model in (causal_forms[0], fallback.model))
+    folded, distilled = (
+        measure_streaming(model, FEATURES, tests, 0.5).mse for model in (causal_forms[0], fallback.model)
+    )
     assert distilled < folded
     lessons = system_of(checkpoint.model).lessons(
         checkpoint.model, causal_forms[0], FEATURES, calibration.fit, calibration.held_out
     )
-    spectra = heard(checkpoint, calibration.held_out)[0].whole
+    spectra = calibration_batches(checkpoint, calibration.held_out)[0].whole
     z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     with torch.no_grad():
         missed = []
         for student in (causal_forms[0], fallback.model):
             lessons.student = student  # type: ignore[misc]
-            missed.append(float(lessons._swapped(z, spectra.sounding.float())))  # type: ignore[attr-defined]
+            missed.append(float(lessons.swap_error(z, spectra.sounding.float())))  # type: ignore[attr-defined]
     assert missed[1] < missed[0]
-
-
-class _Line:
-    """Lessons in fitting one number; its examination can be made to get worse."""
-
-    learning_rate = 0.05
-
-    def __init__(self, spoil_after: int = 10**9) -> None:
-        self.student = torch.nn.Linear(1, 1)
-        torch.nn.init.constant_(self.student.weight, 3.0)
-        self.spoil_after, self.losses = spoil_after, []  # type: ignore[var-annotated]
-
-    def taught(self) -> list[torch.nn.Parameter]:
-        return list(self.student.parameters())
-
-    def batches(self, random: torch.Generator):  # type: ignore[no-untyped-def]
-        time.sleep(0.001)
-        yield torch.zeros(1, dtype=torch.long)
-
-    def loss(self, rows: torch.Tensor) -> torch.Tensor:
-        self.losses.append(0)
-        target = 0.0 if len(self.losses) < self.spoil_after else 50.0
-        return (self.student.weight - target).square().sum()
-
-    def examine(self) -> float:
-        return float(self.student.weight.detach().square())
-
-
-def test_the_best_student_is_kept_not_the_last() -> None:
-    lessons = _Line(spoil_after=150)
-    outcome = teach(lessons, DistillationPlan(0.02))
-    assert outcome.steps > 200
-    assert lessons.examine() == pytest.approx(outcome.loss_after)
-    assert outcome.loss_after < 9.0
-    assert abs(float(lessons.student.weight.detach())) < 3.0
-
-
-def test_a_course_goes_on_where_it_was_and_only_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keep = tmp_path / "student.pt"
-    first = teach(_Line(), DistillationPlan(0.01, keep, "this"))
-    capsys.readouterr()
-    lessons = _Line()
-    longer = teach(lessons, DistillationPlan(0.03, keep, "this"))
-    assert "going on with the student" in capsys.readouterr().err
-    assert longer.steps > first.steps
-    assert longer.seconds >= 1.8
-    other = _Line()
-    teach(other, DistillationPlan(0.002, keep, "another"))
-    assert "going on" not in capsys.readouterr().err
-    keep.write_bytes(b"torn")
-    teach(_Line(), DistillationPlan(0.002, keep, "this"))
-    assert "going on" not in capsys.readouterr().err
 
 
 def _heeds_ctrl_c() -> None:
@@ -436,17 +289,10 @@ def test_causal_models_need_no_fallback(
         make_fallback(checkpoint, calibration, Wanted(lookahead=1))
 
 
-def test_only_causal_models_look_ahead() -> None:
-    with pytest.raises(RecipeError, match="lookahead=2 is for causal models"):
-        PerturbationConfig(lookahead=2)
-    with pytest.raises(RecipeError, match="lookahead=99 must lie in"):
-        MetricConfig(bidirectional=False, lookahead=99)
-
-
 def test_the_provider_is_the_one_asked_for(bidirectional: Path, tmp_path: Path) -> None:
     export(bidirectional, tmp_path / "b.bundle", Options(streaming_only=True))
     session = open_session(tmp_path / "b.bundle/streaming/encoder.onnx", "cpu")
     assert session.get_providers() == ["CPUExecutionProvider"]
     with pytest.raises(ExportError, match="CUDA was asked for"):
         open_session(tmp_path / "b.bundle/streaming/encoder.onnx", "cuda")
-    assert len(run_streaming(tmp_path / "b.bundle", noise(None, 5, 0, FEATURES.bins), RATE).hop_ms) == 5
+    assert len(run_streaming(tmp_path / "b.bundle", noise(5, 0, FEATURES.bins), RATE).hop_ms) == 5

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,160 +14,53 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
-from export.bundle_writer import write_manifest
 from export.errors import ExportError
-from export.fused.file import (
-    FILE,
-    TOLERANCE,
-    metadata_of,
-    play_fused,
-    play_session,
-    proof_knobs,
-    verify_fused,
-    write_fused,
+from export.fused.file import TOLERANCE, metadata_of, play_fused, play_session, proof_knobs, verify_fused, write_fused
+from export.graphs.mixture import NewestDecoder
+from tests.support.fused import (
+    Written,
+    in_hops,
+    knobs_of,
+    late_bundle,
+    live_bundle,
+    metric_bundle,
+    mixture_bundle,
+    resting,
+    small,
+    trapped,
 )
-from export.fused.step import FusedStep
-from export.graph_file import write_streaming
-from export.graphs.metric import MetricStreamingDecoder, MetricStreamingEncoder
-from export.graphs.mixture import NewestDecoder, SlidingEncoder
-from export.graphs.perturbation import StreamingDecoder, StreamingEncoder
-from realtime.bundle import Bundle, embedded_bundle, load_bundle
-from realtime.knobs.targets import morph_targets
 from tests.support.miniatures import CLARINET, PIANO, notes, scale
 from tests.support.mixture_models import SMALL, model_of
-from training.checkpoint import load_checkpoint
 from training.features import FeatureConfig
-from training.models.metric import MetricConfig, MetricVAE
-from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
-LIVE = Path(__file__).parents[2] / "training/checkpoints/live.pt"
 HOST = Path(__file__).parents[2] / "benchmarks/host_fused.py"
-
-
-@dataclass(frozen=True)
-class Written:
-    """A bundle with its fused graph, and the modules that both were made of."""
-
-    bundle: Bundle
-    encoder: Any
-    decoder: Any
-
-    @property
-    def file(self) -> Path:
-        return self.bundle.path / FILE
-
-    @property
-    def step(self) -> FusedStep:
-        return FusedStep(self.bundle.manifest, self.encoder, self.decoder).eval()
-
-
-class Trapped(nn.Module):
-    """A decoder that answers what is not a number where z^t[0] is above `limit`."""
-
-    def __init__(self, decoder: Any, limit: float) -> None:
-        super().__init__()
-        self.decoder, self.limit = decoder, limit
-        self.input_shapes = decoder.input_shapes
-        self.output_shapes = decoder.output_shapes
-        self.state_shapes = decoder.state_shapes
-
-    def forward(self, timbre: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        log_amplitude, *states = self.decoder(timbre, *others)
-        return (log_amplitude + 0.01 * torch.sqrt(self.limit - timbre[:, :1]), *states)
-
-
-def knobs_of(dimensions: int, reach: float) -> dict[str, Any]:
-    """Two axes that move the timbre by `reach`, a preset that knows pitch, and one that does not."""
-    rng = np.random.default_rng(3)
-    vectors = (reach * rng.standard_normal((5, dimensions))).tolist()
-    axes = [
-        {"name": f"timbre[{i}]", "label": f"timbre {i}", "direction": vectors[i], "effect_db": 3.0} for i in range(2)
-    ]
-    anchors = [
-        {"midi_note": 60.0, "timbre": vectors[2]},
-        {"midi_note": 66.0, "timbre": vectors[3]},
-        {"midi_note": 75.0, "timbre": vectors[4]},
-    ]
-    gong = {"name": "gong", "family": "percussion", "anchors": [{"midi_note": None, "timbre": vectors[3]}]}
-    return {"axes": axes, "presets": [{"name": "alto", "family": "reed", "anchors": anchors}, gong]}
-
-
-def small(folder: Path, features: FeatureConfig, model: Any, encoder: Any, decoder: Any, reach: float) -> Written:
-    folder.mkdir(exist_ok=True)
-    encoder, decoder = encoder.eval(), decoder.eval()
-    graphs = write_streaming(folder, encoder, decoder)
-    known = knobs_of(model.latent_sizes["timbre"], reach)
-    manifest = write_manifest(folder, features=features, model=model, graphs=graphs, knobs=known, fidelity={})
-    write_fused(folder, manifest, encoder, decoder)
-    return Written(Bundle(folder, manifest), encoder, decoder)
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """The shipped model, in fp32."""
-    folder, model = tmp_path_factory.mktemp("live"), load_checkpoint(LIVE).model
-    encoder, decoder = StreamingEncoder(model).eval(), StreamingDecoder(model).eval()  # type: ignore[arg-type]
-    graphs = write_streaming(folder, encoder, decoder)
-    manifest = load_bundle(embedded_bundle()).manifest.model_copy(update={"graphs": graphs, "precision": "fp32"})
-    write_fused(folder, manifest, encoder, decoder)
-    return Written(Bundle(folder, manifest), encoder, decoder)
+    return live_bundle(tmp_path_factory.mktemp("live"))
 
 
 @pytest.fixture(scope="module")
 def metric(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """S2, of random weights; its level is a power, its hop longer than half its window."""
-    torch.manual_seed(1)
-    model = MetricVAE(
-        MetricConfig(
-            bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2
-        )
-    ).eval()
-    features = FeatureConfig(44100, 512, 441, 1e-2, 50, "running", level="power")
-    return small(
-        tmp_path_factory.mktemp("metric"),
-        features,
-        model,
-        MetricStreamingEncoder(model),
-        MetricStreamingDecoder(model),
-        40.0,
-    )
+    return metric_bundle(tmp_path_factory.mktemp("metric"))
 
 
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """S3, of random weights: no variation, and a decoder without a state."""
-    model, features = model_of(SMALL), FeatureConfig(44100, 256, 128, 1e-3, 40, "running", silence_dbfs=-70.0)
-    return small(tmp_path_factory.mktemp("mixture"), features, model, SlidingEncoder(model), NewestDecoder(model), 3.0)
+    return mixture_bundle(tmp_path_factory.mktemp("mixture"))
 
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """S1, of random weights, that answers three hops later."""
-    torch.manual_seed(2)
-    config = PerturbationConfig(
-        257, 6, 5, 4, hidden=16, layers=2, bidirectional=False, centred_variation=True, lookahead=3
-    )
-    model, features = PerturbationVAE(config).eval(), FeatureConfig(44100, 512, 256, 1e-2, 50, "running")
-    return small(
-        tmp_path_factory.mktemp("late"), features, model, StreamingEncoder(model), StreamingDecoder(model), 20.0
-    )
+    return late_bundle(tmp_path_factory.mktemp("late"))
 
 
 @pytest.fixture(scope="module")
 def phrase() -> np.ndarray:
     """Real notes with gaps of true silence between them, 4 s."""
     return scale([*notes(CLARINET, (62, 67)), *notes(PIANO, (55,))]).astype(np.float32)
-
-
-def in_hops(written: Written, audio: np.ndarray) -> np.ndarray:
-    hop = written.bundle.manifest.features.hop_samples
-    return audio[: len(audio) // hop * hop].reshape(-1, hop).astype(np.float32)
-
-
-def resting(written: Written, hops: int) -> np.ndarray:
-    return np.tile([target.default for target in morph_targets(written.bundle.manifest)], (hops, 1)).astype(float)
 
 
 # As the session
@@ -211,7 +103,7 @@ def test_a_failed_answer_rests_and_comes_back(metric: Written, phrase: np.ndarra
     """
     known = knobs_of(8, 40.0)["axes"][0]["direction"][0]
     written = small(
-        tmp_path, FeatureConfig(44100, 512, 256, 1e-2, 50, "running", level="power"), *_trapped(abs(known)), reach=40.0
+        tmp_path, FeatureConfig(44100, 512, 256, 1e-2, 50, "running", level="power"), *trapped(abs(known)), reach=40.0
     )
     sound = np.concatenate([in_hops(written, phrase)] * 2)[:900]
     knobs = resting(written, len(sound))
@@ -223,16 +115,6 @@ def test_a_failed_answer_rests_and_comes_back(metric: Written, phrase: np.ndarra
     assert np.abs(heard - wanted).max() <= TOLERANCE
     assert np.array_equal(heard[320:450], sound[320:450])
     assert np.abs(heard - sound)[500:700].max() > 0.01
-
-
-def _trapped(direction: float) -> tuple[MetricVAE, nn.Module, nn.Module]:
-    torch.manual_seed(1)
-    model = MetricVAE(
-        MetricConfig(
-            bins=257, latent_dim=8, hidden=24, decoder_hidden=24, shared=20, bidirectional=False, log_floor=1e-2
-        )
-    ).eval()
-    return model, MetricStreamingEncoder(model), Trapped(MetricStreamingDecoder(model), 1.5 * direction)
 
 
 def test_what_is_not_a_number_harms_nothing(mixture: Written, phrase: np.ndarray) -> None:
@@ -249,9 +131,8 @@ def test_what_is_not_a_number_harms_nothing(mixture: Written, phrase: np.ndarray
 
 
 values = st.floats(-3, 3, width=32) | st.sampled_from([0.0, 0.0, 3.0, -50.0])
-shares = st.floats(
-    0, 1, width=32, allow_subnormal=False
-)  # the graph's numbers: what is nothing to it must be nothing to the session
+# The graph's numbers: what is nothing to it must be nothing to the session.
+shares = st.floats(0, 1, width=32, allow_subnormal=False)
 
 
 @given(
@@ -288,9 +169,7 @@ def test_any_hand_on_the_knobs(
 
 
 def test_at_rest_the_output_is_the_input(live: Written, phrase: np.ndarray) -> None:
-    """Bit for bit, also after an edit has come and gone: its filter, its glide and the settling decoder are then
-    over.
-    """
+    """Bit for bit, also once an edit's filter and glide are over and the decoder has settled."""
     sound = in_hops(live, phrase)
     knobs = resting(live, len(sound))
     knobs[200:300, 3] = 2.0

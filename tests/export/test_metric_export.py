@@ -1,6 +1,4 @@
-"""S2 on its way to the stage: folding on real notes, graphs that equal torch, and its evaluation where the answer is
-known.
-"""
+"""S2 exported: folding on real notes, graphs that equal torch, and its evaluation where the answer is known."""
 
 from __future__ import annotations
 
@@ -172,9 +170,7 @@ def test_offline_graphs_equal_torch_at_any_length(
 def test_int8_rows_do_not_disturb_each_other(
     bidirectional: MetricVAE, notes: dict[str, list[Spectra]], tmp_path: Path
 ) -> None:
-    """The decoder's first row is the same bits whatever the second, edited row holds; and all ports of the contract are
-    there.
-    """
+    """The decoder's first row has the same bits whatever the second, edited row holds; all ports are there."""
     model = fold_metric(bidirectional, heard(notes["train"]))
     graphs = write_streaming(tmp_path, MetricStreamingEncoder(model), MetricStreamingDecoder(model))
     quantize_streaming(tmp_path, graphs, parse_precision("int8"))

@@ -43,9 +43,7 @@ FEATURES = FeatureConfig(44100, 1024, 512, 1e-3, 60, "running", silence_dbfs=-70
 
 
 def step_through(model: MixtureVAE, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The streaming modules in torch, one frame a call, from zeros: latents (frames, D) and newest frames (frames,
-    bins).
-    """
+    """The streaming modules in torch, a frame a call, from zeros: latents (frames, D), newest frames (frames, bins)."""
     encoder, decoder = SlidingEncoder(model).eval(), NewestDecoder(model).eval()
     states = [torch.zeros(shape) for shape in encoder.state_shapes.values()]
     values: dict[str, list[Tensor]] = {name: [] for name in encoder.output_shapes}
@@ -110,9 +108,8 @@ def test_graphs_are_the_model_and_power_stays_in_float(tmp_path: Path, precision
             for name in ("encoder", "decoder")
         }
         assert kinds["encoder"].count("MatMulNBits") == 6  # the two maps to the latents are too small to be worth it
-        assert (
-            kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 3
-        )  # those, and power to mel: ten decades do not fit 8 bits
+        # Those, and power to mel: ten decades do not fit 8 bits.
+        assert kinds["encoder"].count("MatMul") + kinds["encoder"].count("Gemm") == 3
         assert kinds["decoder"].count("MatMulNBits") == 3  # all but the map from the latents
 
 

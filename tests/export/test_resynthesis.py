@@ -151,9 +151,7 @@ def test_silence_is_silent_and_frames_without_a_peak_do_no_harm() -> None:
 
 @pytest.mark.parametrize(("program", "key"), [(PIANO, 60), (CLARINET, 67), (CELLO, 55)])
 def test_what_is_heard_is_what_the_shipped_model_decoded(program: int, key: int) -> None:
-    """decode(encode(x)): the rebuilt sound has the magnitudes that the decoder gave, as loud as the sound that was
-    encoded.
-    """
+    """decode(encode(x)): the rebuilt sound has the decoder's magnitudes and the loudness of the encoded sound."""
     checkpoint = load_checkpoint(Path(__file__).parents[2] / "training/checkpoints/live.pt")
     encoder, decoder = system_of(checkpoint.model).streaming(checkpoint.model)
     encode, decode = Packed(EncodeStep(FEATURES, encoder)), Packed(DecodeStep(FEATURES, decoder))

@@ -1,6 +1,4 @@
-"""What a musician relies on: at rest nothing changes, no block size matters, no delay, no clicks, and bad input does no
-harm.
-"""
+"""What a musician relies on: no change at rest or by block size, no delay, no clicks, and no harm from bad input."""
 
 from __future__ import annotations
 
@@ -144,9 +142,7 @@ def test_the_future_cannot_leak(bundle: Bundle, phrase: np.ndarray, rate: int) -
 @pytest.mark.parametrize("block", [1, 64, 1000])
 @pytest.mark.parametrize("rate", RATES)
 def test_reported_latency_is_measured_latency(bundle: Bundle, phrase: np.ndarray, rate: int, block: int) -> None:
-    """An impulse after a phrase, in the silence that freezes the filter: its answer begins on its own sample, and at
-    once.
-    """
+    """An impulse after a phrase, in the silence that freezes the filter: the response begins on the very sample."""
     sound = at_rate(phrase, rate, 1)
     quiet = len(sound) + rate // 4
     with_impulse = np.concatenate([sound, np.zeros((rate // 2, 1), np.float32)])
@@ -178,9 +174,7 @@ def test_every_channel_gets_the_same_filter(stage_bundle: Bundle, phrase: np.nda
 
 @pytest.mark.parametrize("change", [{"timbre[0]": 3.0}, {"preset": 2}, {"gain_db": -30.0}, {"mix": 0.0}])
 def test_a_jumping_knob_does_not_click(stage_bundle: Bundle, phrase: np.ndarray, change: dict[str, float]) -> None:
-    """Within the sustained cello note no step from sample to sample is larger than the note's own, before or after the
-    jump.
-    """
+    """Within the sustained cello note no step between samples exceeds the note's own, before or after the jump."""
     sound = phrase[3000:25050, :1]
     session = make_session(stage_bundle, sound, {"timbre[2]": -2.5})
     jump = 11000

@@ -40,9 +40,7 @@ def test_checkpoint_is_the_live_recipe_and_its_card_says_how_it_was_made() -> No
 
 
 def test_card_meets_the_marks() -> None:
-    """Figures measured on held-out sounds when the model was released; `python -m training.evaluate` measures them
-    again.
-    """
+    """Figures measured on held-out sounds at the model's release, as `python -m training.evaluate` measures them."""
     held_out = CARD["held_out"]
     assert held_out["authority of timbre"] >= 0.5
     assert held_out["authority of variation"] <= 0.3

@@ -1,8 +1,6 @@
-"""Small bundles for tests: real ONNX graphs with the ports of `realtime/bundle.py`, a recurrent step and random
-weights.
+"""Small bundles for tests: real ONNX graphs with the ports of `realtime/kinds.py`, recurrent, with random weights.
 
-The decoder paints smooth spectral envelopes around a falling slope, so that knobs move the sound as a trained model's
-would.
+The decoder paints smooth spectral envelopes around a falling slope, so that knobs move the sound as in a trained model.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""nn~ without Max: what its backend does with a file, from the facts of its source (acids-ircam/nn_tilde, version 1.6,
-src/backend).
-"""
+"""nn~ without Max: what its backend does with a file (acids-ircam/nn_tilde, version 1.6, src/backend)."""
 
 from __future__ import annotations
 

@@ -177,9 +177,7 @@ class Learner:
 def knob_keys(control: Control, target: Target, value: float | None) -> dict[str, object]:
     """The keys of a [[knob]] that suit control and target.
 
-    A pad switches what is on or off, and chooses the first of what is numbered unless a value is given; on `note` it
-    plays.
-    """
+    A pad toggles a switch, and chooses the first of a numbered choice unless a value is given; on `note` it plays."""
     source = control.keys()
     keys: dict[str, object] = {"target": target.name, **source}
     if control.kind == "note" and target.name == "note" and value is None:

@@ -33,8 +33,7 @@ class ControlState:
     quiet_until: float = 0.0
 
     def moved(self, position: float, present: float) -> float | None:
-        """The target's new value after the controller moved to `position`, or None as long as it does not hold its
-        target.
+        """The target's new value after the controller moved to `position`; None while it does not hold its target.
 
         present : the target's value now
         """

@@ -37,8 +37,8 @@ WAITING_MESSAGES = 4096  # beyond it the oldest are dropped
 class MidiCounts:
     """What became of the messages so far.
 
-    received : whole messages;  superseded : left out in a flood, because the same controller's next value was there
-        already
+    received : whole messages
+    superseded : left out in a flood, because the same controller's next value had arrived already
     dropped : lost in a flood;  skipped_bytes : bytes that made no message
     overflows : times the driver's queue was full, and lost some too
     """

@@ -16,9 +16,7 @@ class MidiParser:
     exclusive and the other system messages, which end the running status (MIDI 1.0 specification, "Running status" and
     appendix 2).
 
-    skipped : bytes that belong to no message: data without a status, messages that were cut short, what is no byte at
-        all.
-    """
+    skipped : bytes that belong to no message: data without a status, truncated messages, values that are no byte."""
 
     def __init__(self) -> None:
         self.skipped = 0

@@ -1,6 +1,4 @@
-"""What resynthesis takes from the input besides its frames: the phases, now and as they will go on, and where an attack
-is.
-"""
+"""What resynthesis takes from the input besides its frames: phases, now and extrapolated, and where an attack is."""
 
 from __future__ import annotations
 
@@ -70,8 +68,8 @@ class InputPhases:
         return self._onset if self._onset > 1e-3 else 0.0
 
     def hear(self) -> None:  # audio thread
-        """The phases of the frame that ends now, turned on, and back, at the speed they had over the last `spacing`
-        samples.
+        """The phases of the frame that ends now, extrapolated forwards and backwards at the frequency they had over the
+        last `spacing` samples.
         """
         window, now, heard, turn = len(self._windowed), self._layout.now_frame, self.heard, self._turn
         for row, end in enumerate((len(self.samples) - self._layout.spacing, len(self.samples))):

@@ -14,9 +14,8 @@ from realtime.dsp.fourier import periodic_hann
 # of them, which end up to seven eighths of a window after now; transforms of four or eight at once are the fast ones
 FRAMES = 8
 TRANSFORMS = 40  # of a window, there and back, for a hop: what rounds of agreement may cost
-LONGEST_SHARE = (
-    0.5  # of the window: a longer synthesis has nothing to gain, for then the frame's middle is played when it is due
-)
+# Share of the window; a longer synthesis gains nothing, since the frame's middle is then played when it is due.
+LONGEST_SHARE = 0.5
 AGREEMENT = 1e-3  # of the largest sum of squared windows: below it, at the ends of the frames, nothing is lifted
 
 

@@ -1,5 +1,4 @@
-"""Attacks and endings in time: what was made of a frame is as loud, moment by moment, as the input is within that
-frame.
+"""Attacks and endings in time: within each frame, the resynthesised sound follows the input's level.
 
 A frame's magnitudes say nothing of when, within its 46 ms, a sound began; so a rebuilt sound swells and fades as slowly
 as the window does. Here its short-time level is made to follow the input's, where the input's is far from that of the
@@ -34,9 +33,8 @@ class LevelFollower:
         self._step = step
         self._begin = -layout.latency - self._long  # of what is looked at, from the input's end
         self._frame_power = 2 / (window * float(layout.window @ layout.window))  # of a spectrum's squared size
-        self._levels = np.zeros(
-            max(1, layout.latency // step)
-        )  # of the frames from that of the sound played now to the newest, nepers
+        # Levels in nepers, from the frame of the sound played now to the newest.
+        self._levels = np.zeros(max(1, layout.latency // step))
         self._past = np.zeros(self._long + step)  # what was made so far
         self._sums = np.zeros(self._long + step + 1)
         self._heard, self._brief, self._made, self._other = (np.empty(step) for _ in range(4))

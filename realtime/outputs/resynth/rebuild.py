@@ -1,5 +1,4 @@
-"""Sound from magnitudes as it is played: the newest samples are chosen so that all frames they are in get their
-magnitudes.
+"""Sound from magnitudes while it plays: the newest samples are chosen to give all frames they are in their magnitudes.
 
 Frames that end now are known; frames that will end soon are expected to look alike, and are trusted less the further
 they are ahead. Of all these frames only the samples not yet played are free. Their phases begin as RTPGHI has them
@@ -24,9 +23,8 @@ from realtime.outputs.resynth.level import LevelFollower
 from realtime.outputs.resynth.partials import PartialAdvance
 
 FEWEST_ROUNDS = 2  # however little time there is
-MOMENTUM = np.float32(
-    1.2
-)  # of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013)
+# Momentum of the rounds between the first and the last (fast Griffin-Lim, Perraudin, Balazs and Søndergaard 2013).
+MOMENTUM = np.float32(1.2)
 
 
 class Rebuilder:
@@ -48,9 +46,8 @@ class Rebuilder:
         self._size, self._ratio = np.empty((frames, bins), np.float32), np.zeros((frames, bins), np.complex64)
         self._ahead, self._last = np.empty(bins, np.complex64), np.empty(bins, np.complex64)
         self._total, self._before, self._expected = (np.empty(layout.weights.shape[1], np.float32) for _ in range(3))
-        first = (
-            window - layout.latency - int(layout.ends[0])
-        )  # the first open sample in the first frame; in each later one it lies earlier
+        # The first open sample in the first frame; in each later one it lies earlier.
+        first = window - layout.latency - int(layout.ends[0])
         self._open_view = as_strided(
             self._framed.reshape(-1)[first:], layout.weights.shape, (4 * (window - layout.spacing), 4)
         )
@@ -180,9 +177,7 @@ class Rebuilder:
         np.add.reduce(self._weighed, axis=0, out=total)
 
     def _keep_the_rest(self, magnitude: np.ndarray, heard: np.ndarray, share: float) -> None:  # audio thread
-        """Add what frames cannot tell of the input, the beginning of an attack above all, at the level of what is
-        wanted.
-        """
+        """Add what frames miss of the input, above all the beginning of an attack, at the level that is wanted."""
         latency = self._layout.latency
         wanted, present = float(np.dot(magnitude, magnitude)), float(np.dot(heard, heard))
         gain = share * min(1.0, math.sqrt(wanted / present)) if present > 0.0 else share

@@ -172,9 +172,7 @@ def test_a_snapshot_of_a_files_timbre_sounds_the_same_without_the_file(bundle: B
 
 
 def test_a_resynthesised_file_is_in_step_with_its_source(bundle: Bundle, notes: dict[str, Path]) -> None:
-    """With mix = 0 resynth plays the input itself, as late as resynth is: taken off, it lies on the source to the
-    sample.
-    """
+    """With mix = 0 resynth plays the input, late: with the latency taken off it is the source, sample by sample."""
     dry = soundfile.read(notes["cello"], dtype="float32")[0]
     for latency_ms in (3, 20):
         wet, account = play(notes["cello"], bundle, "--resynth", "--knob", "mix=0", "--latency-ms", str(latency_ms))

@@ -30,24 +30,8 @@ DATAGRAMS, OSC_EXAMPLES = 80, 150
 ENOUGH = 100_000
 BARE = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 STATUS = (0x80, 0x90, 0xA0, 0xB0, 0xB0, 0xB0, 0xC0, 0xD0, 0xE0)
-NASTY = (
-    0,
-    1,
-    6,
-    20,
-    32,
-    38,
-    64,
-    96,
-    97,
-    98,
-    99,
-    100,
-    101,
-    120,
-    123,
-    127,
-)  # controllers and values with a meaning of their own
+# Controllers and values with a meaning of their own.
+NASTY = (0, 1, 6, 20, 32, 38, 64, 96, 97, 98, 99, 100, 101, 120, 123, 127)
 counted = {"midi": 0, "osc": 0}
 
 
@@ -103,9 +87,7 @@ def assert_all_in_range(desk: Desk) -> None:
 @settings(BARE, max_examples=MIDI_EXAMPLES)
 @given(data=st.binary(min_size=4 * MESSAGES, max_size=4 * MESSAGES), way=st.sampled_from(["stream", "flood", "raw"]))
 def feed_midi(desk: Desk, knobs: KnobMap, learner: Learner, data: bytes, way: str) -> None:
-    """As the control loop does, calm or flooded, with the parser before it; or as it came, which no driver should
-    do.
-    """
+    """As the control loop does, calm or flooded, behind the parser; or unparsed, which no driver should do."""
     messages: Sequence[Sequence[int]] = messages_of(data)
     counted["midi"] += len(messages)
     if way != "raw":
@@ -130,9 +112,7 @@ def test_garbage_midi_leaves_every_target_in_its_range(tmp_path: Path) -> None:
 
 
 def datagrams_of(data: bytes, desk: Desk) -> list[bytes]:
-    """Twelve bytes each: addresses of targets with numbers of any size, spoilt ones, bundles of those, and bytes of any
-    kind.
-    """
+    """Twelve bytes each: targets' addresses with numbers of any size, broken ones, bundles of those, random bytes."""
     found = []
     for i in range(0, len(data) - 11, 12):
         how, which, where, *rest = data[i : i + 12]

@@ -39,9 +39,8 @@ def test_parameters_of_other_numbers_kinds_channels_and_ports_are_left_alone(tmp
     assert not play(knobs, desk, *select("nrpn", PARAMETER + 1), [0xB0, 6, 5])
     assert not play(knobs, desk, *select("rpn", PARAMETER), [0xB0, 6, 5])
     assert not play(knobs, desk, *select("nrpn", PARAMETER), [0xB1, 6, 5])
-    assert not play(
-        knobs, desk, *select("nrpn", PARAMETER), *select("rpn", 127 * 128 + 127), [0xB0, 6, 5]
-    )  # null function
+    # Null function.
+    assert not play(knobs, desk, *select("nrpn", PARAMETER), *select("rpn", 127 * 128 + 127), [0xB0, 6, 5])
     assert value(desk, "mix") == 1.0
     for message in select("nrpn", PARAMETER):
         knobs.apply(PortMessage(message, "one"), desk)

@@ -47,9 +47,8 @@ def test_system_messages_vanish_and_end_the_running_status(
     parser = MidiParser()
     found = parser.feed([0xF0, *sysex, *([0xF7] if ended else []), *(byte for message in messages for byte in message)])
     assert found == messages
-    assert (
-        parser.feed([0xF3, 5, 0xF6, 0xF1, 1, 7, 7]) == []
-    )  # song select, tune request, quarter frame; then data that belong to nothing
+    # Song select, tune request, quarter frame; then data that belong to nothing.
+    assert parser.feed([0xF3, 5, 0xF6, 0xF1, 1, 7, 7]) == []
     assert parser.skipped == 2
     assert parser.feed([0xB0, 1, 0x90, 60, 61]) == [(0x90, 60, 61)]  # cut short by the next status
     assert parser.skipped == 4
@@ -67,9 +66,7 @@ def test_positions_go_back_to_the_same_value(raw: int, top: int) -> None:
 
 @given(st.lists(TWO | ONE, max_size=300))
 def test_a_flood_leaves_every_knob_where_it_would_be(messages: list[tuple[int, ...]]) -> None:
-    """Of continuous controllers the last value counts; the notes, programs and parameters are all there, in their
-    order.
-    """
+    """Of continuous controllers the last value counts; notes, programs and parameters all stay, in their order."""
     kept = coalesced(messages)
     assert len(kept) <= len(messages)
     assert _resting_places(kept) == _resting_places(messages)
@@ -95,22 +92,18 @@ def touched(*messages: list[int]) -> Control | None:
 
 
 def test_what_was_touched_is_told_apart() -> None:
-    """A fine pair, a parameter, a wheel, pressure, a pad with its pressure, a program with its bank; the most active of
-    several.
-    """
+    """A fine pair, a parameter, a wheel, pressure, a pad with pressure, a program with bank; the most active."""
     turn = [[0xB2, 20, i] for i in range(40, 60)]
     parameter = [message for i in range(9) for message in ([0xB0, 99, 2], [0xB0, 98, 44], [0xB0, 6, i], [0xB0, 38, 3])]
     pair = [message for i in range(9) for message in ([0xB0, 1, i], [0xB0, 33, 5 * i])]
     assert touched(*turn) == Control("cc", 20, 2)
-    assert touched(*turn, [0xB2, 21, 3], [0xB2, 21, 4], *[[0xB2, 22, 7]] * 50) == Control(
-        "cc", 20, 2
-    )  # one repeats itself, one trembles
+    # One repeats itself, one trembles.
+    assert touched(*turn, [0xB2, 21, 3], [0xB2, 21, 4], *[[0xB2, 22, 7]] * 50) == Control("cc", 20, 2)
     assert touched(*parameter) == Control("nrpn", 2 * 128 + 44, 0)
     assert touched([0xB0, 101, 0], [0xB0, 100, 2], [0xB0, 96, 0], [0xB0, 96, 0]) == Control("rpn", 2, 0)
     assert touched(*pair) == Control("cc14", 1, 0)
-    assert touched(*[[0xB0, 6, i] for i in range(9)]) == Control(
-        "cc", 6, 0
-    )  # data entry of no parameter is a controller like others
+    # Data entry of no parameter is a controller like others.
+    assert touched(*[[0xB0, 6, i] for i in range(9)]) == Control("cc", 6, 0)
     assert touched(*[[0xE3, 0, i] for i in range(64, 90)]) == Control("pitch_bend", 0, 3)
     assert touched([0x90, 60, 80], *[[0xD0, i] for i in range(20)]) == Control("channel_pressure", 0, 0)
     assert touched([0x99, 36, 80], *[[0xA9, 36, i] for i in range(20)], [0x99, 36, 0]) == Control("note", 36, 9)

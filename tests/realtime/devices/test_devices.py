@@ -10,7 +10,7 @@ import pytest
 
 from realtime.devices.devices import Device, DeviceError, choose_pair, list_devices
 from realtime.devices.jack_ports import JackPorts
-from realtime.devices.stream_config import StreamConfig, _rates, host_settings, stream_configs
+from realtime.devices.stream_config import StreamConfig, host_settings, rates_to_try, stream_configs
 
 
 def device(
@@ -148,8 +148,8 @@ def test_what_two_devices_cannot_do_together_is_a_sentence(
 
 def test_core_audio_would_convert_rates_unseen_so_its_own_comes_first() -> None:
     mac, card = device(0, "Built-in", "Core Audio", 1, 2), device(0, "card", "ALSA", 1, 2)
-    assert _rates(mac, mac, 44100)[:2] == (48000.0, 44100.0)
-    assert _rates(card, card, 44100)[:2] == (44100.0, 48000.0)
+    assert rates_to_try(mac, mac, 44100)[:2] == (48000.0, 44100.0)
+    assert rates_to_try(card, card, 44100)[:2] == (44100.0, 48000.0)
 
 
 def test_hints_are_what_each_sound_system_understands() -> None:

@@ -104,9 +104,8 @@ def test_another_analyser_goes_on_at_the_level(phrase: np.ndarray, level: str) -
         hop = phrase[None, 256 * i : 256 * (i + 1)]
         if i >= restart:
             resumed.push(hop)
-        if (
-            i == restart + behind
-        ):  # from here both have heard the same window; the level of the first hops was that of a window half empty
+        # From here both have heard the same window; the level of the first hops was that of a window half empty.
+        if i == restart + behind:
             resumed.restore(*straight.level_state)
         straight.push(hop)
         if i > restart + behind:
@@ -121,9 +120,7 @@ def test_another_analyser_goes_on_at_the_level(phrase: np.ndarray, level: str) -
 
 
 def test_a_sound_that_fades_below_all_numbers_leaves_no_tiny_ones() -> None:
-    """Numbers near 1e-310 take the processor a hundred times longer; a sound that decays must not fill the frames with
-    them.
-    """
+    """Numbers near 1e-310 take the CPU a hundred times longer; a decaying sound must not fill frames with them."""
     analyser, tracker = FrameAnalyser(features_of(CONFIG)), PitchTracker(features_of(CONFIG))
     tone = np.sin(2 * np.pi * 440 * np.arange(256 * 400) / 44100)
     decaying = tone * 10.0 ** (-310 * np.arange(len(tone)) / len(tone))

@@ -94,16 +94,14 @@ def test_the_server_may_change_its_block_size_while_playing(rig: JackRig, bundle
         try:
             for samples in (64, 1024, 8192, PERIOD):
                 rig.clients.period(samples)
-                wait_until(
-                    partial(in_blocks_of, min(samples, 1024)), f"blocks of {samples}"
-                )  # PortAudio cuts larger ones
+                # PortAudio cuts larger ones.
+                wait_until(partial(in_blocks_of, min(samples, 1024)), f"blocks of {samples}")
                 rig.clients.play()
                 wait_until(lambda: rig.clients.elapsed() > RATE // 2, "half a second of sound")
                 times, samples_heard = rig.clients.recorded()
                 sung = melody[times[times >= 0] % len(melody)]
-                assert np.mean(samples_heard[0, times >= 0] == sung) > 0.5, (
-                    samples
-                )  # at rest, whatever gap the change made
+                # At rest, whatever gap the change made.
+                assert np.mean(samples_heard[0, times >= 0] == sung) > 0.5, samples
         finally:
             rig.clients.period(PERIOD)
         assert live.said == []

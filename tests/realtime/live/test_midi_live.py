@@ -6,20 +6,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks.jack.midi import Controller
 from benchmarks.jack.rig import PERIOD, RATE
 from benchmarks.jack.server import SERVER, JackServer, jack_server, wait_until
-from realtime.controls.desk import Desk
 from realtime.controls.map.feedback import PER_SECOND, MidiFeedback
-from realtime.controls.map.knob_map import KnobMap
 from realtime.controls.midi.input import MidiError, MidiInput, list_outputs, list_ports
-from tests.support.desks import custom, desk_of, value
+from tests.support.desks import value
+from tests.support.studio import Studio, follow, poll_until
 
 pytestmark = pytest.mark.jack
 
@@ -33,49 +31,6 @@ def server() -> Iterator[JackServer]:
         patch.setenv("JACK_NO_START_SERVER", "1")
         with jack_server(RATE, PERIOD) as server:
             yield server
-
-
-def poll_until(midi: MidiInput, condition: Callable[[], Any], what: str) -> Any:
-    """Poll until something is so, as the control loop would."""
-
-    def polled() -> Any:
-        midi.poll()
-        return condition()
-
-    return wait_until(polled, what)
-
-
-class Studio:
-    """A desk, a map, and the loop that a program would have."""
-
-    def __init__(self, folder: Path, text: str, wanted: list[str]) -> None:
-        self.desk: Desk = desk_of()
-        self.knobs: KnobMap = custom(folder, text, self.desk)
-        self.received: list[tuple[int, ...]] = []
-        self.said: list[str] = []
-        self.midi = MidiInput(wanted, self._receive, self.said.append)
-        self.controllers: dict[str, Controller] = {}
-
-    def plug(self, name: str) -> Controller:
-        self.controllers[name] = Controller(name)
-        times = len(self.opened(name))
-        poll_until(self.midi, lambda: len(self.opened(name)) > times, f"{name} to open")
-        return self.controllers[name]
-
-    def opened(self, name: str) -> list[str]:
-        return [line for line in self.said if line.startswith(f"MIDI input: {name}")]
-
-    def until(self, count: int) -> None:
-        poll_until(self.midi, lambda: len(self.received) >= count, f"{count} messages")
-
-    def close(self) -> None:
-        self.midi.close()
-        for controller in self.controllers.values():
-            controller.unplug()
-
-    def _receive(self, message: object) -> None:
-        self.received.append(tuple(message))  # type: ignore[arg-type]
-        self.knobs.apply(message, self.desk)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -101,14 +56,6 @@ def studio(tmp_path: Path, server: JackServer) -> Iterator[Studio]:
     studio = Studio(tmp_path, text, [])
     yield studio
     studio.close()
-
-
-def follow(feedback: MidiFeedback, condition: Callable[[], bool], what: str) -> None:
-    def polled() -> bool:
-        feedback.poll()
-        return condition()
-
-    wait_until(polled, what)
 
 
 def test_two_controllers_at_once_lose_nothing_and_keep_their_order(studio: Studio) -> None:
@@ -152,7 +99,7 @@ def test_a_controller_that_is_unplugged_lets_go_of_its_keys_and_comes_back(studi
 
 def test_other_programs_reach_the_port_that_we_open(studio: Studio) -> None:
     """Our own port is offered to others, and never connected to ourselves."""
-    studio.midi = MidiInput(["nobody"], studio._receive, studio.said.append)
+    studio.midi = MidiInput(["nobody"], studio.receive, studio.said.append)
     poll_until(studio.midi, lambda: studio.midi.virtual, "the virtual port")
     assert studio.midi.virtual is not None
     assert f"MIDI input: {studio.midi.virtual}, for other programs to connect to" in studio.said
@@ -224,9 +171,7 @@ def test_feedback_goes_to_a_chosen_output_and_finds_it_when_it_comes_back(studio
 
 
 def test_ten_thousand_messages_a_second_of_garbage_do_not_lose_the_control(studio: Studio) -> None:
-    """Bytes of any kind from one port, a player on another; in the end both knobs stand where the last message put
-    them.
-    """
+    """Random bytes from one port, a player on another; in the end the last message decides where both knobs are."""
     noise, fader = studio.plug("noise"), studio.plug("fader")
     dice = random.Random(1)
     garbage = [

@@ -47,9 +47,8 @@ def test_a_killed_audio_process_is_back_within_a_second_and_goes_on_where_it_was
             wait_until(lambda: live.supervisor.child_pid not in (pid, None), "another process")
             seconds = live.seconds_until_sound()
             time.sleep(0.1)
-            assert (
-                np.abs(live.record["published"]["timbre"] - heard).max() < 0.05
-            )  # a timbre begun anew is some 0.3 away
+            # A timbre begun anew is some 0.3 away.
+            assert np.abs(live.record["published"]["timbre"] - heard).max() < 0.05
             return seconds
 
         assert median_of(kill) <= ALLOWED_SECONDS

@@ -27,9 +27,8 @@ from tests.support.bundles import make_bundle
 
 ROOT = Path(__file__).resolve().parents[3]
 RATE = 44100
-QUIET = SimpleNamespace(
-    input_overflow=False, input_underflow=False, output_overflow=False, output_underflow=False
-)  # no flag raised
+# No flag raised.
+QUIET = SimpleNamespace(input_overflow=False, input_underflow=False, output_overflow=False, output_underflow=False)
 
 
 class CallbackRig:
@@ -96,9 +95,8 @@ def test_one_output_is_recorded_on_both_channels(bundle: Path, tmp_path: Path) -
 
 
 def test_what_the_ring_lost_is_silence_of_the_same_length(rig: CallbackRig, tmp_path: Path) -> None:
-    recorder = Recorder(rig.block, tmp_path / "take.wav", pytest.fail)
-    recorder._leave.set()  # a writer that is never given time
-    recorder._thread.join()
+    never = 3600.0  # a writer that is never given time
+    recorder = Recorder(rig.block, tmp_path / "take.wav", pytest.fail, drain_seconds=never)
     heard = rig.play(noise(RING_FRAMES + 100000), block=8192)
     recorded = recorder.close()
     samples, _ = soundfile.read(tmp_path / "take.wav", dtype="float32")
@@ -111,7 +109,7 @@ def test_what_the_ring_lost_is_silence_of_the_same_length(rig: CallbackRig, tmp_
 def test_a_device_that_comes_back_at_another_rate_goes_on_in_the_same_file(rig: CallbackRig, tmp_path: Path) -> None:
     recorder = Recorder(rig.block, tmp_path / "take.wav", pytest.fail)
     rig.play(noise(RATE))
-    recorder._drain()
+    recorder.drain()
     rig.block.record["sample_rate"] = 2 * RATE
     rig.play(np.sin(2 * np.pi * 1000 / (2 * RATE) * np.arange(4 * RATE)).astype(np.float32))
     recorded = recorder.close()
@@ -128,7 +126,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_written_stays(rig: CallbackRig
     resource.setrlimit(resource.RLIMIT_FSIZE, (200000, limits[1]))
     try:
         rig.play(noise(2 * RATE))
-        recorder._drain()
+        recorder.drain()
         heard = rig.play(noise(RATE))  # the sound goes on
         recorder.close()
     finally:

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.jack
 
 
 def test_a_busy_control_process_does_not_make_callbacks_late(rig: JackRig, bundle: Path, tmp_path: Path) -> None:
-    """Side by side: the audio process of a control process in a busy loop, and a bare pass-through client of its
-    own.
-    """
+    """Side by side: the audio process of a busy control process, and a bare pass-through client."""
 
     def late() -> tuple[int, int, int]:
         beside = PassThrough(tmp_path / "bare.npy", "mic", "spk", environment())
@@ -66,9 +64,8 @@ def test_threads_that_share_the_interpreter_with_the_callback_have_its_schedulin
                 for thread in threads
             }
 
-        callback = max(
-            scheduling().values(), key=lambda found: found[1]
-        )  # JACK's thread; ordinary where the system allows no other
+        # JACK's thread; ordinary where the system allows no other.
+        callback = max(scheduling().values(), key=lambda found: found[1])
         expected = (callback[0], max(callback[1] - 1, os.sched_get_priority_min(callback[0])))
         wait_until(lambda: scheduling()[live.pid] == expected, "the main thread to follow")
         wait_until(lambda: list(scheduling().values()).count(expected) >= 1 + worker, "the worker to follow")

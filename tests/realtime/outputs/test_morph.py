@@ -1,6 +1,4 @@
-"""The filter's mathematics: gain curve (docs/architecture.md), minimum phase, and a convolution that changes without
-clicks.
-"""
+"""The filter's mathematics: gain curve (docs/architecture.md), minimum phase, changes without clicks."""
 
 from __future__ import annotations
 
@@ -154,9 +152,8 @@ def test_at_other_rates_the_curve_keeps_its_frequencies(rate: int) -> None:
     assert len(response) == pytest.approx(FEATURES.window_samples * rate / 44100 / 2, rel=0.05)
     frequency = np.arange(0, rate / 2, 50.0)
     found = np.abs(np.exp(-2j * np.pi * np.outer(frequency, np.arange(len(response))) / rate) @ response)
-    wanted = np.interp(
-        frequency, np.arange(BINS) * 44100 / FEATURES.window_samples, curve
-    )  # held constant above 22050 Hz
+    # Held constant above 22050 Hz.
+    wanted = np.interp(frequency, np.arange(BINS) * 44100 / FEATURES.window_samples, curve)
     inside = (frequency > 100) & (frequency < 0.45 * rate)  # at its own Nyquist frequency a cut-off curve has a corner
     error_db = DB_PER_NEPER * np.abs(np.log(found) - wanted)[inside]
     assert error_db.max() < 0.05
@@ -211,12 +208,8 @@ def test_filters_crossfade_linearly(sizes: list[int]) -> None:
 def test_a_change_amid_a_fade_starts_where_the_fade_was() -> None:
     convolver = Convolver(1, taps=16, fade_samples=100, most=200)
     steady, parts = np.ones((1, 40)), [np.ones(1)]
-    for response in (
-        np.eye(16)[0] * 3.0,
-        np.eye(16)[0] * -1.0,
-        None,
-        np.eye(16)[0] * 2.0,
-    ):  # each 40 of 100 samples after the last
+    # Each comes 40 samples after the last, while its fade takes 100.
+    for response in (np.eye(16)[0] * 3.0, np.eye(16)[0] * -1.0, None, np.eye(16)[0] * 2.0):
         convolver.change(response)
         parts.append(convolver.process(steady)[0].copy())
     assert np.abs(np.diff(np.concatenate(parts))).max() < 0.05  # a hundredth of the way each sample, no jump

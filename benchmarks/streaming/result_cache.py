@@ -34,7 +34,7 @@ def code(patterns: tuple[str, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ResultCache:
     """Where they are."""
 
     folder: Path
