@@ -26,10 +26,9 @@ from realtime.session import Session, SessionOptions
 
 FILE = "fused.onnx"
 AUDIO_OUT = "audio_out"  # of the file: an output cannot have the name of an input
-TOLERANCE = 1e-4  # greatest difference of any sample, full scale 1, and ...
-TOLERANCE_QUANTIZED = (
-    2e-2  # ... where products round their inputs to int8, so that a difference of 1e-7 can become one of 1e-3
-)
+# Greatest difference of any sample, full scale 1. Quantised products round their inputs to int8, so that a difference
+# of 1e-7 can become one of 1e-3.
+TOLERANCE, TOLERANCE_QUANTIZED = 1e-4, 2e-2
 LEAST_SECONDS = 10.0
 GESTURE_SECONDS = 0.35  # how long the proof leaves the knobs alone
 

@@ -16,9 +16,8 @@ from export.hosts.parts import Parts
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session, SessionOptions
 
-TOLERANCE = (
-    1e-4  # greatest difference, in parts of full scale, or of the loudest sample where knobs take the sound beyond it
-)
+# Greatest difference, in parts of full scale, or of the loudest sample where knobs take the sound beyond it.
+TOLERANCE = 1e-4
 LONGEST_BUFFER = 32  # hops
 REST_SHARE = 0.3  # of the buffers in which every knob is at its default
 

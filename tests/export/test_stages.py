@@ -74,7 +74,7 @@ def cepstrum_of(log_amplitude: np.ndarray, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Heard:
+class BothFrames:
     """One hop: the runtime's frame as it stands, and the fused graph's."""
 
     runtime: spectrum.FrameAnalyser
@@ -82,14 +82,14 @@ class Heard:
     state: dict[str, Tensor]
 
 
-def analysed(features: Features, runtime: spectrum.FrameAnalyser | None = None) -> Iterator[Heard]:
+def analysed(features: Features, runtime: spectrum.FrameAnalyser | None = None) -> Iterator[BothFrames]:
     runtime, fused = runtime or spectrum.FrameAnalyser(features), Analysis(features)
     state, samples = zeros(fused.state_shapes), np.zeros(features.window_samples)
     for hop in hops_of(features):
         samples = np.concatenate([samples[len(hop) :], hop])
         runtime.push(hop[None])
         frame, state = fused(row(samples), state)
-        yield Heard(runtime, frame, state)
+        yield BothFrames(runtime, frame, state)
 
 
 def beyond(errors: dict[str, float], limits: dict[str, float]) -> dict[str, float]:
