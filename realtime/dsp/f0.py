@@ -23,6 +23,9 @@ SURE = 0.8  # from which a jump is believed at once; else the next hop must say 
 HOPS_FOR_LOWER = 4
 NEAR_SEMITONES = 1.0  # what is further away is a jump
 QUIET = 1e-10  # mean square below which nothing is heard: −100 dBFS
+SLOPE_SECONDS = 0.0116  # over which the movement of the pitch is taken
+AGE_SECONDS = 0.0087  # of the pitch that is measured
+MOST_OCTAVES = 0.05  # that a pitch is carried on by
 FADED = 1e-4  # share of the long stretch's energy that its newest half has at least, or the sound is over
 QUIETER = 1e-3  # share of the newest energy below which earlier sound counts as none
 SMALLEST = 1e-20
@@ -40,7 +43,8 @@ class F0Tracker:
 
     Attributes
     ----------
-    f0_hz : Hz, of the last frame that had a pitch, 0 before the first
+    f0_hz : Hz, of the last frame that had a pitch, 0 before the first; of some milliseconds ago, as it was measured
+    now_hz : Hz, the same carried on to this moment as it moved of late: less exact on steady notes, in time on glides
     confidence : 0 … 1, of the newest frame; what is not one voice lowers it
     voiced : whether the newest frame has a pitch
     """
@@ -51,6 +55,9 @@ class F0Tracker:
         self._shortest, self._longest = int(sample_rate / HIGHEST_HZ), int(sample_rate / LOWEST_HZ) + 2
         lags = self._longest + 2
         self._refined = REFINED_SECONDS * sample_rate
+        steps = max(1, round(SLOPE_SECONDS * sample_rate / hop_samples))
+        self._octaves = np.zeros(steps + 1)  # log2 of the last pitches
+        self._ahead = AGE_SECONDS * sample_rate / (hop_samples * steps)
         self._size = max(2 * self._short + lags, hop_samples)
         self._history = History(1, self._size - hop_samples, hop_samples)
         length = fast_length(self._size)
@@ -66,7 +73,9 @@ class F0Tracker:
 
     def reset(self) -> None:
         self._history.reset()
-        self.f0_hz = self.confidence = 0.0
+        self.f0_hz = self.now_hz = self.confidence = 0.0
+        self._moving = 0  # voiced hops since the last jump or pause
+        self._octaves[:] = 0.0
         self.voiced = False
         self._candidate, self._said = 0.0, 0  # Hz, a jump that the next hops may confirm, and how many said it
 
@@ -86,7 +95,9 @@ class F0Tracker:
         self._correlate(samples, 0.5 * min(1.0, 4 * (newest - recent) / newest))
         lag, height = self._period()
         if lag > 0:
+            before = self.f0_hz
             self._decide(self._rate / lag, min(height, 1.0) * self._alone(lag, height))
+            self._carry_on(before)
 
     def _correlate(self, samples: np.ndarray, share: float) -> None:  # audio thread
         """Into `_curve`: the mean of both lengths.
@@ -184,6 +195,19 @@ class F0Tracker:
                 return
         self._said = 0
         self.f0_hz, self.voiced = f0_hz, True
+
+    def _carry_on(self, before_hz: float) -> None:  # audio thread
+        """before_hz : the pitch until now"""
+        if not self.voiced:
+            self._moving = 0
+            return
+        near = before_hz > 0 and _semitones(self.f0_hz, before_hz) < NEAR_SEMITONES
+        self._moving = self._moving + 1 if near else 0
+        octaves = self._octaves
+        octaves[:-1] = octaves[1:]
+        octaves[-1] = math.log2(self.f0_hz)
+        slope = octaves[-1] - octaves[0] if self._moving >= len(octaves) - 1 else 0.0
+        self.now_hz = self.f0_hz * 2.0 ** float(min(MOST_OCTAVES, max(-MOST_OCTAVES, self._ahead * slope)))
 
     def _needed(self, f0_hz: float, height: float) -> int:  # audio thread
         """How many hops in a row must say so before a jump is believed. What looks like a note a whole number of times

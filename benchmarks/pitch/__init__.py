@@ -1,0 +1,1 @@
+"""How well the pitch tracker hears, other trackers beside it."""
