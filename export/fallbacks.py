@@ -19,8 +19,8 @@ from export.streaming_play import live_features
 from export.systems import System, system_of
 from training.checkpoint import Checkpoint
 from training.features import FeatureExtractor
+from training.models.encoders import MOST_LOOKAHEAD
 from training.models.latents import TimbreVAE, parameters_of
-from training.models.perturbation import MOST_LOOKAHEAD
 
 BATCH = 32
 MOST_WORK = 1.2e12  # parameters × frames: larger models are folded on fewer sounds, so that it stays within a minute

@@ -113,6 +113,8 @@ def system_of(model: TimbreVAE) -> System:
             f"this model has {' and '.join(model.latent_sizes)} but no timbre, so no knob could move it; export one "
             "with a timbre latent"
         )
+    if model.KIND not in SYSTEMS:
+        raise ExportError(f"models of kind {model.KIND} cannot be exported yet; export one of {', '.join(SYSTEMS)}")
     return SYSTEMS[model.KIND]
 
 

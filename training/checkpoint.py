@@ -15,7 +15,8 @@ from torch import Tensor
 
 from training.data.manifest import replace_file
 from training.features import FeatureConfig, RecipeError
-from training.models.latents import TimbreVAE
+from training.models.harmonic import HarmonicConfig, HarmonicVAE
+from training.models.latents import EncodingModel, TimbreVAE
 from training.models.metric import MetricConfig, MetricVAE
 from training.models.mixture import MixtureConfig, MixtureVAE
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
@@ -25,6 +26,7 @@ SYSTEMS: dict[str, tuple[Any, Any]] = {  # kind → its configuration and its mo
     PerturbationVAE.KIND: (PerturbationConfig, PerturbationVAE),
     MetricVAE.KIND: (MetricConfig, MetricVAE),
     MixtureVAE.KIND: (MixtureConfig, MixtureVAE),
+    HarmonicVAE.KIND: (HarmonicConfig, HarmonicVAE),
 }
 
 
@@ -40,6 +42,11 @@ class Checkpoint:
     knobs: dict[str, Any] | None = None  # axes and presets measured by `training.knobs.knobs`; None if they were not
 
     @property
+    def draws_alone(self) -> bool:
+        """Whether its decoder draws spectra from latents alone (`TimbreVAE`), as knobs, evaluation and export ask."""
+        return hasattr(self.model, "stream_decode")
+
+    @property
     def selection(self) -> dict[str, Any]:
         """Which sounds it was trained on, as arguments of `SoundSet.select`."""
         return {key: value for key, value in (self.info.get("selection") or {}).items() if value}
@@ -51,7 +58,7 @@ class Checkpoint:
         return Path(path) if isinstance(path, str) and (Path(path) / "dataset.json").is_file() else None
 
 
-def describe(features: FeatureConfig, model: TimbreVAE, info: dict[str, Any]) -> dict[str, Any]:
+def describe(features: FeatureConfig, model: EncodingModel, info: dict[str, Any]) -> dict[str, Any]:
     """What every checkpoint carries beside its weights, under the key "neiro"."""
     return {
         "format": FORMAT,

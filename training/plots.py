@@ -18,17 +18,16 @@ from training.units import DB_PER_NEPER
 GRIFFIN_LIM_ITERATIONS = 32
 
 
-def log_previews(logger: Any, model: TimbreVAE, features: FeatureExtractor, audio: Tensor, step: int) -> None:
-    """Write input, reconstruction and timbre swap of the first two sounds to TensorBoard; other loggers get nothing."""
+def log_previews(logger: Any, rows: dict[str, np.ndarray], config: FeatureConfig, step: int) -> None:
+    """Write spectrograms, (frames, bins), and their sound to TensorBoard; other loggers get nothing."""
     writer: Any = getattr(logger, "experiment", None)
     if writer is None or not hasattr(writer, "add_figure"):
         return
-    rows = preview(model, features, audio[:2])
-    writer.add_figure("spectrograms", spectrogram_figure(rows, features.config), step)
+    writer.add_figure("spectrograms", spectrogram_figure(rows, config), step)
     for name, log_amplitude in rows.items():
-        sound = griffin_lim(log_amplitude, features.config)
+        sound = griffin_lim(log_amplitude, config)
         writer.add_audio(
-            name.replace(" ", "_"), sound / max(1e-6, float(np.abs(sound).max())), step, features.config.sample_rate
+            name.replace(" ", "_"), sound / max(1e-6, float(np.abs(sound).max())), step, config.sample_rate
         )
 
 
@@ -39,11 +38,15 @@ def preview(model: TimbreVAE, features: FeatureExtractor, audio: Tensor) -> dict
     """
     spectra = features(audio)
     z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-    plain = model.decode(z)
     swapped = model.decode(z.with_(timbre=z.timbre.flip(0))) if "timbre" in z else None
+    return preview_rows(spectra.log_amplitude, model.decode(z), swapped)
+
+
+def preview_rows(sounds: Tensor, plain: Tensor, swapped: Tensor | None) -> dict[str, np.ndarray]:
+    """All (sounds, frames, bins): as they are, reconstructed, and with z^t swapped."""
     rows = {}
-    for i in range(len(audio)):
-        rows[f"{i} input"] = spectra.log_amplitude[i].cpu().float().numpy()
+    for i in range(len(sounds)):
+        rows[f"{i} input"] = sounds[i].cpu().float().numpy()
         rows[f"{i} reconstruction"] = plain[i].cpu().float().numpy()
         if swapped is not None:
             rows[f"{i} timbre of the other"] = swapped[i].cpu().float().numpy()

@@ -49,7 +49,7 @@ def release(
     CheckpointError
         If it carries none that could be kept.
     """
-    checkpoint = load_checkpoint(source)
+    checkpoint = _load(source)
     kept = checkpoint.knobs if keep_knobs else None
     if keep_knobs and not (kept and "pitch_axes" in kept):
         raise CheckpointError(
@@ -101,7 +101,7 @@ def add_missing(
     CheckpointError
         If it was never released.
     """
-    checkpoint, card_path = load_checkpoint(source), source.with_suffix(".json")
+    checkpoint, card_path = _load(source), source.with_suffix(".json")
     if checkpoint.knobs is None or not card_path.is_file():
         raise CheckpointError(
             f"{source} has no knobs or no card {card_path.name} beside it, so nothing can be added; release it without "
@@ -120,6 +120,17 @@ def add_missing(
     card: dict[str, object] = json.loads(card_path.read_text(encoding="utf-8")) | _pitch_card(knobs)
     _write(dataclasses.replace(checkpoint, knobs=knobs), card, out)
     return card
+
+
+def _load(source: Path) -> Checkpoint:
+    """Raises CheckpointError for models whose knobs cannot be measured yet."""
+    checkpoint = load_checkpoint(source)
+    if not checkpoint.draws_alone:
+        raise CheckpointError(
+            f"{source} is of kind {checkpoint.model.KIND}, whose knobs cannot be measured yet; release one of "
+            "another system"
+        )
+    return checkpoint
 
 
 def _held_out(checkpoint: Checkpoint, data: Path, most: int, seed: int) -> SoundSet:

@@ -26,12 +26,13 @@ from training.data.sounds import sound_data
 from training.features import RecipeError
 from training.memory import keep_freed_memory
 from training.tasks.base import VAETask
+from training.tasks.harmonic import HarmonicTask
 from training.tasks.metric import MetricTask
 from training.tasks.mixture import MixtureTask
 from training.tasks.perturbation import PerturbationTask
 
 # A recipe's `class_path` names one of them; others need their module's path.
-TASKS = (PerturbationTask, MetricTask, MixtureTask)
+TASKS = (PerturbationTask, MetricTask, MixtureTask, HarmonicTask)
 
 
 class WholeFiles(TorchCheckpointIO):

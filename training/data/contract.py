@@ -1,7 +1,7 @@
 """What tasks and their data ask of each other.
 
-A task reads its data as `TrainingData`; the data reads the task as `DrawsNoise`. `SoundData` and `VAETask` are what the
-project ships; anything else with the same methods works with them.
+A task reads its data as `TrainingData`; the data reads the task as `DrawsNoise` and `HearsPitch`. `SoundData` and
+`VAETask` are what the project ships; anything else with the same methods works with them.
 """
 
 from __future__ import annotations
@@ -74,3 +74,12 @@ class DrawsNoise(Protocol):
 
     def noise_values(self, samples: int) -> int:
         """How many standard normal numbers an example of so many samples takes."""
+
+
+@runtime_checkable
+class HearsPitch(Protocol):
+    """A task that wants the pitch of its examples tracked."""
+
+    @property
+    def pitch_hop_samples(self) -> int:
+        """How many samples lie between two values of the track."""

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from training.data.manifest import SoundSet
 from training.data.store import SoundStore
+from training.f0 import track_pitch
 from training.models.latents import drawn_noise
 from training.perturb import distort_timbre
 
@@ -29,11 +30,13 @@ class Crop:
     distort: bool = True  # make the distorted twin, if anything is perturbed
     # standard normal numbers that the model draws for an example; made here, so that the training process need not
     noise_values: int = 0
+    pitch_hop_samples: int = 0  # track the pitch at the end of every so many samples; 0: do not
 
 
 class SoundDataset(Dataset[Item]):
     """audio, distorted : (samples,), float32;  semitones : ();  draw : (), the seed of this item's noise;  row : ();
     noise : (noise_values,), float32, where there is any;
+    f0_hz, confidence : (hops,), float32, where the pitch is tracked (`training.f0`);
     instrument : (), index into `instruments`, -1 where unlabelled
     pitch : (), MIDI note rounded, -1 where there is none.
 
@@ -67,15 +70,25 @@ class SoundDataset(Dataset[Item]):
         semitones = float(rng.integers(-crop.shift_semitones, crop.shift_semitones + 1)) if crop.perturb else 0.0
         draw_seed = seed % 2**62
         noise = {"noise": drawn_noise(draw_seed, crop.noise_values)} if crop.noise_values else {}
-        return noise | {
-            "audio": torch.from_numpy(audio),
-            "distorted": torch.from_numpy(distorted),
-            "semitones": torch.tensor(semitones),
-            "draw": torch.tensor(draw_seed),
-            "row": torch.tensor(row),
-            "instrument": torch.tensor(int(self.instrument[row])),
-            "pitch": torch.tensor(int(self.pitch[row])),
-        }
+        return (
+            noise
+            | self._tracked(audio)
+            | {
+                "audio": torch.from_numpy(audio),
+                "distorted": torch.from_numpy(distorted),
+                "semitones": torch.tensor(semitones),
+                "draw": torch.tensor(draw_seed),
+                "row": torch.tensor(row),
+                "instrument": torch.tensor(int(self.instrument[row])),
+                "pitch": torch.tensor(int(self.pitch[row])),
+            }
+        )
+
+    def _tracked(self, audio: np.ndarray) -> Item:
+        if not self.crop.pitch_hop_samples:
+            return {}
+        track = track_pitch(audio, self.sample_rate, self.crop.pitch_hop_samples)
+        return {"f0_hz": torch.from_numpy(track.f0_hz), "confidence": torch.from_numpy(track.confidence)}
 
 
 class DrawSampler(Sampler[list[Draw]]):

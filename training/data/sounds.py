@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from training.data.contract import DrawsNoise, TrainingSet
+from training.data.contract import DrawsNoise, HearsPitch, TrainingSet
 from training.data.examples import Crop, DrawSampler, Item, SoundDataset
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.data.sound_options import ExampleOptions, LoadingOptions, PhraseOptions, SoundSelection, tuple_of
@@ -123,7 +123,9 @@ class SoundData(lightning.LightningDataModule):
 
     def _crop(self, samples: int, *, perturb: bool, noise_values: int = 0) -> Crop:
         how = self.examples
-        return Crop(samples, how.start_fraction, how.shift_semitones, perturb, how.distort, noise_values)
+        task = self.trainer.lightning_module if self.trainer else None
+        pitch_hop = task.pitch_hop_samples if isinstance(task, HearsPitch) else 0
+        return Crop(samples, how.start_fraction, how.shift_semitones, perturb, how.distort, noise_values, pitch_hop)
 
     def _samples(self, sounds: SoundSet) -> int:
         return round(self.examples.segment_seconds * sounds.sample_rate)

@@ -94,14 +94,12 @@ class Encoding:
         return self.posteriors["pitch"]
 
 
-class TimbreVAE(Protocol):
-    """What evaluation, knobs, plots and export ask of every system.
+class EncodingModel(Protocol):
+    """What every system can do: encode sounds, whole or streaming.
 
-    Inputs are the spectra of `training.features`: envelope + fine is the log-amplitude. Whole sounds go through
-    `encode` and `decode`; causal models also stream, any number of frames a call, with a state of fixed shape made by
-    `encoder_state` and `decoder_state`; what `stream_encode` gives at frame t is about frame t − `lookahead`.
-    `latent_sizes` lists the latents in the order of `LATENTS`. `decode` may give fewer frames than went in (a model of
-    fixed length).
+    Inputs are the spectra of `training.features`: envelope + fine is the log-amplitude. Causal models also stream, any
+    number of frames a call, with a state of fixed shape made by `encoder_state`; what `stream_encode` gives at frame t
+    is about frame t − `lookahead`. `latent_sizes` lists the latents in the order of `LATENTS`.
     """
 
     KIND: ClassVar[str]
@@ -112,15 +110,23 @@ class TimbreVAE(Protocol):
     def lookahead(self) -> int: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def encode(self, envelope: Tensor, fine: Tensor, counts: Tensor, noise: Latents | None = None) -> Encoding: ...
-    def decode(self, latents: Latents) -> Tensor: ...
     def noise_shapes(self, frames: int) -> dict[str, tuple[int, ...]]: ...
     def encoder_state(self, batch: int) -> State: ...
     def decoder_state(self, batch: int) -> State: ...
     def stream_encode(self, envelope: Tensor, fine: Tensor, rate: Tensor, state: State) -> tuple[Latents, State]: ...
+
+
+class TimbreVAE(EncodingModel, Protocol):
+    """A system that draws spectra from its latents alone: what knobs, plots, the papers' evaluation and export ask for.
+
+    `decode` may give fewer frames than went in (a model of fixed length).
+    """
+
+    def decode(self, latents: Latents) -> Tensor: ...
     def stream_decode(self, latents: Latents, state: State) -> tuple[Tensor, State]: ...
 
 
-def one_per_sound(model: TimbreVAE) -> set[str]:
+def one_per_sound(model: EncodingModel) -> set[str]:
     """The latents that have one value per sound, not one per frame."""
     return {name for name, shape in model.noise_shapes(1).items() if len(shape) == 1}
 
@@ -130,7 +136,7 @@ def tiled(value: Tensor, frames: int) -> Tensor:
     return value[:, None].expand(-1, frames, -1) if value.dim() == 2 else value
 
 
-def noise_values(model: TimbreVAE, frames: int) -> int:
+def noise_values(model: EncodingModel, frames: int) -> int:
     """How many standard normal numbers one sound of so many frames takes."""
     return sum(int(torch.Size(shape).numel()) for shape in model.noise_shapes(frames).values())
 
@@ -140,7 +146,7 @@ def drawn_noise(draw: int, values: int) -> Tensor:
     return torch.randn(values, generator=torch.Generator().manual_seed(draw))
 
 
-def shaped_noise(model: TimbreVAE, rows: Tensor, frames: int) -> Latents:
+def shaped_noise(model: EncodingModel, rows: Tensor, frames: int) -> Latents:
     """Noise of a batch, (batch, `noise_values`), as one tensor per latent."""
     shapes = model.noise_shapes(frames)
     parts = rows.split([int(torch.Size(shape).numel()) for shape in shapes.values()], dim=1)
@@ -149,7 +155,7 @@ def shaped_noise(model: TimbreVAE, rows: Tensor, frames: int) -> Latents:
     )
 
 
-def seeded_noise(model: TimbreVAE, draws: list[int], frames: int, device: torch.device) -> Latents:
+def seeded_noise(model: EncodingModel, draws: list[int], frames: int, device: torch.device) -> Latents:
     """Standard normal noise that follows from each sound's own draw: the same whatever the batch, the process or the
     resumption.
     """
@@ -157,6 +163,6 @@ def seeded_noise(model: TimbreVAE, draws: list[int], frames: int, device: torch.
     return shaped_noise(model, torch.stack([drawn_noise(draw, values) for draw in draws]).to(device), frames)
 
 
-def parameters_of(model: TimbreVAE) -> int:
+def parameters_of(model: EncodingModel) -> int:
     assert isinstance(model, nn.Module)
     return sum(parameter.numel() for parameter in model.parameters())

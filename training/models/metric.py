@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from training.features import FeatureConfig, RecipeError
+from training.models.encoders import GaussianHead, check_lookahead
 from training.models.latents import Encoding, Latents, Posterior
-from training.models.perturbation import GaussianHead, check_lookahead
 from training.recurrent import State, beside_past, lengthened
 
 

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -17,7 +18,7 @@ from training.checkpoint import describe
 from training.data.contract import TrainingData
 from training.data.manifest import DataError
 from training.features import FeatureConfig, FeatureExtractor
-from training.models.latents import Latents, TimbreVAE, noise_values, seeded_noise, shaped_noise
+from training.models.latents import EncodingModel, Latents, noise_values, seeded_noise, shaped_noise
 
 Batch = dict[str, Tensor]
 MatmulPrecision = Literal["highest", "high", "medium"]
@@ -35,7 +36,7 @@ class VAETask(lightning.LightningModule, ABC):
         bfloat16 where it can
     """
 
-    model: TimbreVAE
+    model: EncodingModel
 
     def __init__(
         self,
@@ -94,7 +95,12 @@ class VAETask(lightning.LightningModule, ABC):
             and self.current_epoch % self.preview_epochs == 0
             and self.trainer.is_global_zero
         ):
-            plots.log_previews(self.logger, self.model, self.features, self.preview["audio"], self.global_step)
+            rows = self.spectrograms({name: value[:2] for name, value in self.preview.items()})
+            plots.log_previews(self.logger, rows, self.features.config, self.global_step)
+
+    @abstractmethod
+    def spectrograms(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Named log-amplitude spectrograms of two sounds for the log, (frames, bins)."""
 
     def noise(self, batch: Batch, frames: int) -> Latents:
         """The reparameterisation's draws for this batch, made by whoever loaded it, or here."""

@@ -14,6 +14,7 @@ from training.data.manifest import DataError
 from training.features import FeatureConfig
 from training.losses import contrastive_sums, exponential_nll, kl_to_standard_normal, masked_mean
 from training.models.metric import MetricConfig, MetricVAE
+from training.plots import preview
 from training.tasks.base import Batch, MatmulPrecision, VAETask
 
 
@@ -59,6 +60,9 @@ class MetricTask(VAETask):
         self.model: MetricVAE = MetricVAE(dataclasses.replace(model, bins=features.bins, log_floor=features.log_floor))
         self.alpha, self.beta = alpha, beta
         self.mask_silence, self.balanced_pairs = mask_silence, balanced_pairs
+
+    def spectrograms(self, batch: Batch) -> dict[str, np.ndarray]:
+        return preview(self.model, self.features, batch["audio"])
 
     def about(self) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from training.features import FeatureConfig, RecipeError
 from training.losses import kl_between, kl_to_mixture, kl_to_uniform
 from training.models.latents import Encoding
 from training.models.mixture import MixtureConfig, MixtureVAE
+from training.plots import preview
 from training.sample import log_samples
 from training.tasks.base import Batch, MatmulPrecision, VAETask
 
@@ -87,6 +88,9 @@ class MixtureTask(VAETask):
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, amsgrad=True)
+
+    def spectrograms(self, batch: Batch) -> dict[str, np.ndarray]:
+        return preview(self.model, self.features, batch["audio"])
 
     def about(self) -> dict[str, Any]:
         return {

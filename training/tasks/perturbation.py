@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from training.features import FeatureConfig, Spectra, shift_pitch
 from training.losses import cyclical_weight, gaussian_nll, kl_to_standard_normal, masked_mean
 from training.models.latents import Encoding
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
+from training.plots import preview
 from training.tasks.base import Batch, MatmulPrecision, VAETask
 
 
@@ -66,6 +68,9 @@ class PerturbationTask(VAETask):
         self.model: PerturbationVAE = PerturbationVAE(dataclasses.replace(model, bins=features.bins))
         self.noise_variance, self.random_pooling = noise_variance, random_pooling
         self.kl, self.kl_cycle_epochs, self.kl_rest, self.kl_ramp = kl or KLWeights(), kl_cycle_epochs, kl_rest, kl_ramp
+
+    def spectrograms(self, batch: Batch) -> dict[str, np.ndarray]:
+        return preview(self.model, self.features, batch["audio"])
 
     def about(self) -> dict[str, Any]:
         return {"kl": dataclasses.asdict(self.kl)}
