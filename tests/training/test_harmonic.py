@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from training.checkpoint import load_checkpoint
-from training.f0 import track_pitch
+from training.dsp.f0 import track_pitch
+from training.dsp.synthesis import filtered_noise, oscillators, partials, synthesise
 from training.features import FeatureConfig, FeatureExtractor, RecipeError
 from training.models.harmonic import Control, HarmonicConfig, HarmonicVAE, Voice, a_weighting, main_lobe, noise_level
 from training.models.latents import Latents, parameters_of
-from training.synthesis import filtered_noise, oscillators, partials, synthesise
 from training.train import recipe
 
 RATE, HOP = 44100, 256

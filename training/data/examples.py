@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from training.data.manifest import SoundSet
 from training.data.store import SoundStore
-from training.f0 import track_pitch
+from training.dsp.f0 import track_pitch
 from training.models.latents import drawn_noise
 from training.perturb import distort_timbre
 
@@ -36,7 +36,7 @@ class Crop:
 class SoundDataset(Dataset[Item]):
     """audio, distorted : (samples,), float32;  semitones : ();  draw : (), the seed of this item's noise;  row : ();
     noise : (noise_values,), float32, where there is any;
-    f0_hz, confidence : (hops,), float32, where the pitch is tracked (`training.f0`);
+    f0_hz, confidence : (hops,), float32, where the pitch is tracked (`training.dsp.f0`);
     instrument : (), index into `instruments`, -1 where unlabelled
     pitch : (), MIDI note rounded, -1 where there is none.
 

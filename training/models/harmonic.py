@@ -147,7 +147,7 @@ class HarmonicVAE(FactorEncoders):
     # Analysis
 
     def control(self, log_amplitude: Tensor, f0: Tensor, confidence: Tensor, hop_samples: int) -> Control:
-        """log_amplitude : (batch, frames, bins);  f0, confidence : (batch, frames), as `training.f0` tracks them"""
+        """log_amplitude : (batch, frames, bins);  f0, confidence : (batch, frames), as `training.dsp.f0` tracks them"""
         c = self.config
         late = max(0, round((c.window_samples / 2 - CENTRE_SECONDS * c.sample_rate) / hop_samples))
         centre = torch.cat([f0[:, :1].expand(-1, late), f0[:, : f0.shape[1] - late]], 1) if late else f0

@@ -7,7 +7,7 @@ import pytest
 
 from realtime.dsp.f0 import F0Tracker
 from tests.support.miniatures import CELLO, CLARINET, PIANO, notes
-from training.f0 import FIRST_HZ, track_pitch
+from training.dsp.f0 import FIRST_HZ, track_pitch
 
 HOP = 256
 

@@ -1,0 +1,1 @@
+"""Pitch and synthesis of whole sounds, for training and evaluation."""
