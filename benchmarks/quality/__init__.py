@@ -1,0 +1,1 @@
+"""Is the instrument worth playing?"""
