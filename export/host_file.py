@@ -143,6 +143,8 @@ def playable(checkpoint: Checkpoint, name: str, folder: Path | None, wanted: Wan
 @contextmanager
 def written(targets: list[Path], contents: list[bytes]) -> Iterator[list[Path]]:
     """Files beside the targets that take their places when the block succeeds, and vanish when it does not."""
+    if odd := [path for path in targets if path.exists() and not path.is_file() and not path.is_dir()]:
+        raise ExportError(f"{odd[0]} is no regular file; choose another --output")
     parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in targets]
     try:
         for part, content in zip(parts, contents, strict=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from realtime.files.atomic_file import replaceable
 from realtime.files.audio_files import AudioFileError, output_format
 
 UPDATE_HEADER_NOW, RF64_AUTO_DOWNGRADE = 0x1060, 0x1210  # commands of libsndfile that soundfile has no names for
@@ -28,6 +29,8 @@ class RecordingFile:
     """
 
     def __init__(self, path: Path, sample_rate: int, channels: int) -> None:
+        if not replaceable(path):
+            raise AudioFileError(f"cannot record to {path}: it is no regular file; choose a file")
         self.path, self.sample_rate = path, sample_rate
         self._part = path.with_name(f"{path.name}.part")
         kind, subtype = output_format(path)

@@ -204,7 +204,15 @@ def write_manifest(directory: Path, sounds: Sequence[Sound], *, sample_rate: int
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Give `path` this content in one step: written beside it, then renamed. On failure nothing is left behind."""
+    """Give `path` this content in one step: written beside it, then renamed. On failure nothing is left behind.
+
+    A device, pipe or socket is opened and written to; renaming over it would destroy it.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            file.write(content)
+        return
+    path = path.resolve()
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
