@@ -15,6 +15,7 @@ import numpy as np
 from realtime.bundle import Bundle
 from realtime.dsp.deadline import Deadline
 from realtime.dsp.decibels import DB_PER_NEPER
+from realtime.dsp.downmix import Downmix
 from realtime.dsp.framing import HopSource
 from realtime.dsp.history import SampleDelay
 from realtime.dsp.limiter import Limiter, repair
@@ -74,7 +75,7 @@ class Session:
     ----------
     bundle : Bundle
     knobs : KnobBank, of the same bundle; its values are read once per hop
-    channels : int, every channel gets the same filter, made from their mean
+    channels : int, every channel gets the same filter, made from their mean, or from the loudest where they cancel
     sample_rate : float, Hz, the device's or file's; need not be the model's
     options : SessionOptions
     meters : ndarray, a `realtime.hop.meters.METERS` record to write to, perhaps in shared memory
@@ -130,6 +131,7 @@ class Session:
         self._limiter = Limiter(sample_rate, CHUNK_SAMPLES) if options.limit else None
         self._overload = OverloadGuard(features.hop_seconds) if options.live else None
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
+        self._downmix = Downmix(channels, CHUNK_SAMPLES)
         self._mono, self._late = np.zeros(CHUNK_SAMPLES), np.zeros(CHUNK_SAMPLES)
         self._level_places = [knobs.index[name] for name in MIXED_OUTPUTS]
         self._answer = self._step.new_answer()
@@ -182,7 +184,7 @@ class Session:
         self.settle()
         if self._worker is not None:
             self._worker.fetch()
-        for part in (self._step, self._hops, self._delay, self._mixer, self._limiter, self._overload):
+        for part in (self._step, self._hops, self._downmix, self._delay, self._mixer, self._limiter, self._overload):
             if part is not None:
                 part.reset()
         mixed, mix = [self._knob(name) for name in MIXED_OUTPUTS], self._knob("mix")
@@ -254,28 +256,31 @@ class Session:
     def _process(self, n: int, peak: float, block_out: np.ndarray) -> None:  # audio thread
         """The first n samples of `_dry`, of that peak."""
         out = block_out.T
-        mono = self._mixed(self._dry[:, :n], self._mono)
-        if peak > LOUDEST:
-            np.clip(mono, -LOUDEST, LOUDEST, out=mono)
+        mono = self._mixed(self._dry[:, :n], self._mono, peak)
         dry = self._delay.process(self._dry[:, :n])
-        late = self._mixed(dry, self._late) if self._lookahead_samples else mono
+        late = self._mixed(dry, self._late, peak) if self._lookahead_samples else mono
         done = 0
         while True:
             taken = self._hops.take(mono[done : done + self._most])
             if taken:
+                self._downmix.heard(self._dry[:, done : done + taken])
                 part = slice(done, done + taken)
                 self._mixer.process(dry[:, part], late[part], out[:, part])
                 done += taken
             if self._hops.ended:
+                if self._downmix.hop_ended():
+                    self._mixed(self._dry[:, done:n], self._mono[done:], peak)
+                    if self._lookahead_samples:
+                        self._mixed(dry[:, done:], self._late[done:], peak)
                 self._hop_ended()
             elif done == n:
                 return
 
-    def _mixed(self, sound: np.ndarray, out: np.ndarray) -> np.ndarray:  # audio thread
-        """sound : (channels, n).  Returns its mean over the channels, (n,), in `out`."""
-        mono = np.add.reduce(sound, axis=0, out=out[: sound.shape[1]])
-        if self.channels > 1:
-            mono /= self.channels
+    def _mixed(self, sound: np.ndarray, out: np.ndarray, peak: float) -> np.ndarray:  # audio thread
+        """sound : (channels, n).  Returns what the model hears of it, (n,), in `out`."""
+        mono = self._downmix.mix(sound, out)
+        if peak > LOUDEST:
+            np.clip(mono, -LOUDEST, LOUDEST, out=mono)
         return mono
 
     def _hop_ended(self) -> None:  # audio thread

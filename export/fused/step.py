@@ -95,6 +95,7 @@ class FusedStep(nn.Module):
             new[part] = {name: torch.where(_beside(answered, value), value, 0.0) for name, value in new[part].items()}
         active = answered & ~turned.settled & (turned.mix != 0)
         response, new["morph"] = self.morph(decoded, heard, period, active, old["morph"])
+        active = active & (new["morph"]["count"] > 0)  # before the first sound, what is decoded says nothing of it
         new["filters"] = self.filters.next(self._mixed(response, turned, active), old["filters"])
         new["decoder"] = {name: self._merged(value, turned) for name, value in new["decoder"].items()}
         return (sound, *(new[part][name] for part, shapes in self.parts.items() for name in shapes))

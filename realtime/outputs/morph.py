@@ -71,6 +71,11 @@ class MorphGain:
         self._count = 0
         self.beta, self.level, self.phased = 0.0, 1.0, True
 
+    @property
+    def heard(self) -> bool:
+        """Whether anything has sounded."""
+        return self._count > 0
+
     def rest(self, amplitude: np.ndarray, sounding: bool) -> None:  # audio thread
         """Nothing is edited: what goes in comes out."""
         if sounding:
@@ -235,7 +240,8 @@ class Morph:
         self._gain.reset()
 
     def describe(self, hop: DecodedHop, part: MorphPart) -> None:  # audio thread
-        part.filtered = not (hop.settled or hop.mix == 0.0)
+        nothing_yet = not (hop.sounding or self._gain.heard)  # what is decoded then says nothing of the sound
+        part.filtered = not (hop.settled or hop.mix == 0.0 or nothing_yet)
         if not part.filtered:
             self.rest(hop)
             return
