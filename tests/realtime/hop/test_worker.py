@@ -59,10 +59,11 @@ def test_the_worker_gives_the_same_filters_a_hop_later(bundle: Bundle, sound: np
         worker.settle()
     worker.close()
     assert len(found) == len(wanted) - 1 > 100
+    assert sum(response is not None for response in found) > 100
     for a, b in zip(wanted, found, strict=False):
-        assert a is not None
-        assert b is not None
-        assert np.array_equal(a, b)
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            assert np.array_equal(a, b)
 
 
 def test_a_worker_that_is_stuck_never_holds_the_sound_up(
