@@ -15,8 +15,7 @@ import numpy as np
 from realtime.bundle import Bundle
 from realtime.dsp.deadline import Deadline
 from realtime.dsp.decibels import DB_PER_NEPER
-from realtime.dsp.downmix import Downmix
-from realtime.dsp.framing import HopSource
+from realtime.dsp.framing import Downmix, HopSource
 from realtime.dsp.history import SampleDelay
 from realtime.dsp.limiter import Limiter, repair
 from realtime.dsp.rates import POSSIBLE_RATES, is_possible
