@@ -22,6 +22,7 @@ from training.models.mixture import MixtureConfig, MixtureVAE
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
 
 FORMAT = 1
+LFS_POINTER = b"version https://git-lfs"
 SYSTEMS: dict[str, tuple[Any, Any]] = {  # kind → its configuration and its model
     PerturbationVAE.KIND: (PerturbationConfig, PerturbationVAE),
     MetricVAE.KIND: (MetricConfig, MetricVAE),
@@ -100,10 +101,22 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             if key.startswith("model.")
         }
         model.load_state_dict(weights)
+        odd = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     except (KeyError, TypeError, ValueError, RuntimeError, RecipeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} is damaged or of another version ({reason}); train or copy it again") from None
+    if odd:
+        raise CheckpointError(
+            f"{path} holds numbers that are not finite, in {odd[0]}: its training failed; use an earlier checkpoint"
+        )
     return Checkpoint(features, model.eval(), dict(described.get("info", {})), described.get("knobs"))
+
+
+def check_resumable(path: Path | str) -> None:
+    """Raises CheckpointError where a training cannot go on from this file."""
+    load_checkpoint(path)
+    if "optimizer_states" not in _read(Path(path)):
+        raise CheckpointError(f"{path} was released and has no state of a training; resume from a run's last.pt")
 
 
 def save_slim(checkpoint: Checkpoint, path: Path) -> None:
@@ -123,6 +136,9 @@ def _read(path: Path) -> Any:
         )
     if not path.stat().st_size:
         raise CheckpointError(f"{path} is empty; train or copy it again")
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(f"{path} is a Git LFS pointer, not the file itself; fetch it with: git lfs pull")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

@@ -7,6 +7,7 @@ Lightning's command line: any value of a recipe can be overridden (`--data.direc
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import sys
 import warnings
@@ -20,7 +21,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from training.checkpoint import CheckpointError, load_checkpoint
+from training.checkpoint import CheckpointError, check_resumable
 from training.data.manifest import DataError, replace_file
 from training.data.sounds import sound_data
 from training.features import RecipeError
@@ -91,10 +92,10 @@ class NeiroCLI(LightningCLI):
         return parser
 
     def before_fit(self) -> None:
-        """Refuse a checkpoint from a stranger before Lightning reads it."""
+        """Refuse a checkpoint that a recipe names before Lightning reads its weights."""
         path = self.config.fit.ckpt_path
         if path and path not in ("last", "best"):
-            load_checkpoint(path)
+            check_resumable(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,6 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     keep_freed_memory()
     try:
+        for path in _resumed(sys.argv[1:] if arguments is None else arguments):
+            check_resumable(path)
         NeiroCLI(
             VAETask,
             sound_data,
@@ -121,6 +124,13 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _complain(error.__cause__)
     return 0
+
+
+def _resumed(arguments: list[str]) -> list[str]:
+    """The checkpoints that the command line names: Lightning reads them as soon as it is made."""
+    joined = [word.partition("=")[2] for word in arguments if word.startswith("--ckpt_path=")]
+    apart = [after for word, after in itertools.pairwise(arguments) if word == "--ckpt_path"]
+    return [path for path in (*joined, *apart) if path not in ("last", "best", "null")]
 
 
 def _complain(error: Exception) -> int:

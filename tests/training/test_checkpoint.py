@@ -60,7 +60,9 @@ def test_a_checkpoint_never_runs_code(tmp_path: Path) -> None:
     assert not sign.exists()
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "foreign", "newer", "shape", "folder"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "empty", "truncated", "text", "foreign", "newer", "shape", "folder", "pointer", "nan"]
+)
 def test_damaged_checkpoints_are_refused_in_a_sentence(smoke_checkpoint: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "ckpt.pt"
     good = torch.load(smoke_checkpoint, weights_only=True)
@@ -78,7 +80,13 @@ def test_damaged_checkpoints_are_refused_in_a_sentence(smoke_checkpoint: Path, t
         torch.save(good | {"state_dict": {name: value[..., :1] for name, value in good["state_dict"].items()}}, path)
     elif damage == "folder":
         path.mkdir()
-    with pytest.raises(CheckpointError) as caught:
+    elif damage == "pointer":
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    elif damage == "nan":
+        weights = {name: value.clone() for name, value in good["state_dict"].items()}
+        next(iter(weights.values())).view(-1)[3] = float("nan")
+        torch.save(good | {"state_dict": weights}, path)
+    with pytest.raises(CheckpointError, match={"pointer": "LFS pointer", "nan": "not finite"}.get(damage)) as caught:
         load_checkpoint(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

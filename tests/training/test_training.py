@@ -229,3 +229,9 @@ def test_impossible_values_and_missing_data(tiny_data: Path, tmp_path: Path) -> 
     assert_one_sentence(train(tmp_path / "none", tmp_path), "does not exist", "training.data.soundfont")
     assert_one_sentence(train(tiny_data, tmp_path, "--data.families=[accordions]"), "accordions")
     assert_one_sentence(train(tiny_data, tmp_path, f"--ckpt_path={tmp_path / 'none.pt'}"), "no checkpoint at")
+    shipped = Path(__file__).parents[2] / "training/checkpoints/live.pt"
+    assert_one_sentence(train(tiny_data, tmp_path / "new", f"--ckpt_path={shipped}"), "was released", "last.pt")
+    cut = tmp_path / "last.pt"
+    cut.write_bytes(shipped.read_bytes()[:5000])
+    assert_one_sentence(train(tiny_data, tmp_path / "new", f"--ckpt_path={cut}"), "not a readable checkpoint")
+    assert not (tmp_path / "new").exists()
