@@ -59,7 +59,8 @@ def test_scaled_takeover_never_jumps_and_meets_the_controller_at_both_ends(
         if now in (0, 127):
             assert new == now // 127
         elif now > before:
-            assert (1 - new) / max(1 - old, 1e-12) == pytest.approx((127 - now) / (127 - before), abs=0.02) or old > 1 - 1e-9
+            share_left = pytest.approx((127 - now) / (127 - before), abs=0.02)
+            assert old > 1 - 1e-9 or (1 - new) / (1 - old) == share_left
     play(knobs, desk, [0xB0, 1, 127], [0xB0, 1, 64])
     assert value(desk, "mix") == pytest.approx(0.5)
 
