@@ -29,6 +29,7 @@ from realtime.bundle import load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
+from tests.support.clock import EvenClock
 from tests.support.spectra import noise
 from training.checkpoint import Checkpoint, load_checkpoint, save_slim
 from training.data.manifest import read_dataset
@@ -158,9 +159,10 @@ def test_the_windowed_original_plays(bidirectional: Path, tiny_data: Path, tmp_p
 
 
 def test_a_student_comes_nearer_and_its_knobs_too(
-    bidirectional: Path, causal_forms: dict[int, PerturbationVAE]
+    bidirectional: Path, causal_forms: dict[int, PerturbationVAE], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On held-out sounds: reconstruction, and distance from what the teacher decodes with another sound's timbre."""
+    monkeypatch.setattr("training.timed_loop.time", EvenClock(0.1))
     checkpoint = load_checkpoint(bidirectional)
     calibration = calibration_sounds(checkpoint, None, seconds=0.5)
     fallback = make_fallback(checkpoint, calibration, Wanted(distil_minutes=0.15))
