@@ -68,7 +68,8 @@ def verdicts(groups: dict[str, dict[str, list[Tracked]]], seed: int) -> list[dic
 
 
 def as_markdown(doc: str, about: dict[str, Any], result: dict[str, Any], pictures: str) -> str:
-    parts = [f"# Pitch trackers\n\n{' '.join(doc.split(':', 1)[1].split())}\n"]
+    says = " ".join(doc.split(":", 1)[1].split())
+    parts = [f"# Pitch trackers\n\n{says[0].upper()}{says[1:]}\n"]
     parts.append(
         f"`{about['command']}`, {about['machine']}, {about['processors']} processors, load {about['load_before']} "
         f"before, {about['load_after']} after.\n"
