@@ -23,7 +23,7 @@ ANCHOR_NOTES = 4  # of the training notes nearest in pitch that a preset average
 
 @dataclass(frozen=True, eq=False)
 class Analysed:
-    """One sound: spectra and latents of batch 1;  level : (frames,), what the spectra were divided by"""
+    """One sound: spectra and latents of batch 1;  level : (frames,), linear, A-weighted"""
 
     spectra: Spectra
     latents: Latents
@@ -65,10 +65,11 @@ class Instrument:
         spectra, track = self.features(audio), track_pitch(audio[0].numpy(), config.sample_rate, config.hop_samples)
         latents = self.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
         f0, confidence = (torch.from_numpy(part)[None] for part in (track.f0_hz, track.confidence))
-        control = self.model.control(spectra.log_amplitude, f0, confidence, config.hop_samples)
+        control = self.model.control(spectra.log_amplitude, f0, confidence, spectra.sounding, config.hop_samples)
         amplitude = self.features.amplitudes(audio).amplitude[0].mean(-1)
         relative = self.features.linear(spectra.log_amplitude)[0].mean(-1)
         level = torch.where(relative > 1e-4, amplitude / relative.clamp_min(1e-9), torch.zeros_like(relative))
+        level = level * self.model.weighted_level(spectra.log_amplitude)[0]
         return Analysed(spectra, latents, control, level)
 
     def sound_of(self, heard: Analysed, timbre: Tensor | None = None) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from training.data.colour import coloured
 from training.data.manifest import SoundSet
 from training.data.store import SoundStore
 from training.dsp.f0 import track_pitch
@@ -31,6 +32,7 @@ class Crop:
     # standard normal numbers that the model draws for an example; made here, so that the training process need not
     noise_values: int = 0
     pitch_hop_samples: int = 0  # track the pitch at the end of every so many samples; 0: do not
+    colour: float = 0.0  # share of examples that are coloured, if anything is perturbed
 
 
 class SoundDataset(Dataset[Item]):
@@ -66,6 +68,8 @@ class SoundDataset(Dataset[Item]):
         sound = self.stores[phrase].read(local, start, min(crop.samples, length - start))
         audio = np.zeros(crop.samples, np.float32)
         audio[: len(sound)] = sound
+        if crop.perturb and crop.colour and rng.random() < crop.colour:
+            audio = coloured(audio, self.sample_rate, rng)
         distorted = distort_timbre(audio, self.sample_rate, rng) if crop.perturb and crop.distort else audio
         semitones = float(rng.integers(-crop.shift_semitones, crop.shift_semitones + 1)) if crop.perturb else 0.0
         draw_seed = seed % 2**62
@@ -91,11 +95,33 @@ class SoundDataset(Dataset[Item]):
         return {"f0_hz": torch.from_numpy(track.f0_hz), "confidence": torch.from_numpy(track.confidence)}
 
 
+class Partners:
+    """For every row another of the same instrument; itself where there is no other.
+
+    instrument : (rows,), a number for each row's instrument
+    """
+
+    def __init__(self, instrument: np.ndarray) -> None:
+        self._order = np.argsort(instrument, kind="stable")
+        _, self._first, self._group, self._size = np.unique(
+            instrument[self._order], return_index=True, return_inverse=True, return_counts=True
+        )
+        self._place = np.argsort(self._order)  # of every row in the order of instruments
+
+    def of(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One drawn for each of `rows`."""
+        place = self._place[rows]
+        group = self._group[place]
+        first, size = self._first[group], self._size[group]
+        step = 1 + np.floor(rng.random(len(rows)) * np.maximum(size - 1, 0)).astype(int)
+        return self._order[first + (place - first + step) % size]
+
+
 class DrawSampler(Sampler[list[Draw]]):
     """Batches of draws. Epoch e is a function of (seed, e), so a resumed run continues as if it had not stopped.
 
     With several processes each takes its share of every global batch. `phrases` (their number, share of the draws)
-    follow the sounds.
+    follow the sounds. With `partners` every second draw of a batch is the partner of the one before.
     """
 
     def __init__(
@@ -107,8 +133,10 @@ class DrawSampler(Sampler[list[Draw]]):
         rank: int = 0,
         world: int = 1,
         phrases: tuple[int, float] = (0, 0.0),
+        partners: Partners | None = None,
     ) -> None:
         self.count, self.batch_size, self.seed, self.phrases = count, batch_size, seed, phrases
+        self.partners = partners
         self.batches = batches or -(-count // batch_size)
         self.rank, self.world, self.epoch = rank, world, 0
 
@@ -130,6 +158,10 @@ class DrawSampler(Sampler[list[Draw]]):
             phrases, share = self.phrases
             if phrases:
                 rows = np.where(rng.random(wanted) < share, self.count + rng.integers(phrases, size=wanted), rows)
+            if self.partners is not None:
+                rows[1::2] = self.partners.of(rows[::2][: len(rows[1::2])], rng)
+        unit = 1 if self.partners is None else 2  # draws that stay together
         for batch in range(self.batches):
-            part = slice(batch * self.batch_size + self.rank, min((batch + 1) * self.batch_size, len(rows)), self.world)
+            places = np.arange(batch * self.batch_size, min((batch + 1) * self.batch_size, len(rows)))
+            part = places[places // unit % self.world == self.rank]
             yield list(zip(rows[part].tolist(), seeds[part].tolist(), strict=True))

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from training.data.splits import SPLITS, deal
+
 FORMAT_VERSION = 1
-SPLITS = ("train", "validation", "test")
 PEAK_DBFS = -1.0
 FULL_SCALE = 32768
 REMAKE = "make it again with its source, for example: python -m training.data.soundfont --out"
@@ -92,6 +93,7 @@ class SoundSet:
         programs: Iterable[int] | None = None,
         pitches: Sequence[float] | None = None,
         held_out_instruments: Sequence[int] | None = None,
+        held_out_notes: Sequence[float] | None = None,
     ) -> SoundSet:
         """The sounds that meet every condition given; may be empty.
 
@@ -99,12 +101,14 @@ class SoundSet:
         held_out_instruments : instead of the manifest's split by sound, split by instrument: so many instruments for
             validation and so many for test, drawn at random by a fixed seed from those that meet the other conditions;
             the others are for training
+        held_out_notes : instead of the manifest's split by sound, split by note: these shares of every instrument's
+            notes for validation and for test, all velocities of a note together. With `held_out_instruments` both hold.
 
         Raises
         ------
         DataError
-            If a split, family, instrument or program does not occur in this set's labels, or no instrument is left to
-            train on.
+            If a split, family, instrument or program does not occur in this set's labels, no instrument is left to
+            train on, or the shares of notes are none.
         """
         if split is not None and split not in SPLITS:
             raise DataError(f"there is no split {split!r}; choose from {', '.join(SPLITS)}")
@@ -115,11 +119,23 @@ class SoundSet:
         if pitches is not None:
             keep &= (self.pitch >= pitches[0]) & (self.pitch <= pitches[1])
         chosen = self.take(keep)
+        if held_out_notes is not None:
+            chosen = chosen._split_by_note(held_out_notes)
         if held_out_instruments is not None:
-            chosen = chosen._split_by_instrument(*held_out_instruments)
+            chosen = chosen._split_by_instrument(*held_out_instruments, others_train=held_out_notes is None)
         return chosen if split is None else chosen.take(chosen.split == split)
 
-    def _split_by_instrument(self, validation: int, test: int) -> SoundSet:
+    def _split_by_note(self, shares: Sequence[float]) -> SoundSet:
+        if len(shares) != 2 or min(shares) < 0 or sum(shares) >= 1:
+            raise DataError(
+                f"held_out_notes={list(shares)} must be two shares, for validation and test, that add up to less than "
+                "1, for example [0.1, 0.1]"
+            )
+        notes = [f"{pitch:g}" for pitch in self.pitch.tolist()]
+        dealt = deal(self.instrument.tolist(), notes, shares=(1 - sum(shares), *shares), seed=0)
+        return replace(self, split=np.array(dealt, dtype="<U10"))
+
+    def _split_by_instrument(self, validation: int, test: int, *, others_train: bool = True) -> SoundSet:
         names = np.unique(self.instrument)
         if min(validation, test) < 0 or validation + test >= len(names):
             raise DataError(
@@ -127,7 +143,7 @@ class SoundSet:
                 "hold out fewer"
             )
         dealt = np.random.default_rng(0).permutation(names)
-        split = np.full(len(self), SPLITS[0], dtype="<U10")
+        split = np.full(len(self), SPLITS[0], dtype="<U10") if others_train else self.split.copy()
         split[np.isin(self.instrument, dealt[:validation])] = SPLITS[1]
         split[np.isin(self.instrument, dealt[validation : validation + test])] = SPLITS[2]
         return replace(self, split=split)

@@ -19,6 +19,7 @@ class SoundSelection:
     programs : General MIDI programs, from 0
     pitches : lowest and highest MIDI note, both kept; unpitched sounds are not
     held_out_instruments : numbers of instruments for validation and for test, as in `SoundSet.select`
+    held_out_notes : shares of every instrument's notes for validation and for test, as there
     """
 
     families: tuple[str, ...] | None = None
@@ -26,6 +27,7 @@ class SoundSelection:
     programs: tuple[int, ...] | None = None
     pitches: tuple[float, ...] | None = None
     held_out_instruments: tuple[int, ...] | None = None
+    held_out_notes: tuple[float, ...] | None = None
 
     def conditions(self) -> dict[str, Any]:
         """The conditions that are set."""
@@ -56,12 +58,17 @@ class ExampleOptions:
     start_fraction : share of examples that begin at the onset; the others begin anywhere
     shift_semitones : range of the random pitch shift, ± (Tanaka 2022: 7)
     distort : make the distorted twins; systems that do not read them train faster without
+    colour : share of examples heard in another room, through another microphone, at a moving level
+        (`training.data.colour`)
+    pairs : every batch is of pairs, two sounds of one instrument side by side
     """
 
     segment_seconds: float = 2.0
     start_fraction: float = 1.0
     shift_semitones: int = 7
     distort: bool = True
+    colour: float = 0.0
+    pairs: bool = False
 
 
 @dataclass(frozen=True)

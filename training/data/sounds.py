@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.data.contract import DrawsNoise, HearsPitch, TrainingSet
-from training.data.examples import Crop, DrawSampler, Item, SoundDataset
+from training.data.examples import Crop, DrawSampler, Item, Partners, SoundDataset
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.data.sound_options import ExampleOptions, LoadingOptions, PhraseOptions, SoundSelection, tuple_of
 
@@ -79,16 +79,20 @@ class SoundData(lightning.LightningDataModule):
         loading = self.loading
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
-        if loading.batch_size % world:
+        unit = 2 * world if self.examples.pairs else world
+        if loading.batch_size % unit:
+            how = " in pairs" if self.examples.pairs else ""
             raise DataError(
-                f"batch_size={loading.batch_size} does not divide over {world} processes; make it a multiple of {world}"
+                f"batch_size={loading.batch_size} does not divide over {world} processes{how}; make it a multiple of "
+                f"{unit}"
             )
         sounds = self.training_set().of_split("train")
         batches = loading.steps_per_epoch or max(1, len(sounds) // loading.batch_size)
         phrases = None if self.phrases is None else self._read_phrases(self.phrases)
         extra = (len(phrases), self.phrases.share) if self.phrases and phrases else (0, 0.0)
-        sampler = DrawSampler(len(sounds), loading.batch_size, batches, loading.seed, rank, world, extra)
         dataset = SoundDataset(sounds, self._training_crop(sounds), self.training_set().instruments, phrases)
+        partners = Partners(dataset.instrument) if self.examples.pairs else None
+        sampler = DrawSampler(len(sounds), loading.batch_size, batches, loading.seed, rank, world, extra, partners)
         return self._loader(dataset, sampler, loading.workers)
 
     def val_dataloader(self) -> DataLoader[Item]:
@@ -102,11 +106,12 @@ class SoundData(lightning.LightningDataModule):
         return self._loader(SoundDataset(sounds, crop, self.training_set().instruments), sampler, 0)
 
     def _read_phrases(self, options: PhraseOptions) -> SoundSet:
-        """The training phrases of the selected instruments."""
+        """The training phrases of the instruments that are trained on."""
         if not 0 < options.share < 1:
             raise DataError(f"sequence_share={options.share} must lie between 0 and 1, for example 0.3")
         phrases, rate = read_dataset(Path(options.directory)), self.training_set().sounds.sample_rate
-        chosen = phrases.take((phrases.split == "train") & np.isin(phrases.instrument, self.training_set().instruments))
+        trained = np.unique(self.training_set().of_split("train").instrument)
+        chosen = phrases.take((phrases.split == "train") & np.isin(phrases.instrument, trained))
         if phrases.sample_rate != rate or not len(chosen):
             raise DataError(
                 f"{options.directory} has {len(chosen)} training phrases of these instruments at "
@@ -125,7 +130,9 @@ class SoundData(lightning.LightningDataModule):
         how = self.examples
         task = self.trainer.lightning_module if self.trainer else None
         pitch_hop = task.pitch_hop_samples if isinstance(task, HearsPitch) else 0
-        return Crop(samples, how.start_fraction, how.shift_semitones, perturb, how.distort, noise_values, pitch_hop)
+        return Crop(
+            samples, how.start_fraction, how.shift_semitones, perturb, how.distort, noise_values, pitch_hop, how.colour
+        )
 
     def _samples(self, sounds: SoundSet) -> int:
         return round(self.examples.segment_seconds * sounds.sample_rate)
@@ -149,11 +156,14 @@ def sound_data(
     start_fraction: float = ExampleOptions.start_fraction,
     shift_semitones: int = ExampleOptions.shift_semitones,
     distort: bool = ExampleOptions.distort,
+    colour: float = ExampleOptions.colour,
+    pairs: bool = ExampleOptions.pairs,
     families: list[str] | None = None,
     instruments: list[str] | None = None,
     programs: list[int] | None = None,
     pitches: list[float] | None = None,
     held_out_instruments: list[int] | None = None,
+    held_out_notes: list[float] | None = None,
     sequences: str | None = None,
     sequence_share: float = PhraseOptions.share,
     validation_sounds: int = LoadingOptions.validation_sounds,
@@ -181,6 +191,10 @@ def sound_data(
         Range of the random pitch shift, plus and minus.
     distort
         Make the distorted twins; systems that do not read them train faster without.
+    colour
+        Share of examples heard in another room, through another microphone, at a moving level.
+    pairs
+        Every batch is of pairs, two sounds of one instrument side by side.
     families
         Families of instruments; null keeps all, here and below.
     instruments
@@ -191,6 +205,8 @@ def sound_data(
         Lowest and highest MIDI note; unpitched sounds are left out.
     held_out_instruments
         Split by instrument: how many for validation, and how many for test.
+    held_out_notes
+        Split by note: shares of every instrument's notes for validation and for test.
     sequences
         A data set of phrases (`training.data.sequences`) to mix in: glides, legato, rests.
     sequence_share
@@ -210,8 +226,9 @@ def sound_data(
             tuple_of(programs),
             tuple_of(pitches),
             tuple_of(held_out_instruments),
+            tuple_of(held_out_notes),
         ),
-        ExampleOptions(segment_seconds, start_fraction, shift_semitones, distort),
+        ExampleOptions(segment_seconds, start_fraction, shift_semitones, distort, colour, pairs),
         None if sequences is None else PhraseOptions(sequences, sequence_share),
         LoadingOptions(batch_size, steps_per_epoch, validation_sounds, workers, seed),
     )

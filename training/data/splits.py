@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.data.manifest import SPLITS
+SPLITS = ("train", "validation", "test")
 
 
 def draw_splits(instrument: str, count: int, *, shares: Sequence[float], seed: int) -> list[str]:

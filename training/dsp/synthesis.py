@@ -1,6 +1,6 @@
 """What a harmonic decoder draws, as sound: oscillators with continuous phase and filtered noise, whole sounds at once.
 
-The level is that of the sound that was heard: each frame is scaled so that its A-weighted level is the analysed one.
+Each frame is scaled so that its A-weighted level is the one asked for: that of the sound that was heard.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from training.models.harmonic import (
-    LOUDNESS_MEAN,
+    SMALLEST_POWER,
     Control,
     HarmonicVAE,
     Voice,
@@ -20,14 +20,13 @@ from training.models.harmonic import (
     cosines_at,
     noise_level,
 )
-from training.models.latents import Latents, tiled
+from training.models.latents import Latents
 
 MOST_PARTIALS = 400
 HIGHEST_SHARE = 0.98  # of half the sample rate, for partials
 LOBE_POWER = 1.5  # of a Hann window's main lobe, summed over bins
 # The mean of log |noise| lies γ/2 below the log of its root mean square (Rayleigh distribution).
 NOISE_LOG = 0.5 * 0.57721566
-MOST_CORRECTION = 100.0  # of a frame's level, linear
 
 
 @torch.no_grad()
@@ -40,7 +39,8 @@ def synthesise(
     ----------
     latents : of one sound, batch 1
     control : of the same, batch 1
-    level : (frames,), linear, what the spectra were divided by; 0 where nothing was heard yet
+    level : (frames,), linear, the A-weighted level of every frame (`HarmonicVAE.weighted_level` times what the spectra
+        were divided by); 0 where nothing was heard yet
     hop_samples : int
     seed : of the noise
 
@@ -48,16 +48,12 @@ def synthesise(
     -------
     ndarray, (frames · hop_samples,), float64, in step with the sound: amplitudes belong to the middle of their frames
     """
-    frames = control.f0.shape[1]
-    each = Latents(**{name: tiled(value, frames) for name, value in latents.items()})
-    voice, _ = model.stream_voice(each, control, model.decoder_state(1))
-    config = model.config
+    frames, config, voice = control.f0.shape[1], model.config, model.voice(latents, control)
     partial_hz, amplitude = partials(model, voice, control)
     noise = torch.exp(noise_level(model, voice)[0] + NOISE_LOG).double()
     weight = a_weighting(partial_hz)
     power = LOBE_POWER * (amplitude * weight).square().sum(1) + (noise * model.weighting.double()).square().sum(1)
-    wanted = torch.exp(2 * (control.loudness[0].double() + LOUDNESS_MEAN))
-    scale = (wanted / power.clamp_min(1e-12)).sqrt().clamp(1 / MOST_CORRECTION, MOST_CORRECTION) * level.double()
+    scale = (level.double() / power.clamp_min(SMALLEST_POWER).sqrt()).clamp_min(0)
     late = (config.window_samples // 2) / hop_samples  # a frame's middle lies so many hops before its end
     samples = frames * hop_samples
     tones = oscillators(partial_hz.numpy(), (amplitude * scale[:, None]).numpy(), hop_samples, config.sample_rate, late)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from training.features import FeatureConfig, RecipeError
 from training.models.encoders import FactorEncoders, check_lookahead
 from training.models.latents import Latents, tiled
-from training.recurrent import State
+from training.recurrent import State, cumulative_mean
 
 PITCH_WAVES = 8  # sines and cosines that tell the decoder the pitch, from 8 octaves to 3/4 of a semitone
 MOST_INHARMONICITY = 0.02
@@ -35,6 +35,7 @@ LOBE_BINS = 2.0  # half the width of a Hann window's main lobe
 CENTRE_SECONDS = 512 / 44100  # age of the pitch that the tracker tells
 UNVOICED, VOICED = 0.4, 0.7  # confidence at which nothing and everything is a harmonic
 LOUDNESS_MEAN = 4.0
+SMALLEST_POWER = 1e-6  # so that silence has a loudness
 MOST_LOG = 10.0  # of an amplitude, so that no draw overflows
 
 
@@ -58,6 +59,7 @@ class HarmonicConfig:
     envelope_cosines: int = 64  # of H
     offsets: int = 32  # partials that have one of their own
     noise_cosines: int = 24  # of N
+    centred_loudness: bool = False  # the decoder is told how loud it is beside the mean so far, not how loud
     lookahead: int = 0
     pitch_encoder: Literal["independent", "conditional"] = "independent"
 
@@ -82,7 +84,8 @@ class Control(NamedTuple):
 
     f0 : Hz, the pitch now;  centre_f0 : Hz, the pitch at the frame's middle, where its partials lie
     voicing : 0 … 1
-    loudness : natural log of the A-weighted level of the level-normalised spectrum, about 0 on average
+    loudness : natural log of the A-weighted level of the level-normalised spectrum, about 0 on average, or minus its
+        running mean (`centred_loudness`)
     """
 
     f0: Tensor
@@ -146,24 +149,37 @@ class HarmonicVAE(FactorEncoders):
 
     # Analysis
 
-    def control(self, log_amplitude: Tensor, f0: Tensor, confidence: Tensor, hop_samples: int) -> Control:
-        """log_amplitude : (batch, frames, bins);  f0, confidence : (batch, frames), as `training.dsp.f0` tracks them"""
+    def control(
+        self, log_amplitude: Tensor, f0: Tensor, confidence: Tensor, sounding: Tensor, hop_samples: int
+    ) -> Control:
+        """log_amplitude : (batch, frames, bins);  sounding : (batch, frames), 1 on frames that count
+        f0, confidence : (batch, frames), as `training.dsp.f0` tracks them
+        """
         c = self.config
         late = max(0, round((c.window_samples / 2 - CENTRE_SECONDS * c.sample_rate) / hop_samples))
         centre = torch.cat([f0[:, :1].expand(-1, late), f0[:, : f0.shape[1] - late]], 1) if late else f0
-        amplitude = (torch.exp(log_amplitude) - c.log_floor).clamp_min(0)
-        power = (amplitude * self.weighting).square().sum(-1)
+        loudness = 0.5 * torch.log(self.weighted_level(log_amplitude).square() + SMALLEST_POWER) - LOUDNESS_MEAN
+        if c.centred_loudness:
+            loudness = loudness - cumulative_mean(loudness[..., None], sounding)[..., 0]
         voicing = ((confidence - UNVOICED) / (VOICED - UNVOICED)).clamp(0, 1)
-        return Control(f0, centre, voicing, 0.5 * torch.log(power + 1e-6) - LOUDNESS_MEAN)
+        return Control(f0, centre, voicing, loudness)
+
+    def weighted_level(self, log_amplitude: Tensor) -> Tensor:
+        """A-weighted level, linear, (…, bins) → (…): the root of the summed power of the level-normalised spectrum."""
+        amplitude = (torch.exp(log_amplitude) - self.config.log_floor).clamp_min(0)
+        return (amplitude * self.weighting).square().sum(-1).sqrt()
 
     # Decoding
 
     def decode(self, latents: Latents, control: Control) -> Tensor:
         """Mean log-amplitude μ of whole sounds, (batch, frames, bins)."""
+        return self.spectrum(self.voice(latents, control), control)
+
+    def voice(self, latents: Latents, control: Control) -> Voice:
+        """What whole sounds are made of."""
         frames = control.f0.shape[1]
         each = Latents(**{name: tiled(value, frames) for name, value in latents.items()})
-        voice, _ = self.stream_voice(each, control, self.decoder_state(len(control.f0)))
-        return self.spectrum(voice, control)
+        return self.stream_voice(each, control, self.decoder_state(len(control.f0)))[0]
 
     def decoder_state(self, batch: int) -> State:
         reference = next(self.parameters())

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from training.data.manifest import DataError
 from training.features import FeatureConfig, Spectra
 from training.losses import cyclical_weight, gaussian_nll, kl_to_standard_normal, masked_mean
-from training.models.harmonic import Control, HarmonicConfig, HarmonicVAE, fitted
-from training.models.latents import Encoding
+from training.models.harmonic import Control, HarmonicConfig, HarmonicVAE, Voice, fitted
+from training.models.latents import Encoding, Latents
 from training.plots import preview_rows
 from training.tasks.base import Batch, MatmulPrecision, VAETask
 from training.tasks.perturbation import KLWeights, random_stretch
+
+CONTRAST_SHARPNESS = 8.0  # of squared distances, which are about 2 D between draws of the prior
 
 
 class HarmonicTask(VAETask):
@@ -28,6 +33,12 @@ class HarmonicTask(VAETask):
     noise_variance : σ² of the likelihood
     kl : weights of the three KL terms
     kl_rise_epochs : the KL weights rise from 0 to 1 over so many epochs
+    exchange : share of the examples that are decoded with z^t of their neighbour in the batch, another sound of the
+        same instrument (the data's `pairs`); half of these also with its mean z^p. So z^t tells the instrument, not the
+        note, and a preset made of other notes fits.
+    contrast : weight of a term that draws z^t of one instrument together and of different ones apart, within a batch of
+        pairs (InfoNCE, van den Oord 2018, on squared distances)
+    compiled : compile the spectrum (needs a C++ compiler), which is several times as fast
     preview_epochs, float32_matmul : see `VAETask`
     """
 
@@ -40,6 +51,9 @@ class HarmonicTask(VAETask):
         noise_variance: float = 0.5,
         kl: KLWeights | None = None,
         kl_rise_epochs: int = 4,
+        exchange: float = 0.0,
+        contrast: float = 0.0,
+        compiled: bool = False,
         preview_epochs: int = 0,
         float32_matmul: MatmulPrecision = "highest",
     ) -> None:
@@ -52,6 +66,8 @@ class HarmonicTask(VAETask):
         )
         self.model: HarmonicVAE = HarmonicVAE(fitted(model, features))
         self.noise_variance, self.kl, self.kl_rise_epochs = noise_variance, kl or KLWeights(), kl_rise_epochs
+        self.exchange, self.contrast = exchange, contrast
+        self._spectrum = fast_spectrum(self.model) if compiled else self.model.spectrum
 
     @property
     def pitch_hop_samples(self) -> int:
@@ -66,7 +82,7 @@ class HarmonicTask(VAETask):
         return preview_rows(spectra.log_amplitude, self.model.decode(z, control), swapped)
 
     def about(self) -> dict[str, Any]:
-        return {"kl": dataclasses.asdict(self.kl)}
+        return {"kl": dataclasses.asdict(self.kl), "exchange": self.exchange, "contrast": self.contrast}
 
     def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
         spectra = self.features(batch["audio"])
@@ -78,14 +94,31 @@ class HarmonicTask(VAETask):
         pooled = random_stretch(counts, noise.timbre)
         encoding = self.model.encode(spectra.envelope, spectra.fine, counts, noise, pooled)
         weight = cyclical_weight(self.current_epoch, cycle_epochs=10**9, ramp=self.kl_rise_epochs / 10**9)
-        return self._bound(spectra, batch, encoding, weight)
+        if not (self.exchange or self.contrast):
+            return self._bound(spectra, batch, encoding, weight)
+        if len(counts) % 2:
+            raise DataError(f"a batch of {len(counts)} sounds is not of pairs; set data.pairs and an even batch_size")
+        chance = torch.special.ndtr(noise.variation[:, 0, 0])  # uniform, from the example's own seed
+        exchanged = dataclasses.replace(encoding, latents=self._exchange(encoding.latents, counts, chance))
+        terms = self._bound(spectra, batch, exchanged, weight)
+        terms["contrast"] = contrast(encoding.posteriors["timbre"].mean, batch["instrument"])
+        return terms | {"loss": terms["loss"] + self.contrast * terms["contrast"]}
+
+    def _exchange(self, z: Latents, counts: Tensor, chance: Tensor) -> Latents:
+        """chance : (batch,), 0 … 1"""
+        other = torch.arange(len(chance), device=chance.device) ^ 1
+        pitch = z.averaged(counts).pitch[other]
+        timbre = torch.where((chance < self.exchange)[:, None], z.timbre[other], z.timbre)
+        told = (chance < self.exchange / 2)[:, None, None]
+        return z.with_(timbre=timbre, pitch=torch.where(told, pitch[:, None], z.pitch))
 
     def _bound(self, spectra: Spectra, batch: Batch, encoding: Encoding, kl_weight: float) -> dict[str, Tensor]:
         """Per frame and bin, averaged over the frames that count: likelihood, squared error, the divergences, and their
         sum.
         """
         target, counts = spectra.log_amplitude, spectra.sounding
-        drawn = self.model.decode(encoding.latents, self._control(spectra, batch))
+        control = self._control(spectra, batch)
+        drawn = self._spectrum(self.model.voice(encoding.latents, control), control)
         frames, bins = counts.sum(1).clamp_min(1), target.shape[-1]
         terms = {
             "nll": masked_mean(gaussian_nll(target, drawn, self.noise_variance).mean(-1), counts),
@@ -101,5 +134,34 @@ class HarmonicTask(VAETask):
         return terms | {"loss": loss}
 
     def _control(self, spectra: Spectra, batch: Batch) -> Control:
-        hop = self.features.config.hop_samples
-        return self.model.control(spectra.log_amplitude, batch["f0_hz"], batch["confidence"], hop)
+        hop, sounding = self.features.config.hop_samples, spectra.sounding
+        return self.model.control(spectra.log_amplitude, batch["f0_hz"], batch["confidence"], sounding, hop)
+
+
+def contrast(timbre: Tensor, instrument: Tensor) -> Tensor:
+    """How surely a sound's neighbour in its pair is told from the batch's other sounds, by the distances of their z^t.
+
+    timbre : (batch, D), pairs side by side;  instrument : (batch,); other sounds of the same one do not count
+    """
+    count, size = timbre.shape
+    distance = (timbre[:, None] - timbre[None]).square().sum(-1)
+    place = torch.arange(count, device=timbre.device)
+    same = (instrument[:, None] == instrument[None]) & (place[:, None] ^ 1 != place[None])
+    logits = (-distance * (CONTRAST_SHARPNESS / size)).masked_fill(same, -torch.inf)
+    return nn.functional.cross_entropy(logits, place ^ 1)
+
+
+def fast_spectrum(model: HarmonicVAE) -> Callable[[Voice, Control], Tensor]:
+    """The model's `spectrum` compiled; the plain one, with one sentence, where nothing can be compiled."""
+    compiled = torch.compile(model.spectrum)
+    try:
+        c, control = model.config, Control(*(torch.full((2, 3), value) for value in (440.0, 440.0, 1.0, 0.0)))
+        sizes = (c.envelope_cosines, c.offsets, c.noise_cosines)
+        envelope, offsets, noise = (torch.zeros(2, 3, size, requires_grad=True) for size in sizes)
+        with torch.enable_grad():
+            compiled(Voice(envelope, offsets, noise, torch.zeros(2, 3)), control).sum().backward()
+    except Exception as error:  # whatever a missing compiler raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        print(f"training without compiled parts, several times slower ({reason})", file=sys.stderr)
+        return model.spectrum
+    return compiled
