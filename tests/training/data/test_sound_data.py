@@ -32,6 +32,9 @@ FLAT = {
     "programs": [40],
     "pitches": [50.0, 70.0],
     "held_out_instruments": [1, 1],
+    "held_out_notes": [0.1, 0.2],
+    "colour": 0.4,
+    "pairs": True,
     "sequences": "phrases",
     "sequence_share": 0.2,
     "validation_sounds": 9,
@@ -42,8 +45,8 @@ FLAT = {
 
 def test_every_flat_option_reaches_its_place() -> None:
     data = sound_data("notes", **FLAT)  # type: ignore[arg-type]
-    assert data.selection == SoundSelection(("strings",), ("Violin",), (40,), (50.0, 70.0), (1, 1))
-    assert data.examples == ExampleOptions(0.5, 0.25, 3, False)
+    assert data.selection == SoundSelection(("strings",), ("Violin",), (40,), (50.0, 70.0), (1, 1), (0.1, 0.2))
+    assert data.examples == ExampleOptions(0.5, 0.25, 3, False, 0.4, True)
     assert data.phrases == PhraseOptions("phrases", 0.2)
     assert data.loading == LoadingOptions(8, 2, 9, 0, 7)
     assert set(inspect.signature(sound_data).parameters) == {"directory", *FLAT}
@@ -62,7 +65,8 @@ def test_a_checkpoint_says_plain_values_of_the_data() -> None:
     assert about["segment_seconds"] == 0.5
     assert about["sequences"] == 0.2
     assert about["selection"] == {
-        name: FLAT[name] for name in ("families", "instruments", "programs", "pitches", "held_out_instruments")
+        name: FLAT[name]
+        for name in ("families", "instruments", "programs", "pitches", "held_out_instruments", "held_out_notes")
     }
     assert sound_data("notes").about()["sequences"] == 0.0
 

@@ -1,0 +1,102 @@
+"""Pairs of one instrument, whole notes held out, and sounds heard through another room and microphone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.data.colour import coloured
+from training.data.examples import DrawSampler, Partners
+from training.data.manifest import DataError, read_dataset
+from training.data.sound_options import ExampleOptions, LoadingOptions, SoundSelection
+from training.data.sounds import SoundData
+from training.dsp.f0 import track_pitch
+
+RATE = 44100
+INSTRUMENT = np.array([3, 1, 1, 2, 3, 3, 1, 0, 2, 3])
+
+
+def test_partners_are_others_of_the_same_instrument_all_of_them() -> None:
+    partners, rng = Partners(INSTRUMENT), np.random.default_rng(1)
+    for row, instrument in enumerate(INSTRUMENT.tolist()):
+        drawn = set(partners.of(np.full(200, row), rng).tolist())
+        others = {other for other in np.flatnonzero(instrument == INSTRUMENT).tolist() if other != row}
+        assert drawn == (others or {row})
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_batches_are_of_pairs_in_every_process_and_repeat(world: int) -> None:
+    def epoch(number: int) -> list[list[tuple[int, int]]]:
+        found = []
+        for rank in range(world):
+            sampler = DrawSampler(7, 8, 5, 3, rank, world, (3, 0.3), Partners(INSTRUMENT))
+            sampler.set_epoch(number)
+            found += list(sampler)
+        return found
+
+    batches = epoch(2)
+    assert batches == epoch(2) != epoch(3)
+    assert {len(batch) for batch in batches} == {8 // world}
+    rows = np.array([[row for row, _ in batch] for batch in batches])
+    assert (INSTRUMENT[rows[:, ::2]] == INSTRUMENT[rows[:, 1::2]]).all()
+    alone = INSTRUMENT[rows[:, ::2]] == 0
+    assert ((rows[:, ::2] == rows[:, 1::2]) == alone).all()
+    assert rows.max() > 6  # phrases, too
+
+
+def test_a_batch_that_is_not_of_pairs_is_refused(tiny_data: Path) -> None:
+    data = SoundData(str(tiny_data), examples=ExampleOptions(pairs=True), loading=LoadingOptions(batch_size=5))
+    with pytest.raises(DataError, match=r"batch_size=5 .* in pairs; make it a multiple of 2"):
+        data.train_dataloader()
+
+
+def test_whole_notes_are_held_out_and_with_them_whole_instruments(tiny_data: Path) -> None:
+    sounds = read_dataset(tiny_data)
+    split = SoundSelection(held_out_notes=(0.2, 0.3)).of(sounds)
+    for name in np.unique(split.instrument):
+        mine = split.take(split.instrument == name)
+        for pitch in np.unique(mine.pitch):
+            assert len(np.unique(mine.split[mine.pitch == pitch])) == 1
+    assert [float((split.split == part).mean()) for part in ("validation", "test")] == pytest.approx(
+        [0.2, 0.3], abs=0.1
+    )
+    both = SoundSelection(held_out_instruments=(1, 2), held_out_notes=(0.2, 0.3)).of(sounds)
+    whole = [name for name in np.unique(both.instrument) if len(np.unique(both.split[both.instrument == name])) == 1]
+    assert len(whole) >= 3
+    others = ~np.isin(both.instrument, whole)
+    assert (both.split[others] == split.split[others]).all()
+
+
+@pytest.mark.parametrize("shares", [(0.5,), (0.6, 0.4), (-0.1, 0.2)])
+def test_shares_that_leave_nothing_are_refused(tiny_data: Path, shares: tuple[float, ...]) -> None:
+    with pytest.raises(DataError, match="held_out_notes"):
+        SoundSelection(held_out_notes=shares).of(read_dataset(tiny_data))
+
+
+def test_a_coloured_sound_keeps_its_onset_its_pitch_and_its_peak() -> None:
+    time = np.arange(RATE) / RATE
+    sound = np.where(time < 0.2, 0, sum(np.sin(2 * np.pi * 330 * h * time) / h for h in range(1, 9)) * 0.1)
+    changes = []
+    for seed in range(6):
+        other = coloured(sound.astype(np.float32), RATE, np.random.default_rng(seed))
+        assert other.dtype == np.float32
+        assert np.abs(other).max() == pytest.approx(np.abs(sound).max(), rel=1e-4)
+        assert np.abs(other[: RATE // 5 - 1]).max() < 0.02 * np.abs(other).max()  # hiss alone
+        track = track_pitch(other, RATE, 256)
+        assert np.abs(1200 * np.log2(track.f0_hz[70:] / 330)).max() < 10
+        changes.append(float(np.std(20 * np.log10(spectrum(other) / spectrum(sound)))))
+    assert min(changes) > 0.5  # dB, from harmonic to harmonic
+    again = coloured(sound.astype(np.float32), RATE, np.random.default_rng(5))
+    assert np.array_equal(other, again)
+    silence = np.zeros(1000, np.float32)
+    assert np.array_equal(coloured(silence, RATE, np.random.default_rng(0)), silence)
+
+
+def spectrum(sound: np.ndarray) -> np.ndarray:
+    """Of the harmonics."""
+    part = sound[RATE // 2 :]
+    return np.abs(np.fft.rfft(part * np.hanning(len(part))))[
+        (330 * np.arange(1, 9) * len(part) / RATE).round().astype(int)
+    ]
