@@ -36,6 +36,7 @@ def batch(count: int) -> dict[str, torch.Tensor]:
         "confidence": torch.ones(count, hops),
         "instrument": torch.arange(count) // 2,
         "draw": torch.arange(count),
+        "pitch": torch.full((count,), 57),
     }
 
 
@@ -74,8 +75,33 @@ def test_validation_is_the_plain_bound_and_odd_batches_are_refused() -> None:
     both.load_state_dict(plain.state_dict())
     with torch.no_grad():
         assert both.terms(batch(4), training=False) == plain.terms(batch(4), training=False)
-    with pytest.raises(DataError, match="batch of 3 sounds is not of pairs"):
+    with pytest.raises(DataError, match="batch of 3 sounds is not of groups of 2"):
         both.terms(batch(3), training=True)
+    with pytest.raises(DataError, match="batch of 6 sounds is not of groups of 4"):
+        task(transfer=1.0).terms(batch(6), training=True)
+
+
+def test_transfer_is_nothing_where_what_is_played_is_the_real_note() -> None:
+    """One sound in all four places, decoded by a model that gives back what it hears."""
+
+    class Echo(torch.nn.Module):
+        def __call__(self, *_: object) -> torch.Tensor:
+            return heard.log_amplitude[:2]
+
+    it, one = task(transfer=1.0), batch(4)
+    one["audio"] = one["audio"][:1].expand(4, -1).contiguous()
+    heard = it.features(one["audio"])
+    z = it.model.encode(heard.envelope, heard.fine, heard.sounding).latents
+    plain = it._transfer(heard, one, z)
+    assert float(plain.detach()) > 0.01
+    plain.backward()
+    assert all(torch.isfinite(p.grad).all() for p in it.parameters() if p.grad is not None)
+    it._spectrum = Echo()
+    assert float(it._transfer(heard, one, z).detach()) < 1e-9
+    one["pitch"] = torch.tensor([57, 57, 58, 57])
+    assert float(it._transfer(heard, one, z).detach()) == 0
+    one["pitch"][:] = -1
+    assert float(it._transfer(heard, one, z).detach()) == 0
 
 
 def test_loudness_told_is_centred_and_its_mean_sees_no_future() -> None:

@@ -95,24 +95,49 @@ class SoundDataset(Dataset[Item]):
         return {"f0_hz": torch.from_numpy(track.f0_hz), "confidence": torch.from_numpy(track.confidence)}
 
 
-class Partners:
-    """For every row another of the same instrument; itself where there is no other.
+class Groups:
+    """Draws that belong together: two sounds of an instrument, or two such pairs that share a pitch.
 
-    instrument : (rows,), a number for each row's instrument
+    instrument, pitch : (rows,), numbers of each row's instrument and MIDI note; pitch −1 where there is none
+    size : 2 for pairs; 4 for two pairs, whose first sounds are at one pitch, of different instruments where there are
     """
 
-    def __init__(self, instrument: np.ndarray) -> None:
-        self._order = np.argsort(instrument, kind="stable")
-        _, self._first, self._group, self._size = np.unique(
-            instrument[self._order], return_index=True, return_inverse=True, return_counts=True
-        )
-        self._place = np.argsort(self._order)  # of every row in the order of instruments
+    def __init__(self, instrument: np.ndarray, pitch: np.ndarray, size: int) -> None:
+        self.size, self._instrument = size, instrument
+        self._by_instrument, self._by_pitch = _Alike(instrument), _Alike(pitch)
 
-    def of(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def follow(self, rows: np.ndarray, rng: np.random.Generator) -> None:
+        """Keeps the first row of every group in `rows`, (draws,), and chooses those that follow it."""
+        size, whole = self.size, len(rows) // self.size * self.size
+        first = rows[:whole:size]
+        if size == 4:
+            rows[2:whole:4] = self._elsewhere(first, rng)
+        for pair in range(0, size, 2):
+            rows[pair + 1 : whole : size] = self._by_instrument.another(rows[pair:whole:size], rng)
+
+    def _elsewhere(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """At the same pitch, of another instrument, which a few tries find."""
+        found = self._by_pitch.another(rows, rng)
+        for _ in range(8):
+            same = self._instrument[found] == self._instrument[rows]
+            found[same] = self._by_pitch.another(rows[same], rng)
+        return found
+
+
+class _Alike:
+    """For every row another of the same label; itself where there is no other.  labels : (rows,)"""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self._order = np.argsort(labels, kind="stable")
+        _, self._first, self._group, self._size = np.unique(
+            labels[self._order], return_index=True, return_inverse=True, return_counts=True
+        )
+        self._place = np.argsort(self._order)  # of every row in the order of labels
+
+    def another(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One drawn for each of `rows`."""
         place = self._place[rows]
-        group = self._group[place]
-        first, size = self._first[group], self._size[group]
+        first, size = self._first[self._group[place]], self._size[self._group[place]]
         step = 1 + np.floor(rng.random(len(rows)) * np.maximum(size - 1, 0)).astype(int)
         return self._order[first + (place - first + step) % size]
 
@@ -121,7 +146,7 @@ class DrawSampler(Sampler[list[Draw]]):
     """Batches of draws. Epoch e is a function of (seed, e), so a resumed run continues as if it had not stopped.
 
     With several processes each takes its share of every global batch. `phrases` (their number, share of the draws)
-    follow the sounds. With `partners` every second draw of a batch is the partner of the one before.
+    follow the sounds. With `groups` every batch is of groups, side by side.
     """
 
     def __init__(
@@ -133,10 +158,10 @@ class DrawSampler(Sampler[list[Draw]]):
         rank: int = 0,
         world: int = 1,
         phrases: tuple[int, float] = (0, 0.0),
-        partners: Partners | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.count, self.batch_size, self.seed, self.phrases = count, batch_size, seed, phrases
-        self.partners = partners
+        self.groups = groups
         self.batches = batches or -(-count // batch_size)
         self.rank, self.world, self.epoch = rank, world, 0
 
@@ -158,9 +183,9 @@ class DrawSampler(Sampler[list[Draw]]):
             phrases, share = self.phrases
             if phrases:
                 rows = np.where(rng.random(wanted) < share, self.count + rng.integers(phrases, size=wanted), rows)
-            if self.partners is not None:
-                rows[1::2] = self.partners.of(rows[::2][: len(rows[1::2])], rng)
-        unit = 1 if self.partners is None else 2  # draws that stay together
+            if self.groups is not None:
+                self.groups.follow(rows, rng)
+        unit = 1 if self.groups is None else self.groups.size  # draws that stay together
         for batch in range(self.batches):
             places = np.arange(batch * self.batch_size, min((batch + 1) * self.batch_size, len(rows)))
             part = places[places // unit % self.world == self.rank]

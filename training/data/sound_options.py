@@ -60,7 +60,8 @@ class ExampleOptions:
     distort : make the distorted twins; systems that do not read them train faster without
     colour : share of examples heard in another room, through another microphone, at a moving level
         (`training.data.colour`)
-    pairs : every batch is of pairs, two sounds of one instrument side by side
+    group : 1; 2: every batch is of pairs, two sounds of one instrument side by side; 4: of two such pairs, the first
+        sound of each at the same pitch
     """
 
     segment_seconds: float = 2.0
@@ -68,7 +69,7 @@ class ExampleOptions:
     shift_semitones: int = 7
     distort: bool = True
     colour: float = 0.0
-    pairs: bool = False
+    group: int = 1
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.data.contract import DrawsNoise, HearsPitch, TrainingSet
-from training.data.examples import Crop, DrawSampler, Item, Partners, SoundDataset
+from training.data.examples import Crop, DrawSampler, Groups, Item, SoundDataset
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.data.sound_options import ExampleOptions, LoadingOptions, PhraseOptions, SoundSelection, tuple_of
+
+GROUPS = (1, 2, 4)  # sizes
 
 
 class SoundData(lightning.LightningDataModule):
@@ -79,9 +81,12 @@ class SoundData(lightning.LightningDataModule):
         loading = self.loading
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
-        unit = 2 * world if self.examples.pairs else world
+        group = self.examples.group
+        if group not in GROUPS:
+            raise DataError(f"group={group} is none of {', '.join(map(str, GROUPS))}; 1 draws every sound by itself")
+        unit = group * world
         if loading.batch_size % unit:
-            how = " in pairs" if self.examples.pairs else ""
+            how = f" in groups of {group}" if group > 1 else ""
             raise DataError(
                 f"batch_size={loading.batch_size} does not divide over {world} processes{how}; make it a multiple of "
                 f"{unit}"
@@ -91,8 +96,9 @@ class SoundData(lightning.LightningDataModule):
         phrases = None if self.phrases is None else self._read_phrases(self.phrases)
         extra = (len(phrases), self.phrases.share) if self.phrases and phrases else (0, 0.0)
         dataset = SoundDataset(sounds, self._training_crop(sounds), self.training_set().instruments, phrases)
-        partners = Partners(dataset.instrument) if self.examples.pairs else None
-        sampler = DrawSampler(len(sounds), loading.batch_size, batches, loading.seed, rank, world, extra, partners)
+        size = self.examples.group
+        groups = Groups(dataset.instrument, dataset.pitch, size) if size > 1 else None
+        sampler = DrawSampler(len(sounds), loading.batch_size, batches, loading.seed, rank, world, extra, groups)
         return self._loader(dataset, sampler, loading.workers)
 
     def val_dataloader(self) -> DataLoader[Item]:
@@ -157,7 +163,7 @@ def sound_data(
     shift_semitones: int = ExampleOptions.shift_semitones,
     distort: bool = ExampleOptions.distort,
     colour: float = ExampleOptions.colour,
-    pairs: bool = ExampleOptions.pairs,
+    group: int = ExampleOptions.group,
     families: list[str] | None = None,
     instruments: list[str] | None = None,
     programs: list[int] | None = None,
@@ -193,8 +199,8 @@ def sound_data(
         Make the distorted twins; systems that do not read them train faster without.
     colour
         Share of examples heard in another room, through another microphone, at a moving level.
-    pairs
-        Every batch is of pairs, two sounds of one instrument side by side.
+    group
+        2: every batch is of pairs, two sounds of one instrument side by side; 4: of two pairs at one pitch.
     families
         Families of instruments; null keeps all, here and below.
     instruments
@@ -228,7 +234,7 @@ def sound_data(
             tuple_of(held_out_instruments),
             tuple_of(held_out_notes),
         ),
-        ExampleOptions(segment_seconds, start_fraction, shift_semitones, distort, colour, pairs),
+        ExampleOptions(segment_seconds, start_fraction, shift_semitones, distort, colour, group),
         None if sequences is None else PhraseOptions(sequences, sequence_share),
         LoadingOptions(batch_size, steps_per_epoch, validation_sounds, workers, seed),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from training.plots import preview_rows
 from training.tasks.base import Batch, MatmulPrecision, VAETask
 from training.tasks.perturbation import KLWeights, random_stretch
 
+LOUD_LOG, FLOOR_LOG = math.log(10), math.log(1000)  # 20 and 60 dB
 CONTRAST_SHARPNESS = 8.0  # of squared distances, which are about 2 D between draws of the prior
 
 
@@ -34,10 +36,13 @@ class HarmonicTask(VAETask):
     kl : weights of the three KL terms
     kl_rise_epochs : the KL weights rise from 0 to 1 over so many epochs
     exchange : share of the examples that are decoded with z^t of their neighbour in the batch, another sound of the
-        same instrument (the data's `pairs`); half of these also with its mean z^p. So z^t tells the instrument, not the
-        note, and a preset made of other notes fits.
+        same instrument (the data's `group` 2 or 4); half of these also with its mean z^p. So z^t tells the instrument,
+        not the note, and a preset made of other notes fits.
     contrast : weight of a term that draws z^t of one instrument together and of different ones apart, within a batch of
         pairs (InfoNCE, van den Oord 2018, on squared distances)
+    transfer : weight of a term that plays each group's pairs on one another (the data's `group` 4): z^t and mean z^p of
+        a pair's second sound, z^v, pitch, voicing and loudness of the other pair's first one, beside the first sound
+        itself, which is at the same pitch: squared difference of their mean envelopes
     compiled : compile the spectrum (needs a C++ compiler), which is several times as fast
     preview_epochs, float32_matmul : see `VAETask`
     """
@@ -53,6 +58,7 @@ class HarmonicTask(VAETask):
         kl_rise_epochs: int = 4,
         exchange: float = 0.0,
         contrast: float = 0.0,
+        transfer: float = 0.0,
         compiled: bool = False,
         preview_epochs: int = 0,
         float32_matmul: MatmulPrecision = "highest",
@@ -66,7 +72,7 @@ class HarmonicTask(VAETask):
         )
         self.model: HarmonicVAE = HarmonicVAE(fitted(model, features))
         self.noise_variance, self.kl, self.kl_rise_epochs = noise_variance, kl or KLWeights(), kl_rise_epochs
-        self.exchange, self.contrast = exchange, contrast
+        self.exchange, self.contrast, self.transfer = exchange, contrast, transfer
         self._spectrum = fast_spectrum(self.model) if compiled else self.model.spectrum
 
     @property
@@ -82,7 +88,12 @@ class HarmonicTask(VAETask):
         return preview_rows(spectra.log_amplitude, self.model.decode(z, control), swapped)
 
     def about(self) -> dict[str, Any]:
-        return {"kl": dataclasses.asdict(self.kl), "exchange": self.exchange, "contrast": self.contrast}
+        return {
+            "kl": dataclasses.asdict(self.kl),
+            "exchange": self.exchange,
+            "contrast": self.contrast,
+            "transfer": self.transfer,
+        }
 
     def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
         spectra = self.features(batch["audio"])
@@ -94,15 +105,48 @@ class HarmonicTask(VAETask):
         pooled = random_stretch(counts, noise.timbre)
         encoding = self.model.encode(spectra.envelope, spectra.fine, counts, noise, pooled)
         weight = cyclical_weight(self.current_epoch, cycle_epochs=10**9, ramp=self.kl_rise_epochs / 10**9)
-        if not (self.exchange or self.contrast):
+        if not (self.exchange or self.contrast or self.transfer):
             return self._bound(spectra, batch, encoding, weight)
-        if len(counts) % 2:
-            raise DataError(f"a batch of {len(counts)} sounds is not of pairs; set data.pairs and an even batch_size")
+        group = 4 if self.transfer else 2
+        if len(counts) % group:
+            raise DataError(
+                f"a batch of {len(counts)} sounds is not of groups of {group}; set data.group={group} and a batch_size "
+                "that it divides"
+            )
         chance = torch.special.ndtr(noise.variation[:, 0, 0])  # uniform, from the example's own seed
         exchanged = dataclasses.replace(encoding, latents=self._exchange(encoding.latents, counts, chance))
         terms = self._bound(spectra, batch, exchanged, weight)
         terms["contrast"] = contrast(encoding.posteriors["timbre"].mean, batch["instrument"])
-        return terms | {"loss": terms["loss"] + self.contrast * terms["contrast"]}
+        loss = terms["loss"] + self.contrast * terms["contrast"]
+        if self.transfer:
+            terms["transfer"] = self._transfer(spectra, batch, encoding.latents)
+            loss = loss + self.transfer * terms["transfer"]
+        return terms | {"loss": loss}
+
+    def _transfer(self, spectra: Spectra, batch: Batch, z: Latents) -> Tensor:
+        """Of the pairs whose first sounds share a pitch; 0 if there are none."""
+        first = torch.arange(0, len(z.timbre), 2, device=z.timbre.device)
+        other = first ^ 2  # the first sound of the other pair, whose performance is played
+        pitch = batch["pitch"]
+        alike = ((pitch[first] == pitch[other]) & (pitch[first] >= 0)).to(z.timbre.dtype)
+        control = Control(*(part[other] for part in self._control(spectra, batch)))
+        frames = control.f0.shape[1]
+        told = z.averaged(spectra.sounding).pitch[first + 1, None].expand(-1, frames, -1)
+        played = Latents(timbre=z.timbre[first + 1], variation=z.variation[other], pitch=told)
+        drawn = self._spectrum(self.model.voice(played, control), control)
+        found = self._mean_envelope(drawn, spectra.sounding[other])
+        wanted = self._mean_envelope(spectra.log_amplitude[first], spectra.sounding[first])
+        return masked_mean((found - wanted).square().mean(-1), alike)
+
+    def _mean_envelope(self, log_amplitude: Tensor, counts: Tensor) -> Tensor:
+        """Over the loud frames, floored, level removed, (batch, bins): what `benchmarks.envelope` compares."""
+        level = log_amplitude.amax(-1)
+        loud = counts & (level >= torch.where(counts, level, -torch.inf).amax(1, keepdim=True) - LOUD_LOG)
+        floored = torch.maximum(log_amplitude, level[..., None] - FLOOR_LOG)
+        weight = loud[..., None].to(floored.dtype)
+        mean = (floored * weight).sum(1) / weight.sum(1).clamp_min(1)
+        envelope, _ = self.features.split(mean)
+        return envelope - envelope.mean(-1, keepdim=True)
 
     def _exchange(self, z: Latents, counts: Tensor, chance: Tensor) -> Latents:
         """chance : (batch,), 0 … 1"""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.data.colour import coloured
-from training.data.examples import DrawSampler, Partners
+from training.data.examples import DrawSampler, Groups
 from training.data.manifest import DataError, read_dataset
 from training.data.sound_options import ExampleOptions, LoadingOptions, SoundSelection
 from training.data.sounds import SoundData
@@ -16,22 +16,40 @@ from training.dsp.f0 import track_pitch
 
 RATE = 44100
 INSTRUMENT = np.array([3, 1, 1, 2, 3, 3, 1, 0, 2, 3])
+PITCH = np.array([60, 60, 61, 61, 62, 61, 62, 62, -1, -1])
 
 
 def test_partners_are_others_of_the_same_instrument_all_of_them() -> None:
-    partners, rng = Partners(INSTRUMENT), np.random.default_rng(1)
+    groups, rng = Groups(INSTRUMENT, PITCH, 2), np.random.default_rng(1)
     for row, instrument in enumerate(INSTRUMENT.tolist()):
-        drawn = set(partners.of(np.full(200, row), rng).tolist())
+        rows = np.array([row, -1] * 200)
+        groups.follow(rows, rng)
         others = {other for other in np.flatnonzero(instrument == INSTRUMENT).tolist() if other != row}
-        assert drawn == (others or {row})
+        assert set(rows[1::2].tolist()) == (others or {row})
+        assert set(rows[::2].tolist()) == {row}
 
 
-@pytest.mark.parametrize("world", [1, 2])
-def test_batches_are_of_pairs_in_every_process_and_repeat(world: int) -> None:
+def test_groups_of_four_are_two_pairs_at_one_pitch() -> None:
+    rng, rows = np.random.default_rng(1), np.tile(np.arange(10).repeat(4), 50)
+    Groups(INSTRUMENT, PITCH, 4).follow(rows, rng)
+    quartets = rows.reshape(-1, 4)
+    assert (INSTRUMENT[quartets[:, 0]] == INSTRUMENT[quartets[:, 1]]).all()
+    assert (INSTRUMENT[quartets[:, 2]] == INSTRUMENT[quartets[:, 3]]).all()
+    assert (PITCH[quartets[:, 0]] == PITCH[quartets[:, 2]]).all()
+    different = INSTRUMENT[quartets[:, 0]] != INSTRUMENT[quartets[:, 2]]
+    possible = np.array(
+        [np.any((PITCH[row] == PITCH) & (INSTRUMENT[row] != INSTRUMENT)) for row in quartets[:, 0].tolist()]
+    )
+    assert different[possible].mean() > 0.98
+    assert not different[~possible].any()
+
+
+@pytest.mark.parametrize(("world", "size"), [(1, 2), (2, 2), (2, 4)])
+def test_batches_are_of_groups_in_every_process_and_repeat(world: int, size: int) -> None:
     def epoch(number: int) -> list[list[tuple[int, int]]]:
         found = []
         for rank in range(world):
-            sampler = DrawSampler(7, 8, 5, 3, rank, world, (3, 0.3), Partners(INSTRUMENT))
+            sampler = DrawSampler(7, 8, 5, 3, rank, world, (3, 0.3), Groups(INSTRUMENT, PITCH, size))
             sampler.set_epoch(number)
             found += list(sampler)
         return found
@@ -43,12 +61,17 @@ def test_batches_are_of_pairs_in_every_process_and_repeat(world: int) -> None:
     assert (INSTRUMENT[rows[:, ::2]] == INSTRUMENT[rows[:, 1::2]]).all()
     alone = INSTRUMENT[rows[:, ::2]] == 0
     assert ((rows[:, ::2] == rows[:, 1::2]) == alone).all()
+    if size == 4:
+        assert (PITCH[rows[:, ::4]] == PITCH[rows[:, 2::4]]).all()
     assert rows.max() > 6  # phrases, too
 
 
-def test_a_batch_that_is_not_of_pairs_is_refused(tiny_data: Path) -> None:
-    data = SoundData(str(tiny_data), examples=ExampleOptions(pairs=True), loading=LoadingOptions(batch_size=5))
-    with pytest.raises(DataError, match=r"batch_size=5 .* in pairs; make it a multiple of 2"):
+@pytest.mark.parametrize(
+    ("group", "message"), [(2, r"in groups of 2; make it a multiple of 2"), (3, "group=3 is none")]
+)
+def test_batches_that_do_not_divide_into_groups_are_refused(tiny_data: Path, group: int, message: str) -> None:
+    data = SoundData(str(tiny_data), examples=ExampleOptions(group=group), loading=LoadingOptions(batch_size=5))
+    with pytest.raises(DataError, match=message):
         data.train_dataloader()
 
 

@@ -34,7 +34,7 @@ FLAT = {
     "held_out_instruments": [1, 1],
     "held_out_notes": [0.1, 0.2],
     "colour": 0.4,
-    "pairs": True,
+    "group": 4,
     "sequences": "phrases",
     "sequence_share": 0.2,
     "validation_sounds": 9,
@@ -46,7 +46,7 @@ FLAT = {
 def test_every_flat_option_reaches_its_place() -> None:
     data = sound_data("notes", **FLAT)  # type: ignore[arg-type]
     assert data.selection == SoundSelection(("strings",), ("Violin",), (40,), (50.0, 70.0), (1, 1), (0.1, 0.2))
-    assert data.examples == ExampleOptions(0.5, 0.25, 3, False, 0.4, True)
+    assert data.examples == ExampleOptions(0.5, 0.25, 3, False, 0.4, 4)
     assert data.phrases == PhraseOptions("phrases", 0.2)
     assert data.loading == LoadingOptions(8, 2, 9, 0, 7)
     assert set(inspect.signature(sound_data).parameters) == {"directory", *FLAT}
