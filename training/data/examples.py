@@ -165,6 +165,11 @@ class DrawSampler(Sampler[list[Draw]]):
         self.batches = batches or -(-count // batch_size)
         self.rank, self.world, self.epoch = rank, world, 0
 
+    @property
+    def sampler(self) -> DrawSampler:
+        """Itself: Lightning tells the epoch to a batch sampler's `sampler`, and to nobody else."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 

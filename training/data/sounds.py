@@ -99,6 +99,7 @@ class SoundData(lightning.LightningDataModule):
         size = self.examples.group
         groups = Groups(dataset.instrument, dataset.pitch, size) if size > 1 else None
         sampler = DrawSampler(len(sounds), loading.batch_size, batches, loading.seed, rank, world, extra, groups)
+        sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)  # loading begins before Lightning tells it
         return self._loader(dataset, sampler, loading.workers)
 
     def val_dataloader(self) -> DataLoader[Item]:

@@ -124,6 +124,44 @@ class Drawing(Plain):
         return samples // 100
 
 
+class Listing(Plain):
+    """Notes the draws of every epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[list[int]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.draws.append([])
+
+    def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
+        self.draws[-1] += batch["draw"].tolist()
+        return super().training_step(batch, index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_every_epoch_draws_anew_and_a_resumed_one_the_same(tiny_data: Path, tmp_path: Path, workers: int) -> None:
+    def fit(epochs: int, resume: Path | None = None) -> list[list[int]]:
+        module, options = Listing(), LoadingOptions(batch_size=2, steps_per_epoch=2, workers=workers, seed=5)
+        it = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            logger=False,
+            enable_progress_bar=False,
+            default_root_dir=tmp_path,
+            limit_val_batches=0,
+        )
+        data = SoundData(str(tiny_data), examples=ExampleOptions(0.1), loading=options)
+        it.fit(module, datamodule=data, ckpt_path=resume)
+        it.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return module.draws
+
+    fit(1)
+    resumed, whole = fit(3, tmp_path / "1.ckpt"), fit(3)
+    assert len({draw for epoch in whole for draw in epoch}) == 12
+    assert resumed[-2:] == whole[1:]
+
+
 @pytest.mark.parametrize("model", [Plain, Drawing])
 def test_noise_is_drawn_for_models_that_say_how_much(tiny_data: Path, tmp_path: Path, model: type[Plain]) -> None:
     module = model()
