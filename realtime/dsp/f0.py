@@ -16,21 +16,24 @@ from realtime.dsp.history import History
 
 LOWEST_HZ, HIGHEST_HZ = 40.0, 2200.0
 SHORT_SECONDS = 512 / 44100  # of the newest samples that are compared; the long ones are twice as many
-NEAR_HIGHEST = 0.93
+NEAR_HIGHEST = 0.95
 REFINED_SECONDS = 0.004  # short periods are measured over as many of them as fit, which is more exact
 VOICED = 0.5  # correlation from which there is a pitch
 SURE = 0.8  # from which a jump is believed at once; else the next hop must say the same
-HOPS_FOR_LOWER = 4
+HOPS_FOR_LOWER = 3
 NEAR_SEMITONES = 1.0  # what is further away is a jump
 QUIET = 1e-10  # mean square below which nothing is heard: −100 dBFS
 SLOPE_SECONDS = 0.0116  # over which the movement of the pitch is taken
-AGE_SECONDS = 0.0087  # of the pitch that is measured
+AGE_SECONDS = 0.0087  # of the pitch that is measured, and half of what was compared with
+MOST_SPEEDING = 2.0  # of the movement from one half of that to the other, by which the pitch is carried on
 MOST_OCTAVES = 0.05  # that a pitch is carried on by
 FADED = 1e-4  # share of the long stretch's energy that its newest half has at least, or the sound is over
 QUIETER = 1e-3  # share of the newest energy below which earlier sound counts as none
 SMALLEST = 1e-20
 LEAST_ALONE_SAMPLES = 24.0  # of a period whose sixth can still be looked up
-ALONE_SHARE = 0.02  # of the energy, in partials that neither 2 nor 3 divides; single voices of instruments have more
+ALONE_SHARE = 0.02  # of the energy, in the partials that two voices would lack; single voices of instruments have more
+ALONE_FOR_LOWER = 0.5
+TOGETHER = 0.1  # below it these are surely two voices
 
 
 class F0Tracker:
@@ -56,8 +59,8 @@ class F0Tracker:
         lags = self._longest + 2
         self._refined = REFINED_SECONDS * sample_rate
         steps = max(1, round(SLOPE_SECONDS * sample_rate / hop_samples))
-        self._octaves = np.zeros(steps + 1)  # log2 of the last pitches
-        self._ahead = AGE_SECONDS * sample_rate / (hop_samples * steps)
+        self._octaves = np.zeros(2 * max(1, steps // 2) + 1)  # log2 of the last pitches
+        self._half_samples = hop_samples * (len(self._octaves) // 2)
         self._size = max(2 * self._short + lags, hop_samples)
         self._history = History(1, self._size - hop_samples, hop_samples)
         length = fast_length(self._size)
@@ -66,7 +69,8 @@ class F0Tracker:
         self._spectra = np.zeros((3, length // 2 + 1), np.complex64)
         self._products = np.zeros((2, length), np.float32)
         self._energy = np.zeros(self._size + 1)  # of all samples before each
-        self._curve, self._part, self._norm = np.zeros(lags), np.zeros(lags), np.zeros(lags)
+        self._curve, self._part, self._norm, self._cosine = (np.zeros(lags) for _ in range(4))
+        self._ramp = np.arange(float(lags))
         self._rising = np.zeros(lags - 1, bool)
         self._peak = np.zeros(lags - 2, bool)
         self.reset()
@@ -96,8 +100,9 @@ class F0Tracker:
         lag, height = self._period()
         if lag > 0:
             before = self.f0_hz
-            self._decide(self._rate / lag, min(height, 1.0) * self._alone(lag, height))
-            self._carry_on(before)
+            self._decide(self._rate / lag, min(height, 1.0), self._alone(lag, height))
+            periods = max(1, int(self._refined / lag))
+            self._carry_on(before, AGE_SECONDS * self._rate + 0.5 * periods * lag)
 
     def _correlate(self, samples: np.ndarray, share: float) -> None:  # audio thread
         """Into `_curve`: the mean of both lengths.
@@ -141,7 +146,8 @@ class F0Tracker:
         if not len(peaks):
             return 0.0, 0.0
         peaks += lowest
-        heights = curve[peaks]
+        heights, before, after = curve[peaks], curve[peaks - 1], curve[peaks + 1]
+        heights += 0.125 * np.square(after - before) / np.maximum(2 * heights - before - after, 1e-9)
         highest = float(np.maximum.reduce(heights))
         if highest <= 0:
             return 0.0, 0.0
@@ -163,41 +169,58 @@ class F0Tracker:
         return peak + shift, here - 0.25 * (before - after) * shift
 
     def _alone(self, lag: float, height: float) -> float:  # audio thread
-        """0 … 1, whether this is one voice and not two whose common period this is, such as a fifth or a fourth.
+        """0 … 1, whether this is one voice and not two whose common period this is.
 
-        Two voices at 2 and 3 (or 3 and 4) times f0 have no partials whose numbers neither 2 nor 3 divides. The share of
-        those in the energy follows from the correlation at a half, a third and a sixth of the period.
+        Two voices at 2 and 3 (or 3 and 4) times f0, a fifth or a fourth, have no partials whose numbers neither 2 nor 3
+        divides. The share of those in the energy follows from the correlation at a half, a third and a sixth of the
+        period. Thirds and sixths (4 and 5, 5 and 6, 3 and 5, 5 and 8) have no partials 1 and 2 and not both of 3 and 4.
+        Their shares are in the correlation's Fourier series over a period.
         """
         if lag < LEAST_ALONE_SAMPLES:
             return 1.0
         half, third, sixth = (self._at(lag / part) / height for part in (2, 3, 6))
         share = (sixth - (1 + 2 * third) / 3 + (1 - half) + (1 - third) / 3) / 3
-        return min(1.0, max(0.0, share / ALONE_SHARE))
+        return min(1.0, max(0.0, share / ALONE_SHARE), max(0.0, self._low_share(lag) / ALONE_SHARE))
+
+    def _low_share(self, lag: float) -> float:  # audio thread
+        """Of the energy, in the first two partials of this period, and in whichever of the next two is weaker."""
+        samples = int(lag)
+        curve, cosine, part = self._curve[:samples], self._cosine[:samples], self._part[:samples]
+        np.multiply(self._ramp[:samples], 2 * math.pi / lag, out=cosine)
+        np.cos(cosine, out=cosine)
+        whole, end = float(np.add.reduce(curve)), 0.5 * float(curve[0])  # the ends of the period count half
+        np.multiply(curve, cosine, out=part)
+        one = float(np.add.reduce(part))
+        part *= cosine
+        two = float(np.add.reduce(part))  # so many powers of the cosine; partials by Chebyshev's polynomials
+        part *= cosine
+        three, four = float(np.add.reduce(part)), float(np.dot(part, cosine))
+        weaker = min(4 * three - 3 * one, 8 * four - 8 * two + whole) - end
+        return 2 * (one + 2 * two - whole - 2 * end + max(0.0, weaker)) / lag
 
     def _at(self, lag: float) -> float:  # audio thread
         below = int(lag)
         low, high = float(self._curve[below]), float(self._curve[below + 1])
         return low + (lag - below) * (high - low)
 
-    def _decide(self, f0_hz: float, height: float) -> None:  # audio thread
-        """Take the new pitch if it is near the last one, sure, or said twice."""
-        self.confidence = height
-        if height < VOICED:
+    def _decide(self, f0_hz: float, height: float, alone: float) -> None:  # audio thread
+        """Take the new pitch if it is near the last one, sure, or said twice; of two voices only what is near."""
+        sure = self.confidence = height * alone
+        near = self.f0_hz > 0 and _semitones(f0_hz, self.f0_hz) < NEAR_SEMITONES
+        if height < VOICED or (alone < TOGETHER and not near):
             self._said = 0
             return
-        if self.f0_hz > 0 and _semitones(f0_hz, self.f0_hz) < NEAR_SEMITONES:
-            self._said = 0
-        else:
+        if not near:
             again = self._said > 0 and _semitones(f0_hz, self._candidate) < NEAR_SEMITONES
             self._candidate, self._said = f0_hz, self._said + 1 if again else 1
-            if self._said < self._needed(f0_hz, height):
-                self.confidence = 0.5 * height
+            if self._said < self._needed(f0_hz, height, alone):
+                self.confidence = 0.5 * sure
                 return
         self._said = 0
         self.f0_hz, self.voiced = f0_hz, True
 
-    def _carry_on(self, before_hz: float) -> None:  # audio thread
-        """before_hz : the pitch until now"""
+    def _carry_on(self, before_hz: float, age: float) -> None:  # audio thread
+        """before_hz : the pitch until now;  age : of the newest, samples"""
         if not self.voiced:
             self._moving = 0
             return
@@ -206,16 +229,21 @@ class F0Tracker:
         octaves = self._octaves
         octaves[:-1] = octaves[1:]
         octaves[-1] = math.log2(self.f0_hz)
-        slope = octaves[-1] - octaves[0] if self._moving >= len(octaves) - 1 else 0.0
-        self.now_hz = self.f0_hz * 2.0 ** float(min(MOST_OCTAVES, max(-MOST_OCTAVES, self._ahead * slope)))
+        slope = 0.0
+        if self._moving >= len(octaves) - 1:
+            middle = len(octaves) // 2
+            late, early = float(octaves[-1] - octaves[middle]), float(octaves[middle] - octaves[0])
+            if late * early > 0:  # else it does not move but trembles
+                slope = math.copysign(min(abs(late), MOST_SPEEDING * abs(early)), late) / self._half_samples
+        self.now_hz = self.f0_hz * 2.0 ** min(MOST_OCTAVES, max(-MOST_OCTAVES, age * slope))
 
-    def _needed(self, f0_hz: float, height: float) -> int:  # audio thread
+    def _needed(self, f0_hz: float, height: float, alone: float) -> float:  # audio thread
         """How many hops in a row must say so before a jump is believed. What looks like a note a whole number of times
         lower may be a second voice that has just begun.
         """
         ratio = self.f0_hz / f0_hz
         if ratio > 1.5 and _semitones(ratio, round(ratio)) < NEAR_SEMITONES / 2:
-            return HOPS_FOR_LOWER
+            return HOPS_FOR_LOWER if alone > ALONE_FOR_LOWER else math.inf
         return 1 if height >= SURE else 2
 
 

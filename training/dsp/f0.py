@@ -13,10 +13,11 @@ import scipy.fft
 
 LOWEST_HZ, HIGHEST_HZ = 40.0, 2200.0
 SHORT_SECONDS = 512 / 44100
-NEAR_HIGHEST, VOICED, SURE, NEAR_SEMITONES = 0.93, 0.5, 0.8, 1.0
-REFINED_SECONDS, HOPS_FOR_LOWER = 0.004, 4
+NEAR_HIGHEST, VOICED, SURE, NEAR_SEMITONES = 0.95, 0.5, 0.8, 1.0
+REFINED_SECONDS, HOPS_FOR_LOWER = 0.004, 3
 QUIET, FADED, QUIETER, SMALLEST = 1e-10, 1e-4, 1e-3, 1e-20
 LEAST_ALONE_SAMPLES, ALONE_SHARE = 24.0, 0.02
+ALONE_FOR_LOWER, TOGETHER = 0.5, 0.1
 FIRST_HZ = 220.0  # before any pitch was heard
 
 
@@ -47,8 +48,8 @@ def track_pitch(audio: np.ndarray, sample_rate: int, hop_samples: int) -> PitchT
     curve = (1 - share) * parts[0] + share * parts[1]
     lag, height = _first_peak(curve, int(sample_rate / HIGHEST_HZ), loud)
     lag = _refined(curve, lag, REFINED_SECONDS * sample_rate)
-    height = np.minimum(height, 1.0) * _alone(curve, lag, height)
-    return _decide(np.where(lag > 0, sample_rate / np.maximum(lag, 1.0), 0.0), height)
+    alone = _alone(curve, lag, height)
+    return _decide(np.where(lag > 0, sample_rate / np.maximum(lag, 1.0), 0.0), np.minimum(height, 1.0), alone)
 
 
 def _correlation(frames: np.ndarray, energy: np.ndarray, window: int, lags: int) -> np.ndarray:
@@ -75,7 +76,9 @@ def _first_peak(curve: np.ndarray, shortest: int, loud: np.ndarray) -> tuple[np.
     peak = (
         (middle > curve[:, :-2]) & (middle >= curve[:, 2:]) & crossed & (np.arange(1, curve.shape[1] - 1) >= shortest)
     )
-    heights = np.where(peak & loud[:, None], middle, -1.0)
+    bend = np.maximum(2 * middle - curve[:, :-2] - curve[:, 2:], 1e-9)
+    top = middle + 0.125 * np.square(curve[:, 2:] - curve[:, :-2]) / bend
+    heights = np.where(peak & loud[:, None], top, -1.0)
     highest = heights.max(1, keepdims=True)
     found = highest[:, 0] > 0
     lag, height = _interpolated(curve, 1 + (heights >= NEAR_HIGHEST * highest).argmax(1))
@@ -112,32 +115,48 @@ def _alone(curve: np.ndarray, lag: np.ndarray, height: np.ndarray) -> np.ndarray
 
     half, third, sixth = at(lag / 2), at(lag / 3), at(lag / 6)
     share = (sixth - (1 + 2 * third) / 3 + (1 - half) + (1 - third) / 3) / 3
+    share = np.minimum(share, _low_share(curve, np.maximum(lag, 1.0)))
     return np.where(lag < LEAST_ALONE_SAMPLES, 1.0, np.clip(share / ALONE_SHARE, 0, 1))
 
 
-def _decide(f0_hz: np.ndarray, height: np.ndarray) -> PitchTrack:
+def _low_share(curve: np.ndarray, lag: np.ndarray) -> np.ndarray:
+    """Of the energy, in the first two partials of this period, and in whichever of the next two is weaker."""
+    ramp = np.arange(curve.shape[1])
+    cosine = np.cos(2 * math.pi * ramp / lag[:, None])
+    part = np.where(ramp < lag.astype(int)[:, None], curve, 0.0)
+    end, sums = 0.5 * curve[:, 0], []
+    for _ in range(5):  # so many powers of the cosine
+        sums.append(part.sum(1))
+        part = part * cosine
+    whole, one, two, three, four = sums
+    weaker = np.minimum(4 * three - 3 * one, 8 * four - 8 * two + whole) - end
+    return 2 * (one + 2 * two - whole - 2 * end + np.maximum(weaker, 0)) / lag
+
+
+def _decide(f0_hz: np.ndarray, height: np.ndarray, alone: np.ndarray) -> PitchTrack:
     """Hop by hop: a new pitch is taken if it is near the last one, or said often enough."""
-    f0, confidence, held, candidate, said = np.empty(len(f0_hz)), height.copy(), 0.0, 0.0, 0
-    for i, (new, sure) in enumerate(zip(f0_hz.tolist(), height.tolist(), strict=True)):
-        if new and sure < VOICED:
+    f0, confidence, held, candidate, said = np.empty(len(f0_hz)), height * alone, 0.0, 0.0, 0
+    for i, (new, high, one) in enumerate(zip(f0_hz.tolist(), height.tolist(), alone.tolist(), strict=True)):
+        near = _near(new, held) if new else False
+        if new and (high < VOICED or (one < TOGETHER and not near)):
             said = 0
-        elif new and _near(new, held):
+        elif near:
             held, said = new, 0
         elif new:
             candidate, said = new, said + 1 if said and _near(new, candidate) else 1
-            if said < _needed(new, held, sure):
-                confidence[i] = 0.5 * sure
+            if said < _needed(new, held, high, one):
+                confidence[i] = 0.5 * high * one
             else:
                 held, said = new, 0
         f0[i] = held or FIRST_HZ
     return PitchTrack(f0.astype(np.float32), confidence.astype(np.float32))
 
 
-def _needed(f0_hz: float, held_hz: float, sure: float) -> int:
+def _needed(f0_hz: float, held_hz: float, height: float, alone: float) -> float:
     ratio = held_hz / f0_hz
     if ratio > 1.5 and abs(12 * math.log2(ratio / round(ratio))) < NEAR_SEMITONES / 2:
-        return HOPS_FOR_LOWER
-    return 1 if sure >= SURE else 2
+        return HOPS_FOR_LOWER if alone > ALONE_FOR_LOWER else math.inf
+    return 1 if height >= SURE else 2
 
 
 def _near(a_hz: float, b_hz: float) -> bool:

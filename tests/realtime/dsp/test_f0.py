@@ -125,12 +125,13 @@ def test_what_has_no_pitch_is_not_voiced_and_keeps_the_last_one(sound: np.ndarra
     assert cents(found[after:], 330).max() < 60
 
 
-@pytest.mark.parametrize("semitones", [5, 7])
-def test_a_fourth_or_a_fifth_is_not_one_voice_at_their_common_period(semitones: int) -> None:
+@pytest.mark.parametrize("semitones", [3, 4, 5, 6, 7, 8, 9])
+def test_a_third_a_fourth_a_fifth_or_a_sixth_is_not_one_voice_at_their_common_period(semitones: int) -> None:
     both = tone(220.0, 0.4) + tone(220 * 2 ** (semitones / 12), 0.4, phase=1.0)
     found, confidence, _ = heard(np.concatenate([tone(220.0, 0.3), both]))
     after = round(0.36 * RATE / HOP)
-    assert np.median(confidence[after:]) < 0.3
+    # The minor sixth's partials 5 and 8 leave least to see.
+    assert np.median(confidence[after:]) < (0.5 if semitones == 8 else 0.3)
     assert cents(found[after:], 220).max() < 100, "the pitch stays where it was"
 
 
