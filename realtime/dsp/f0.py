@@ -32,7 +32,7 @@ QUIETER = 1e-3  # share of the newest energy below which earlier sound counts as
 SMALLEST = 1e-20
 LEAST_ALONE_SAMPLES = 24.0  # of a period whose sixth can still be looked up
 ALONE_SHARE = 0.02  # of the energy, in the partials that two voices would lack; single voices of instruments have more
-ALONE_FOR_LOWER = 0.5
+ALONE_FOR_LOWER = 0.95
 TOGETHER = 0.1  # below it these are surely two voices
 
 
