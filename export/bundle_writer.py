@@ -15,10 +15,10 @@ from export.errors import ExportError
 from export.quantize.feeds import Feed
 from export.quantize.quantize import Quantized, overall, quantize
 from realtime.bundle import (
-    STREAMING,
     Axis,
     Features,
     Graph,
+    Harmonic,
     Manifest,
     PitchAnchor,
     Precision,
@@ -27,6 +27,8 @@ from realtime.bundle import (
 )
 from training.features import FeatureConfig
 from training.models.latents import TimbreVAE
+
+STREAMING = "streaming/"  # the names of graphs that run once per hop begin so
 
 
 @dataclass
@@ -41,7 +43,9 @@ class QuantisedGraphs:
     @property
     def precisions(self) -> dict[str, Precision]:
         return {
-            name.removeprefix("streaming/"): graph.precision for name, graph in self.graphs.items() if name in STREAMING
+            name.removeprefix(STREAMING): graph.precision
+            for name, graph in self.graphs.items()
+            if name.startswith(STREAMING)
         }
 
 
@@ -126,13 +130,16 @@ def write_manifest(
     graphs: dict[str, Graph],
     knobs: dict[str, Any],
     fidelity: dict[str, float],
+    harmonic: Harmonic | None = None,
 ) -> Manifest:
+    """harmonic : what the runtime must know of a harmonic model, which is a kind of its own"""
     manifest = Manifest(
         format_version=1,
         producer=f"neiro {metadata.version('neiro')}",
-        kind="latents",
+        kind="harmonic" if harmonic else "latents",
+        harmonic=harmonic,
         model_kind=model.KIND,
-        precision=overall({name: graphs[name].precision for name in STREAMING}),
+        precision=overall({name: graph.precision for name, graph in graphs.items() if name.startswith(STREAMING)}),
         lookahead_hops=model.lookahead,
         features=runtime_features(features),
         latents=dict(model.latent_sizes),  # type: ignore[arg-type]

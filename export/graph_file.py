@@ -24,8 +24,17 @@ OPSET = 17
 
 def write_streaming(folder: Path, encoder: Any, decoder: Any) -> dict[str, Graph]:
     """Export the causal model's two graphs, one hop per call, fp32."""
+    return write_graphs(folder, {"encoder": encoder, "decoder": decoder})
+
+
+def write_graphs(folder: Path, modules: dict[str, Any]) -> dict[str, Graph]:
+    """Export streaming modules, one hop per call, fp32.
+
+    modules : name → module with `input_shapes`, `output_shapes` and `state_shapes`
+    """
     graphs = {}
-    for name, module in (("encoder", encoder.eval()), ("decoder", decoder.eval())):
+    for name, module in modules.items():
+        module.eval()
         file = f"streaming/{name}.onnx"
         (folder / file).parent.mkdir(exist_ok=True)
         states_in, states_out = state_names(module)

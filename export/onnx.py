@@ -13,6 +13,7 @@ from export.quantize.quantize import parse_precision
 from realtime.bundle import BundleError
 from training.checkpoint import CheckpointError
 from training.data.manifest import DataError
+from training.memory import keep_freed_memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    keep_freed_memory()
     chosen = parser().parse_args(arguments)
     target = chosen.output or Path(chosen.checkpoint.with_suffix(".bundle").name)
     try:

@@ -17,9 +17,11 @@ from torch import Tensor
 from export.bundle_writer import QuantisedGraphs, building, quantize_streaming, save_manifest, write_manifest
 from export.calibration import Calibration, calibration_sounds
 from export.causal.distil import remove_state
+from export.errors import ExportError
 from export.fallbacks import FOLD_SOUNDS, Fallback, Wanted, calibration_batches, distillation_plan, make_fallback
 from export.fused.file import verify_fused, write_fused
 from export.graph_file import StreamingRun, run_streaming, write_offline, write_streaming
+from export.harmonic import build_harmonic
 from export.proof.fidelity import ComparisonSounds
 from export.proof.verify import verify_offline, verify_streaming
 from export.quantize.cost import precision_cost
@@ -32,14 +34,17 @@ from realtime.bundle import Precision, load_bundle
 from realtime.hop.smoothing import timbre_rate
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.manifest import SoundSet, read_dataset
+from training.dsp.control import decoder_for
 from training.evaluation.measurement import subset
 from training.features import FeatureExtractor, Spectra
 from training.knobs.knobs import measure_knobs, raw_axes, timbre_axes, variation_axes
+from training.models.harmonic import HarmonicVAE
 from training.models.latents import TimbreVAE
 
 VERIFY_SECONDS = 12.0  # of real sound, hop by hop
 COMPARED_SOUNDS = (800, 300)  # labelled ones, to learn neighbours from and to measure on
 FEEDS = 256  # hops that the rounding of weights is calibrated on
+PROBE_SOUNDS = 48  # that plain axes are measured on, 16 where the decoder must be told the pitch
 DISTIL_SOUNDS, CALIBRATION_SOUNDS = 12000, 600  # taken in: to teach a student, else to fit and to verify
 
 
@@ -82,6 +87,8 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
         With one sentence; `target` is then as it was before.
     """
     checkpoint = load_checkpoint(source)
+    if checkpoint.model.KIND == HarmonicVAE.KIND:
+        return _export_harmonic(checkpoint, target, options)
     system = system_of(checkpoint.model)
     minutes = options.wanted.distil_minutes
     calibration = sounds_for(checkpoint, options.wanted, options.calibration)
@@ -101,6 +108,29 @@ def export(source: Path, target: Path, options: Options) -> dict[str, Any]:
     load_bundle(target)
     if plan:
         remove_state(plan)
+    return report
+
+
+def _export_harmonic(checkpoint: Checkpoint, target: Path, options: Options) -> dict[str, Any]:
+    wanted = options.wanted
+    asked = {
+        "--distil-minutes": wanted.distil_minutes,
+        "--lookahead": wanted.lookahead,
+        "--window-frames": wanted.window_frames,
+    }
+    for name in (name for name, value in asked.items() if value):
+        raise ExportError(f"{name} is for bidirectional models; a harmonic model streams as it is: leave it out")
+    if options.fused:
+        raise ExportError("--fused cannot hold a harmonic model's oscillators; leave it out, or export another system")
+    calibration = sounds_for(checkpoint, wanted, options.calibration)
+    rate = timbre_rate(checkpoint.features.hop_samples / checkpoint.features.sample_rate)
+    with building(target) as folder:
+        knobs = checkpoint.knobs or knobs_of(checkpoint, calibration.fit)
+        report = build_harmonic(
+            folder, checkpoint, calibration, knobs, rate, options.precisions, options.provider, VERIFY_SECONDS
+        )
+        _write_report(folder, target.stem, report)
+    load_bundle(target)
     return report
 
 
@@ -148,9 +178,13 @@ def _build(folder: Path, name: str, job: _Job) -> dict[str, Any]:
         differences |= verify_fused(folder, manifest, held_out.flatten().numpy())
         save_manifest(folder, manifest.model_copy(update={"graphs": {**manifest.graphs, "fused": fused}}))
     report = _report(job, differences, run, figures) | plain_cost(cost, written)
+    _write_report(folder, name, report)
+    return report
+
+
+def _write_report(folder: Path, name: str, report: dict[str, Any]) -> None:
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(name, report), encoding="utf-8")
-    return report
 
 
 def _report(job: _Job, differences: dict[str, float], run: StreamingRun, figures: dict[str, Any]) -> dict[str, Any]:
@@ -243,10 +277,11 @@ def knobs_of(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
         "export: no data set at hand, so the bundle has timbre axes from a few sounds only, and no presets",
         file=sys.stderr,
     )
-    spectra = features(audio[:48])
+    audio = audio[: PROBE_SOUNDS // 3 if checkpoint.model.KIND == HarmonicVAE.KIND else PROBE_SOUNDS]
+    spectra = features(audio)
     with torch.no_grad():
         z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-    timbre = z.averaged(spectra.sounding).timbre.numpy()
-    axes = [*timbre_axes(checkpoint.model, z, timbre), *raw_axes(checkpoint.model, z)]
-    variation = variation_axes(checkpoint.model, z, z.variation[spectra.sounding].numpy()) if "variation" in z else []
+    timbre, decoder = z.averaged(spectra.sounding).timbre.numpy(), decoder_for(checkpoint.model, features, audio)
+    axes = [*timbre_axes(decoder, z, timbre), *raw_axes(decoder, z)]
+    variation = variation_axes(decoder, z, z.variation[spectra.sounding].numpy()) if "variation" in z else []
     return {"axes": axes, "presets": [], "variation_axes": variation}

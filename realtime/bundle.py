@@ -2,6 +2,7 @@
 
     manifest.json                            this file's `Manifest`
     streaming/encoder.onnx  decoder.onnx     one hop per call, causal, explicit state
+    streaming/voices.onnx                    of a harmonic model: what keys play
     offline/encoder.onnx    decoder.onnx     the original, whole sounds (absent from a streaming-only bundle)
     fused.onnx                               the whole runtime in one graph, for other hosts (only if asked for; see
     `export.fused.step`) report.md  report.json                   what the streaming form costs against the original
@@ -22,7 +23,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from realtime.kinds import KINDS, Kind
+from realtime.kinds import KINDS, Kind, Sizes
 
 FORMAT_VERSION = 1
 STREAMING = KINDS["latents"].graphs
@@ -102,10 +103,13 @@ class Axis(_Record):
 
 
 class Anchor(_Record):
-    """z^t of an instrument near one pitch. `midi_note` is None for unpitched instruments."""
+    """z^t of an instrument near one pitch, and, where a preset moves it too, its z^p. `midi_note` is None for unpitched
+    instruments.
+    """
 
     midi_note: float | None
     timbre: tuple[float, ...]
+    pitch: tuple[float, ...] | None = None
 
 
 class Preset(_Record):
@@ -127,6 +131,35 @@ class PitchAnchor(_Record):
     error_cents: float | None = None
 
 
+class Harmonic(_Record):
+    """What a harmonic decoder is told, and what it draws (see `training.models.harmonic`).
+
+    The partials of f0, f_h = h f0 √(1 + B h²), have the amplitudes exp(Σ_k envelope_k cos(π k p(f_h)) + offset_h), the
+    noise exp(Σ_k noise_k cos(π k p(f)) + noise_log), with p(f) = log(1 + f/warp_hz) / log(1 + nyquist/warp_hz).
+    """
+
+    confidence: tuple[float, float]  # of the pitch tracker, where the voicing is 0 and 1; linear between
+    centre_hops: Annotated[int, Field(ge=0, le=64)]  # age of a frame's middle, where its partials lie
+    loudness_mean: float  # subtracted from the log of the A-weighted level of the level-normalised frame
+    loudness_centred: bool  # then minus its running mean
+    warp_hz: Annotated[float, Field(gt=0)]
+    envelope_cosines: Annotated[int, Field(ge=1, le=4096)]
+    offsets: Annotated[int, Field(ge=1, le=4096)]  # partials that have one
+    noise_cosines: Annotated[int, Field(ge=1, le=4096)]
+    noise_log: float
+    most_log: float  # amplitudes are clipped there
+
+    @property
+    def voice(self) -> dict[str, int]:
+        """What the decoder draws: name → how many numbers."""
+        return {
+            "envelope": self.envelope_cosines,
+            "offsets": self.offsets,
+            "noise": self.noise_cosines,
+            "inharmonicity": 1,
+        }
+
+
 class Manifest(_Record):
     format_version: Literal[1]
     producer: str
@@ -137,6 +170,7 @@ class Manifest(_Record):
     features: Features
     lookahead_hops: Annotated[int, Field(ge=0, le=64)] = 0  # how many hops later the model answers
     latents: dict[Latent, int]  # dimensions
+    harmonic: Harmonic | None = None  # of the kind of this name, and of no other
     graphs: dict[str, Graph]
     axes: tuple[Axis, ...]
     presets: tuple[Preset, ...]
@@ -151,6 +185,11 @@ class Manifest(_Record):
         return KINDS[self.kind].graphs
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the ways out to sound, morph first."""
+        return KINDS[self.kind].outputs
+
+    @property
     def timbre_size(self) -> int:
         """Dimensions of z^t, 0 if the model has none."""
         return self.latents.get("timbre", 0)
@@ -159,13 +198,14 @@ class Manifest(_Record):
     def _consistent(self) -> Manifest:
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r} is none that this version of Neiro plays ({', '.join(KINDS)})")
+        if (self.harmonic is not None) != (self.kind == "harmonic"):
+            raise ValueError(f"a bundle of kind {self.kind!r} {'lacks' if self.harmonic is None else 'has'} `harmonic`")
         missing = [name for name in self.streaming if name not in self.graphs]
         if missing:
             raise ValueError(f"graphs lack {', '.join(missing)}")
         lacking = [name for name in KINDS[self.kind].latents if name not in self.latents]
         if lacking:
             raise ValueError(f"latents lack {', '.join(lacking)}")
-        dimensions = self.timbre_size
         families: dict[Latent, tuple[Axis, ...]] = {
             "timbre": self.axes,
             "variation": self.variation_axes,
@@ -178,15 +218,21 @@ class Manifest(_Record):
                         f"axis {axis.name} has {len(axis.direction)} dimensions, {latent} has "
                         f"{self.latents.get(latent)}"
                     )
+        self._check_anchors()
+        return self
+
+    def _check_anchors(self) -> None:
         notes = [anchor.midi_note for anchor in self.pitch_anchors]
         if notes != sorted(set(notes)):
             raise ValueError("pitch_anchors are not in ascending order of midi_note")
         if any(len(anchor.pitch) != self.latents.get("pitch") for anchor in self.pitch_anchors):
             raise ValueError(f"a pitch anchor does not have {self.latents.get('pitch')} dimensions")
         for preset in self.presets:
-            if any(len(anchor.timbre) != dimensions for anchor in preset.anchors):
-                raise ValueError(f"preset {preset.name} does not have {dimensions} dimensions")
-        return self
+            if any(len(anchor.timbre) != self.timbre_size for anchor in preset.anchors):
+                raise ValueError(f"preset {preset.name} does not have {self.timbre_size} dimensions")
+            told = {None if anchor.pitch is None else len(anchor.pitch) for anchor in preset.anchors}
+            if told not in ({None}, {self.latents.get("pitch")}):
+                raise ValueError(f"preset {preset.name} does not have {self.latents.get('pitch')} pitch dimensions")
 
 
 @dataclass(frozen=True)
@@ -256,8 +302,9 @@ def load_bundle(path: Path | str) -> Bundle:
 def _check_ports(path: Path, manifest: Manifest) -> None:
     """Every streaming graph has the ports of its kind."""
     kind: Kind = KINDS[manifest.kind]
-    sizes = {str(name): size for name, size in manifest.latents.items()}
-    for name, wanted in kind.ports(manifest.features.bins, sizes).items():
+    latents = {str(name): size for name, size in manifest.latents.items()}
+    voice = manifest.harmonic.voice if manifest.harmonic else {}
+    for name, wanted in kind.ports(Sizes(manifest.features.bins, latents, voice)).items():
         graph = manifest.graphs[name]
         for what, ports, expected in (
             ("input", graph.inputs, wanted.inputs),

@@ -22,6 +22,7 @@ from training.evaluation.measurement import about, measure, read_matching, subse
 from training.features import FeatureExtractor
 from training.knobs.knobs import measure_again, measure_knobs
 from training.knobs.pitch import playable
+from training.memory import keep_freed_memory
 from training.models.latents import parameters_of
 
 TUNING_STEPS = 300
@@ -49,7 +50,7 @@ def release(
     CheckpointError
         If it carries none that could be kept.
     """
-    checkpoint = _load(source)
+    checkpoint = load_checkpoint(source)
     kept = checkpoint.knobs if keep_knobs else None
     if keep_knobs and not (kept and "pitch_axes" in kept):
         raise CheckpointError(
@@ -101,7 +102,7 @@ def add_missing(
     CheckpointError
         If it was never released.
     """
-    checkpoint, card_path = _load(source), source.with_suffix(".json")
+    checkpoint, card_path = load_checkpoint(source), source.with_suffix(".json")
     if checkpoint.knobs is None or not card_path.is_file():
         raise CheckpointError(
             f"{source} has no knobs or no card {card_path.name} beside it, so nothing can be added; release it without "
@@ -120,17 +121,6 @@ def add_missing(
     card: dict[str, object] = json.loads(card_path.read_text(encoding="utf-8")) | _pitch_card(knobs)
     _write(dataclasses.replace(checkpoint, knobs=knobs), card, out)
     return card
-
-
-def _load(source: Path) -> Checkpoint:
-    """Raises CheckpointError for models whose knobs cannot be measured yet."""
-    checkpoint = load_checkpoint(source)
-    if not checkpoint.draws_alone:
-        raise CheckpointError(
-            f"{source} is of kind {checkpoint.model.KIND}, whose knobs cannot be measured yet; release one of "
-            "another system"
-        )
-    return checkpoint
 
 
 def _held_out(checkpoint: Checkpoint, data: Path, most: int, seed: int) -> SoundSet:
@@ -153,6 +143,7 @@ def _write(checkpoint: Checkpoint, card: dict[str, object], out: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    keep_freed_memory()
     parser = argparse.ArgumentParser(prog="python -m training.release", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")

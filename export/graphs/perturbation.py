@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from training.models.harmonic import HarmonicVAE
 from training.models.latents import Latents, TimbreVAE
 from training.models.perturbation import PerturbationVAE
 from training.recurrent import RecurrentStack, update_weight
@@ -87,11 +88,11 @@ def beside_past_step(y: Tensor, past: Tensor, width: int) -> tuple[Tensor, Tenso
 
 
 class StreamingEncoder(nn.Module):
-    """(envelope, fine, rate, *states) → (*latents, *next states) of S1; shapes as in `realtime.bundle`."""
+    """(envelope, fine, rate, *states) → (*latents, *next states) of S1's encoders; shapes as in `realtime.kinds`."""
 
-    def __init__(self, model: PerturbationVAE) -> None:
+    def __init__(self, model: PerturbationVAE | HarmonicVAE) -> None:
         super().__init__()
-        self.envelope_input = model.envelope_input
+        self.envelope_input, self.fine_input = model.envelope_input, model.fine_input
         self.conditions = {name: model.conditions(name) for name in model.latent_sizes}
         self.stacks = nn.ModuleDict({name: StackStep(model.stack(name)) for name in model.latent_sizes})
         self.means = nn.ModuleDict(
@@ -122,12 +123,12 @@ class StreamingEncoder(nn.Module):
         state = dict(zip(self.state_shapes, states, strict=True))
         following = {"count": state["count"] + 1}
         weight = update_weight(following["count"], rate, self.lookahead)
-        compact = self.envelope_input(envelope)
+        compact, structure = self.envelope_input(envelope), self.fine_input(fine)
         values: dict[str, Tensor] = {}
         for name in self.output_shapes:
             told = [values[other] for other in self.conditions[name]]
             condition = torch.cat(told, dim=-1) if told else None
-            h = self._step(name, fine if name == "pitch" else compact, condition, state, following)
+            h = self._step(name, structure if name == "pitch" else compact, condition, state, following)
             if name == "timbre":
                 following["timbre.mean"] = h = state["timbre.mean"] + weight * (h - state["timbre.mean"])
             values[name] = self.means[name](h)

@@ -27,7 +27,7 @@ class Moments:
     covariance: np.ndarray | None
 
 
-class _Recorder:
+class Recorder:
     """Steps a streaming graph, and keeps what it is fed at the hops asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -46,9 +46,8 @@ def record_feeds(folder: Path, spectra: Spectra, rate: float, hops: int) -> dict
 
     The decoder's second row hears timbres moved at random, as knobs will move them.
     """
-    encoder, decoder = _Recorder(folder / "streaming/encoder.onnx"), _Recorder(folder / "streaming/decoder.onnx")
-    frames = spectra.envelope.shape[1]
-    kept = set(np.linspace(0, frames - 1, min(hops, frames)).round().astype(int).tolist())
+    encoder, decoder = Recorder(folder / "streaming/encoder.onnx"), Recorder(folder / "streaming/decoder.onnx")
+    kept = kept_hops(spectra.envelope.shape[1], hops)
     smallest = np.array([rate], np.float32)
     rng = np.random.default_rng(0)
     moved = 0.0
@@ -60,6 +59,11 @@ def record_feeds(folder: Path, spectra: Spectra, rate: float, hops: int) -> dict
         rows["timbre"][1] += moved
         decoder(hop in kept, **rows)
     return {"encoder": encoder.feeds, "decoder": decoder.feeds}
+
+
+def kept_hops(frames: int, hops: int) -> set[int]:
+    """At most so many of the frames, at even distances."""
+    return set(np.linspace(0, frames - 1, min(hops, frames)).round().astype(int).tolist())
 
 
 def input_moments(

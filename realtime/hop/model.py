@@ -90,9 +90,11 @@ class StreamingModel:
             self.provider, self.provider_note = _choose(bundle)
         else:
             self.provider, self.provider_note = provider, f"{provider} was asked for"
-        self._encoder, self._decoder = (
-            _StreamingGraph(bundle, name, self.provider, flush_denormals) for name in bundle.manifest.streaming
-        )
+        self._graphs = {
+            name.removeprefix("streaming/"): _StreamingGraph(bundle, name, self.provider, flush_denormals)
+            for name in bundle.manifest.streaming
+        }
+        self._encoder, self._decoder = self._graphs["encoder"], self._graphs["decoder"]
         # Views of the encoder's inputs.
         self._envelope, self._fine, self._rate = (
             self._encoder.inputs[name].reshape(-1) for name in ("envelope", "fine", "rate")
@@ -131,30 +133,60 @@ class StreamingModel:
 
     def reset(self) -> None:  # audio thread
         """As new: states and latents zero."""
-        for graph in (self._encoder, self._decoder):
+        for graph in self._graphs.values():
             graph.reset()
             for array in (*graph.inputs.values(), *graph.outputs.values()):
                 array[:] = 0.0
 
     def states(self) -> dict[str, np.ndarray]:
         """Present states by name, `encoder.<name>` and `decoder.<name>`; views."""
-        graphs = {"encoder": self._encoder, "decoder": self._decoder}
-        return {f"{graph}.{name}": array for graph, parts in graphs.items() for name, array in parts.state.items()}
+        return {
+            f"{graph}.{name}": array for graph, parts in self._graphs.items() for name, array in parts.state.items()
+        }
 
     def warm_up(self, steps: int = WARM_UP_STEPS) -> float:
-        """Run on zeros, then reset. Returns the median seconds of a step, encoder and decoder together."""
+        """Run on zeros, then reset. Returns the median seconds of a step, all graphs together."""
         self.reset()
         times = []
         for _ in range(steps):
             start = time.perf_counter()
-            self._encoder.step()
-            self._decoder.step()
+            for graph in self._graphs.values():
+                graph.step()
             times.append(time.perf_counter() - start)
         self.reset()
         return float(np.median(times))
 
 
-MODELS = {"latents": StreamingModel}
+class HarmonicModel(StreamingModel):
+    """Encoder and decoders of a bundle of the kind "harmonic". `decoder_inputs` have f0, centre_f0, voicing and
+    loudness beside the latents.
+
+    Attributes
+    ----------
+    voice : name → (2, size), float32, what the decoder drew: envelope, offsets, noise, inharmonicity
+    key_inputs : name → (VOICES, size), float32: latents, f0, voicing, loudness; write them, then call `play_keys`
+    key_voice : name → (VOICES, size), the answer
+    """
+
+    def __init__(self, bundle: Bundle, provider: str = "auto", *, flush_denormals: bool = False) -> None:
+        super().__init__(bundle, provider, flush_denormals=flush_denormals)
+        assert bundle.manifest.harmonic is not None  # the manifest was checked
+        names = bundle.manifest.harmonic.voice
+        self._keys = self._graphs["voices"]
+        self.voice = {name: self._decoder.outputs[name] for name in names}
+        self.key_inputs, self.key_voice = self._keys.inputs, {name: self._keys.outputs[name] for name in names}
+
+    def play_keys(self) -> None:  # audio thread
+        """`key_inputs` to `key_voice`."""
+        self._keys.step()
+
+    def begin_key(self, row: int) -> None:  # audio thread
+        """This voice forgets what it played."""
+        for state in self._keys.state.values():
+            state[row] = 0.0
+
+
+MODELS: dict[str, type[StreamingModel]] = {"latents": StreamingModel, "harmonic": HarmonicModel}
 
 
 def open_model(bundle: Bundle, provider: str = "auto", *, flush_denormals: bool = False) -> StreamingModel:
@@ -176,11 +208,12 @@ def _choose(bundle: Bundle) -> tuple[str, str]:
     """CPU, unless CUDA really works here and was measured to be faster."""
     if PROVIDERS["cuda"] not in ort.get_available_providers():
         return "cpu", "this ONNX Runtime has no CUDA"
+    model = MODELS[bundle.manifest.kind]
     try:
-        cuda_ms = 1000 * StreamingModel(bundle, "cuda").warm_up(MEASURED_STEPS)
+        cuda_ms = 1000 * model(bundle, "cuda").warm_up(MEASURED_STEPS)
     except EngineError as error:
         return "cpu", str(error)
-    cpu_ms = 1000 * StreamingModel(bundle, "cpu").warm_up(MEASURED_STEPS)
+    cpu_ms = 1000 * model(bundle, "cpu").warm_up(MEASURED_STEPS)
     faster = "cuda" if cuda_ms < cpu_ms else "cpu"
     return faster, f"measured per step: CPU {cpu_ms:.2f} ms, CUDA {cuda_ms:.2f} ms"
 

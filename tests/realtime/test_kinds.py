@@ -39,7 +39,9 @@ def test_bundles_that_do_not_tell_their_kind_have_latents(path: Path) -> None:
 
 
 def test_a_kind_of_tomorrow_is_refused_in_one_sentence(path: Path) -> None:
-    with pytest.raises(BundleError, match=r"kind 'mask' is none that this version of Neiro plays \(latents\)") as told:
+    with pytest.raises(
+        BundleError, match=r"'mask' is none that this version of Neiro plays \(latents, harmonic\)"
+    ) as told:
         load_bundle(change(path, lambda manifest: manifest.update(kind="mask")))
     assert "\n" not in str(told.value)
 
@@ -73,7 +75,7 @@ def test_ports_that_are_not_those_of_the_kind_are_named(
 def test_the_kind_chooses_the_model(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = load_bundle(path)
     assert type(open_model(bundle, "cpu")) is StreamingModel
-    monkeypatch.setitem(KINDS, "mask", Kind(("streaming/encoder", "streaming/decoder"), (), KINDS["latents"].ports))
+    monkeypatch.setitem(KINDS, "mask", Kind(KINDS["latents"].graphs, (), ("morph",), KINDS["latents"].ports))
     other = Bundle(path, bundle.manifest.model_copy(update={"kind": "mask"}))
     with pytest.raises(EngineError, match=r"is of the kind 'mask'.*latents"):
         open_model(other, "cpu")

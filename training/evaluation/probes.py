@@ -12,6 +12,7 @@ from torch import Tensor
 
 from training.data.manifest import SoundSet
 from training.data.store import SoundStore
+from training.dsp.control import decoder_for
 from training.features import FeatureExtractor
 from training.models.latents import Latents, TimbreVAE
 
@@ -57,7 +58,8 @@ def encode_all(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, s
         z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
         for name, value in z.averaged(spectra.sounding).items():
             columns[name].append(value.cpu().numpy())
-        weight, squared = compared(model.decode(z), spectra.log_amplitude, spectra.sounding)
+        decoded = decoder_for(model, features, audio.to(device)).decode(z)
+        weight, squared = compared(decoded, spectra.log_amplitude, spectra.sounding)
         errors.append(((squared * weight).sum(1) / weight.sum(1).clamp_min(1)).cpu().numpy())
         frames.append(weight.sum(1).cpu().numpy())
     latents = {name: np.concatenate(parts) for name, parts in columns.items()}
@@ -110,9 +112,10 @@ def swap_changes(
         z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
         other = Latents(**{name: value.roll(1, 0) for name, value in z.items()})
         both = spectra.sounding & spectra.sounding.roll(1, 0)
-        plain = model.decode(z)
+        decoder = decoder_for(model, features, audio.to(device))
+        plain = decoder.decode(z)
         for name, found in changes.items():
             swapped = other if name == "all" else z.with_(**{name: other[name]})
-            weight, squared = compared(model.decode(swapped), plain, both)
+            weight, squared = compared(decoder.decode(swapped), plain, both)
             found.append((squared * weight).sum(1).cpu().numpy())
     return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in changes.items()}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from training.models.latents import Latents, TimbreVAE
+from training.dsp.control import Decoder
+from training.models.latents import Latents
 from training.units import DB_PER_NEPER
 
 REGULARISATION = 1e-4
@@ -35,17 +36,17 @@ def ridge_weights(z: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def effects_db(
-    model: TimbreVAE, probe: Latents, directions: Iterable[np.ndarray], latent: str = "timbre"
+    decoder: Decoder, probe: Latents, directions: Iterable[np.ndarray], latent: str = "timbre"
 ) -> list[float]:
     """For each direction of that latent: RMS change of the decoded log-spectrum for a knob value of 1, in dB."""
-    plain = model.decode(probe)
+    plain = decoder.decode(probe)
     moved = (probe.with_(**{latent: probe[latent] + torch.from_numpy(direction).float()}) for direction in directions)
-    return [float((model.decode(latents) - plain).square().mean().sqrt() * DB_PER_NEPER) for latents in moved]
+    return [float((decoder.decode(latents) - plain).square().mean().sqrt() * DB_PER_NEPER) for latents in moved]
 
 
 @torch.no_grad()
 def heard_most(
-    model: TimbreVAE,
+    decoder: Decoder,
     probe: Latents,
     latent: str,
     values: np.ndarray,
@@ -71,25 +72,25 @@ def heard_most(
     whitened = (vectors * np.sqrt(variances)).T  # rows: one standard deviation each, uncorrelated
     if apart_from is not None:  # in whitened coordinates "uncorrelated" is "at a right angle"
         whitened = np.linalg.svd((whitened @ apart_from)[None])[2][1:] @ whitened
-    changes = np.stack([_mean_change(model, probe, latent, row) for row in whitened])
+    changes = np.stack([_mean_change(decoder, probe, latent, row) for row in whitened])
     _, mixing = np.linalg.eigh(changes @ changes.T)  # ascending
     chosen = mixing.T if most is None else mixing.T[-most:]
-    directions = [_brighter(model, probe, latent, column @ whitened) for column in chosen]
-    effects = effects_db(model, probe, directions, latent)
+    directions = [_brighter(decoder, probe, latent, column @ whitened) for column in chosen]
+    effects = effects_db(decoder, probe, directions, latent)
     return [AudibleDirection(directions[i], effects[i]) for i in np.argsort(effects)[::-1]]
 
 
-def _mean_change(model: TimbreVAE, probe: Latents, latent: str, direction: np.ndarray) -> np.ndarray:
+def _mean_change(decoder: Decoder, probe: Latents, latent: str, direction: np.ndarray) -> np.ndarray:
     """Change of each probe sound's decoded spectrum from half a step down to half a step up, averaged over time.
     (sounds · bins,)
     """
     step = torch.from_numpy(direction / 2).float()
-    up, down = (model.decode(probe.with_(**{latent: probe[latent] + sign * step})).mean(1) for sign in (1, -1))
+    up, down = (decoder.decode(probe.with_(**{latent: probe[latent] + sign * step})).mean(1) for sign in (1, -1))
     return (up - down).double().flatten().numpy()
 
 
-def _brighter(model: TimbreVAE, probe: Latents, latent: str, direction: np.ndarray) -> np.ndarray:
+def _brighter(decoder: Decoder, probe: Latents, latent: str, direction: np.ndarray) -> np.ndarray:
     """The direction or its opposite: the one that tilts the spectrum upwards."""
-    change = _mean_change(model, probe, latent, direction).reshape(len(probe[latent]), -1).mean(0)
+    change = _mean_change(decoder, probe, latent, direction).reshape(len(probe[latent]), -1).mean(0)
     tilt = float(change @ np.linspace(-1, 1, len(change)))
     return -direction if tilt < 0 else direction

@@ -15,18 +15,21 @@ import torch
 from torch import Tensor
 
 from training.data.manifest import SoundSet
+from training.dsp.control import Decoder
 from training.evaluation.probes import LatentTable, batches
 from training.features import FeatureExtractor
+from training.knobs.decoded_axes import Probe, decoded_axes, probe_of
 from training.knobs.descriptors import DESCRIPTORS, LABELS
 from training.knobs.directions import AudibleDirection, effects_db, heard_most, ridge_weights
 from training.knobs.pitch import pitch_anchors, pitch_axes
 from training.knobs.pitch_curve import Notes
 from training.knobs.presets import presets_of, rounded
+from training.models.harmonic import HarmonicVAE
 from training.models.latents import Latents, TimbreVAE
 
 VARIATION_AXES = 8
 FRAME_SOUNDS = 240  # whose frames of z^v are looked at
-PROBE_SOUNDS = 24  # on which the effects of directions are measured
+PITCHED_ANCHOR_SEMITONES = 3  # between the anchors of presets whose decoder is told the pitch
 
 
 @dataclass(frozen=True)
@@ -65,26 +68,33 @@ def measure_knobs(
         sounds
     """
     survey, check = _survey(model, features, train, seconds, table), _survey(model, features, held_out, seconds)
-    probe = _probe_latents(model, features, held_out, seconds)
-    axes = [
-        *timbre_axes(model, probe, survey.timbre),
-        *_labelled_axes(model, probe, survey, train, check, held_out),
-        *raw_axes(model, probe),
-    ]
-    presets = presets_of(survey.timbre, train)
+    probe = probe_of(model, features, held_out, seconds)
+    told_pitch, decoder, z = model.KIND == HarmonicVAE.KIND, probe.decoder, probe.latents
+    labelled = (
+        decoded_axes(probe, features.config, survey.timbre)
+        if told_pitch
+        else _labelled_axes(probe, survey, train, check, held_out)
+    )
+    axes = [*timbre_axes(decoder, z, survey.timbre), *labelled, *raw_axes(decoder, z)]
+    presets = (
+        presets_of(survey.timbre, train, survey.latents["pitch"], PITCHED_ANCHOR_SEMITONES)
+        if told_pitch
+        else presets_of(survey.timbre, train)
+    )
     variation = variation_frames(model, features, train, seconds)
     learnt, check_notes = survey.notes(train), check.notes(held_out)
     pitched = [
-        _axis(f"pitch[{k}]", label, heard) | about
-        for k, (label, heard, about) in enumerate(pitch_axes(model, probe, learnt, check_notes))
+        axis_record(f"pitch[{k}]", label, heard) | about
+        for k, (label, heard, about) in enumerate(pitch_axes(decoder, z, learnt, check_notes))
     ]
     rest = None if variation is None else variation.mean(0)
+    curve = [] if told_pitch else pitch_anchors(model, features, learnt, presets, rest, tuning_steps)
     return {
         "axes": axes,
         "presets": presets,
-        "variation_axes": [] if variation is None else variation_axes(model, probe, variation),
+        "variation_axes": [] if variation is None else variation_axes(decoder, z, variation),
         "pitch_axes": pitched,
-        "pitch_anchors": pitch_anchors(model, features, learnt, presets, rest, tuning_steps),
+        "pitch_anchors": curve,
     }
 
 
@@ -103,10 +113,12 @@ def measure_again(
 
     knobs : as `measure_knobs` gave them;  table : latents of the training sounds
     """
-    probe = _probe_latents(model, features, held_out, seconds)
+    probe = probe_of(model, features, held_out, seconds)
     again = {}
     for kind, latent in (("axes", "timbre"), ("variation_axes", "variation"), ("pitch_axes", "pitch")):
-        effects = effects_db(model, probe, [np.array(axis["direction"]) for axis in knobs[kind]], latent)
+        effects = effects_db(
+            probe.decoder, probe.latents, [np.array(axis["direction"]) for axis in knobs[kind]], latent
+        )
         again[kind] = [
             {**axis, "effect_db": round(effect, 3)} for axis, effect in zip(knobs[kind], effects, strict=True)
         ]
@@ -114,11 +126,9 @@ def measure_again(
     rest = None if variation is None else variation.mean(0)
     known = np.isfinite(train.pitch) & (table.frames > 0)
     learnt = Notes(table.latents["pitch"][known], train.pitch[known])
-    return {
-        **knobs,
-        **again,
-        "pitch_anchors": pitch_anchors(model, features, learnt, knobs["presets"], rest, tuning_steps),
-    }
+    if model.KIND != HarmonicVAE.KIND:
+        again["pitch_anchors"] = pitch_anchors(model, features, learnt, knobs["presets"], rest, tuning_steps)
+    return {**knobs, **again}
 
 
 @torch.no_grad()
@@ -136,30 +146,32 @@ def variation_frames(
     return np.concatenate(found)
 
 
-def timbre_axes(model: TimbreVAE, probe: Latents, timbre: np.ndarray) -> list[dict[str, Any]]:
+def timbre_axes(decoder: Decoder, probe: Latents, timbre: np.ndarray) -> list[dict[str, Any]]:
     """The ways real timbres differ, the one heard most first; one unit is a standard deviation over real sounds.
 
     timbre : (sounds, D), z^t of real sounds
     """
-    found = heard_most(model, probe, "timbre", timbre)
-    return [_axis(f"timbre[{k}]", f"timbre axis {k}, up is brighter", heard) for k, heard in enumerate(found)]
+    found = heard_most(decoder, probe, "timbre", timbre)
+    return [axis_record(f"timbre[{k}]", f"timbre axis {k}, up is brighter", heard) for k, heard in enumerate(found)]
 
 
-def variation_axes(model: TimbreVAE, probe: Latents, variation: np.ndarray) -> list[dict[str, Any]]:
+def variation_axes(decoder: Decoder, probe: Latents, variation: np.ndarray) -> list[dict[str, Any]]:
     """The ways real frames' z^v differ, the few heard most; one unit is a standard deviation over real frames.
 
     variation : (frames, D), z^v of real frames
     """
-    found = heard_most(model, probe, "variation", variation, most=VARIATION_AXES)
-    return [_axis(f"variation[{k}]", f"variation axis {k}, up is brighter", heard) for k, heard in enumerate(found)]
-
-
-def raw_axes(model: TimbreVAE, probe: Latents) -> list[dict[str, Any]]:
-    """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
-    basis = np.eye(model.latent_sizes["timbre"])
+    found = heard_most(decoder, probe, "variation", variation, most=VARIATION_AXES)
     return [
-        _axis(f"raw[{i}]", f"latent dimension {i}", AudibleDirection(basis[i], effect))
-        for i, effect in enumerate(effects_db(model, probe, basis))
+        axis_record(f"variation[{k}]", f"variation axis {k}, up is brighter", heard) for k, heard in enumerate(found)
+    ]
+
+
+def raw_axes(decoder: Decoder, probe: Latents) -> list[dict[str, Any]]:
+    """Every dimension of z^t as the model has it; one unit is a standard deviation of the prior."""
+    basis = np.eye(probe.timbre.shape[-1])
+    return [
+        axis_record(f"raw[{i}]", f"latent dimension {i}", AudibleDirection(basis[i], effect))
+        for i, effect in enumerate(effects_db(decoder, probe, basis))
     ]
 
 
@@ -184,16 +196,8 @@ def _survey(
     return _Survey(averages, np.concatenate(heard), {name: torch.cat(values).numpy() for name, values in found.items()})
 
 
-@torch.no_grad()
-def _probe_latents(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> Latents:
-    """Latents of two dozen sounds, spread over the set, on which effects are measured."""
-    _, audio = next(iter(batches(sounds.spread(PROBE_SOUNDS), min(seconds, 1.0))))
-    spectra = features(audio)
-    return model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-
-
 def _labelled_axes(
-    model: TimbreVAE, probe: Latents, survey: _Survey, train: SoundSet, check: _Survey, held_out: SoundSet
+    probe: Probe, survey: _Survey, train: SoundSet, check: _Survey, held_out: SoundSet
 ) -> list[dict[str, Any]]:
     """Directions that go with a descriptor, pitch accounted for, and how well they predict it on held-out sounds."""
     axes = []
@@ -216,7 +220,11 @@ def _labelled_axes(
         seen = check.descriptors[name][usable_check] - trend(_pitch(held_out)[usable_check])
         correlation = float(np.corrcoef(predicted, seen)[0, 1])
         axes.append(
-            _axis(name, LABELS[name], AudibleDirection(direction, effects_db(model, probe, [direction])[0]))
+            axis_record(
+                name,
+                LABELS[name],
+                AudibleDirection(direction, effects_db(probe.decoder, probe.latents, [direction])[0]),
+            )
             | {"descriptor": name, "correlation": round(correlation, 4)}
         )
     return axes
@@ -226,7 +234,7 @@ def _pitch(sounds: SoundSet) -> np.ndarray:
     return np.where(np.isfinite(sounds.pitch), sounds.pitch, 60.0)
 
 
-def _axis(name: str, label: str, heard: AudibleDirection) -> dict[str, Any]:
+def axis_record(name: str, label: str, heard: AudibleDirection) -> dict[str, Any]:
     return {
         "name": name,
         "label": label,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from training.dsp.control import Decoder
 from training.features import FeatureExtractor
 from training.knobs.decoded_pitch import decoded_notes
 from training.knobs.directions import AudibleDirection, effects_db, heard_most, ridge_weights
@@ -26,7 +27,7 @@ WITHIN_CENTS = 50.0
 
 
 def pitch_axes(
-    model: TimbreVAE, probe: Latents, learnt: Notes, check: Notes
+    decoder: Decoder, probe: Latents, learnt: Notes, check: Notes
 ) -> list[tuple[str, AudibleDirection, dict[str, Any]]]:
     """Label, direction and further fields: first the direction that goes with pitch, then the one heard most of those
     that do not.
@@ -47,10 +48,10 @@ def pitch_axes(
     if len(np.unique(check.midi_note)) >= 3:
         about["correlation"] = round(float(np.corrcoef((check.pitch - mean) @ weight, check.midi_note)[0, 1]), 4)
     found = [
-        ("pitch, up is higher", AudibleDirection(direction, effects_db(model, probe, [direction], "pitch")[0]), about)
+        ("pitch, up is higher", AudibleDirection(direction, effects_db(decoder, probe, [direction], "pitch")[0]), about)
     ]
     if len(weight) > 1:
-        second = heard_most(model, probe, "pitch", learnt.pitch, most=1, apart_from=weight)[0]
+        second = heard_most(decoder, probe, "pitch", learnt.pitch, most=1, apart_from=weight)[0]
         found.append(("apart from pitch, up is brighter", second, {}))
     return found
 

@@ -13,23 +13,32 @@ ANCHOR_SEMITONES = 6
 REACH_SEMITONES = 3.0  # so far beyond its outermost anchors a preset still plays a note
 
 
-def presets_of(timbre: np.ndarray, sounds: SoundSet) -> list[dict[str, Any]]:
-    """Per instrument, in the order of programs: its mean z^t around every few semitones."""
+def presets_of(
+    timbre: np.ndarray, sounds: SoundSet, pitch_latent: np.ndarray | None = None, semitones: int = ANCHOR_SEMITONES
+) -> list[dict[str, Any]]:
+    """Per instrument, in the order of programs: its mean z^t around every few semitones.
+
+    timbre : (sounds, D);  pitch_latent : (sounds, D), z^p where presets have it too
+    """
     presets = []
     _, first = np.unique(sounds.instrument, return_index=True)
     for index in first[np.argsort(sounds.program[first], kind="stable")]:
         rows = np.flatnonzero(sounds.instrument == sounds.instrument[index])
         pitch = sounds.pitch[rows]
         if np.isfinite(pitch).all():
-            zone = np.round(pitch / ANCHOR_SEMITONES).astype(int)
+            zone = np.round(pitch / semitones).astype(int)
             anchors: list[tuple[float | None, np.ndarray]] = [
-                (float(pitch[zone == k].mean()), timbre[rows[zone == k]].mean(0)) for k in np.unique(zone)
+                (float(pitch[zone == k].mean()), rows[zone == k]) for k in np.unique(zone)
             ]
         else:
-            anchors = [(None, timbre[rows].mean(0))]
-        listed = [
-            {"midi_note": note if note is None else round(float(note), 2), "timbre": rounded(z)} for note, z in anchors
+            anchors = [(None, rows)]
+        listed: list[dict[str, Any]] = [
+            {"midi_note": note if note is None else round(float(note), 2), "timbre": rounded(timbre[near].mean(0))}
+            for note, near in anchors
         ]
+        if pitch_latent is not None:
+            for anchor, (_, near) in zip(listed, anchors, strict=True):
+                anchor["pitch"] = rounded(pitch_latent[near].mean(0))
         presets.append({"name": str(sounds.instrument[index]), "family": str(sounds.family[index]), "anchors": listed})
     return presets
 

@@ -135,12 +135,13 @@ class HarmonicVAE(FactorEncoders):
         c = config
         sizes = {"timbre": c.timbre_dim, "variation": c.variation_dim, "pitch": c.pitch_dim}
         super().__init__(config, sizes, FineBands(c.bins, c.fine_bands, c.sample_rate), c.fine_bands)
-        self.config = config
+        self.config: HarmonicConfig = config
         width, told = c.decoder_hidden, sum(sizes.values()) + 3 + 2 * PITCH_WAVES
-        drawn = c.envelope_cosines + c.offsets + c.noise_cosines + 1
         self.decoder_input = nn.Sequential(nn.Linear(told, width), nn.SiLU())
         self.decoder_memory = nn.GRU(width, width, 1, batch_first=True)
-        self.decoder_output = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, drawn))
+        self.decoder_output = nn.Sequential(
+            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, sum(self.voice_sizes.values()))
+        )
         frequency = torch.linspace(0, c.sample_rate / 2, c.bins, dtype=torch.float64)
         self.register_buffer("frequency", frequency.float(), persistent=False)
         most = max(c.envelope_cosines, c.noise_cosines)
@@ -156,13 +157,18 @@ class HarmonicVAE(FactorEncoders):
         f0, confidence : (batch, frames), as `training.dsp.f0` tracks them
         """
         c = self.config
-        late = max(0, round((c.window_samples / 2 - CENTRE_SECONDS * c.sample_rate) / hop_samples))
+        late = self.centre_hops(hop_samples)
         centre = torch.cat([f0[:, :1].expand(-1, late), f0[:, : f0.shape[1] - late]], 1) if late else f0
         loudness = 0.5 * torch.log(self.weighted_level(log_amplitude).square() + SMALLEST_POWER) - LOUDNESS_MEAN
         if c.centred_loudness:
             loudness = loudness - cumulative_mean(loudness[..., None], sounding)[..., 0]
         voicing = ((confidence - UNVOICED) / (VOICED - UNVOICED)).clamp(0, 1)
         return Control(f0, centre, voicing, loudness)
+
+    def centre_hops(self, hop_samples: int) -> int:
+        """So many hops ago the pitch was that of a frame's middle."""
+        c = self.config
+        return max(0, round((c.window_samples / 2 - CENTRE_SECONDS * c.sample_rate) / hop_samples))
 
     def weighted_level(self, log_amplitude: Tensor) -> Tensor:
         """A-weighted level, linear, (…, bins) → (…): the root of the summed power of the level-normalised spectrum."""
@@ -187,16 +193,25 @@ class HarmonicVAE(FactorEncoders):
 
     def stream_voice(self, latents: Latents, control: Control, state: State) -> tuple[Voice, State]:
         """What shall sound in the next frames; z^t has a value per frame here."""
-        c = self.config
-        x = torch.cat([*(latents[name] for name in self.latent_sizes), self._told(control)], -1)
+        x = torch.cat([*(latents[name] for name in self.latent_sizes), self.told(control)], -1)
         x = self.decoder_input(x)
         memory, following = self.decoder_memory(x, state["memory"])
-        drawn = self.decoder_output(torch.cat([memory, x], -1))
-        envelope, offsets, noise, bend = drawn.split([c.envelope_cosines, c.offsets, c.noise_cosines, 1], -1)
-        inharmonicity = MOST_INHARMONICITY * torch.sigmoid(bend[..., 0] + START_INHARMONICITY)
-        return Voice(envelope, offsets, noise, inharmonicity), {"memory": following}
+        return self.drawn(self.decoder_output(torch.cat([memory, x], -1))), {"memory": following}
 
-    def _told(self, control: Control) -> Tensor:
+    @property
+    def voice_sizes(self) -> dict[str, int]:
+        """How many numbers the decoder draws of each part of a `Voice`."""
+        c = self.config
+        sizes = {"envelope": c.envelope_cosines, "offsets": c.offsets, "noise": c.noise_cosines}
+        return sizes | {"inharmonicity": 1}
+
+    def drawn(self, output: Tensor) -> Voice:
+        """output : (batch, frames, numbers), the decoder's last layer's"""
+        envelope, offsets, noise, bend = output.split(list(self.voice_sizes.values()), -1)
+        return Voice(envelope, offsets, noise, MOST_INHARMONICITY * torch.sigmoid(bend[..., 0] + START_INHARMONICITY))
+
+    def told(self, control: Control) -> Tensor:
+        """What the decoder reads of a control, (batch, frames, numbers)."""
         octave = torch.log2(control.f0 / MIDDLE_HZ)[..., None]
         angle = octave * (2 * math.pi * 2.0 ** torch.arange(PITCH_WAVES, device=octave.device) / 8)
         plain = torch.stack([octave[..., 0] / 2, control.voicing, control.loudness], -1)
@@ -231,9 +246,11 @@ def noise_level(model: HarmonicVAE, voice: Voice) -> Tensor:
 def main_lobe(distance: Tensor) -> Tensor:
     """Amplitude of a Hann window's main lobe, 1 in its middle.  distance : in bins"""
     d = distance.abs().clamp(max=LOBE_BINS)
-    rest = 1 - d.square()
-    safe = torch.where(rest.abs() < 1e-3, torch.full_like(rest, 1e-3), rest)
-    return torch.where(rest.abs() < 1e-3, torch.full_like(rest, 0.5), torch.sinc(d) / safe)
+    angle, rest = math.pi * d, 1 - d.square()
+    middle, shoulder = angle < 1e-3, rest.abs() < 1e-3
+    sinc = torch.sin(angle) / torch.where(middle, torch.ones_like(angle), angle)
+    lobe = torch.where(middle, torch.ones_like(d), sinc) / torch.where(shoulder, torch.full_like(rest, 1e-3), rest)
+    return torch.where(shoulder, torch.full_like(rest, 0.5), lobe)
 
 
 def warped(frequency: Tensor) -> Tensor:
