@@ -27,13 +27,14 @@ from training.data.sounds import sound_data
 from training.features import RecipeError
 from training.memory import keep_freed_memory
 from training.tasks.base import VAETask
+from training.tasks.ddsp import DDSPTask
 from training.tasks.harmonic import HarmonicTask
 from training.tasks.metric import MetricTask
 from training.tasks.mixture import MixtureTask
 from training.tasks.perturbation import PerturbationTask
 
 # A recipe's `class_path` names one of them; others need their module's path.
-TASKS = (PerturbationTask, MetricTask, MixtureTask, HarmonicTask)
+TASKS = (PerturbationTask, MetricTask, MixtureTask, HarmonicTask, DDSPTask)
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from training.features import FeatureConfig, RecipeError
 from training.models.encoders import FactorEncoders, check_lookahead
-from training.models.latents import Latents, tiled
+from training.models.latents import LATENTS, Latents, tiled
 from training.recurrent import State, cumulative_mean
 
 PITCH_WAVES = 8  # sines and cosines that tell the decoder the pitch, from 8 octaves to 3/4 of a semitone
@@ -62,6 +62,8 @@ class HarmonicConfig:
     centred_loudness: bool = False  # the decoder is told how loud it is beside the mean so far, not how loud
     lookahead: int = 0
     pitch_encoder: Literal["independent", "conditional"] = "independent"
+    factors: tuple[str, ...] = LATENTS  # the latents it has, timbre among them
+    one_timbre: bool = False  # z^t is one vector, learned, whatever is heard: the model of one instrument (DDSP)
 
     @property
     def bins(self) -> int:
@@ -77,6 +79,10 @@ class HarmonicConfig:
         if self.layers < 2:
             raise RecipeError(f"layers={self.layers} must be at least 2: the last layer reads the condition")
         check_lookahead(self.lookahead, self.bidirectional)
+        strange = [name for name in self.factors if name not in LATENTS]
+        if strange or "timbre" not in self.factors:
+            raise RecipeError(f"factors={list(self.factors)} must be timbre, and any of variation and pitch")
+        object.__setattr__(self, "factors", tuple(name for name in LATENTS if name in self.factors))
 
 
 class Control(NamedTuple):
@@ -134,6 +140,7 @@ class HarmonicVAE(FactorEncoders):
     def __init__(self, config: HarmonicConfig) -> None:
         c = config
         sizes = {"timbre": c.timbre_dim, "variation": c.variation_dim, "pitch": c.pitch_dim}
+        sizes = {name: sizes[name] for name in c.factors}
         super().__init__(config, sizes, FineBands(c.bins, c.fine_bands, c.sample_rate), c.fine_bands)
         self.config: HarmonicConfig = config
         width, told = c.decoder_hidden, sum(sizes.values()) + 3 + 2 * PITCH_WAVES
@@ -147,6 +154,16 @@ class HarmonicVAE(FactorEncoders):
         most = max(c.envelope_cosines, c.noise_cosines)
         self.register_buffer("cosines", cosines_at(frequency, most, c.sample_rate).float(), persistent=False)
         self.register_buffer("weighting", a_weighting(frequency).float(), persistent=False)
+        if c.one_timbre:
+            self._hold_timbre()
+
+    def _hold_timbre(self) -> None:
+        """The encoder of z^t stays, as every graph and state expects it; behind it nothing but a bias is left."""
+        head = self.head("timbre")
+        for parameter in (*self.stack("timbre").parameters(), *head.parameters()):
+            parameter.requires_grad_(False)
+        nn.init.zeros_(head.mean.weight)
+        nn.init.normal_(head.mean.bias).requires_grad_(True)
 
     # Analysis
 

@@ -136,10 +136,12 @@ def _finish(
 
 def _with_splits(rows: list[Sound], options: argparse.Namespace) -> list[Sound]:
     """Sounds without a split get one: those of an instrument by themselves, but pieces of one recording without pitch
-    all together.
+    all together, unless there is no other.
     """
     open_rows = [row for row in rows if not row.split]
     groups = [row.sound if row.pitch is not None else _PIECE.sub("", row.sound) for row in open_rows]
+    if len(set(groups)) == 1:
+        groups = [row.sound for row in open_rows]
     dealt = (
         iter(deal([row.instrument for row in open_rows], groups, shares=options.split, seed=options.seed))
         if open_rows
