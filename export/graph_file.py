@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import nn
@@ -94,6 +95,21 @@ def export_graph(
             opset_version=OPSET,
             dynamo=False,
         )
+    _declare_unread(path, dict(zip(inputs, example, strict=True)))
+
+
+def _declare_unread(path: Path, inputs: dict[str, torch.Tensor]) -> None:
+    """Exporting drops inputs that nothing reads, as the fine structure of a model without z^p; the ports of a kind are
+    the same for all its models.
+    """
+    written = onnx.load(str(path))
+    known = {port.name for port in written.graph.input}
+    missing = [name for name in inputs if name not in known]
+    for name in missing:
+        shape = list(inputs[name].shape)
+        written.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    if missing:
+        path.write_bytes(written.SerializeToString(deterministic=True))
 
 
 def state_names(graph: Any) -> tuple[list[str], list[str]]:

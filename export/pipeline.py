@@ -37,7 +37,7 @@ from training.data.manifest import SoundSet, read_dataset
 from training.dsp.control import decoder_for
 from training.evaluation.measurement import subset
 from training.features import FeatureExtractor, Spectra
-from training.knobs.knobs import measure_knobs, raw_axes, timbre_axes, variation_axes
+from training.knobs.knobs import measure_knobs, raw_axes, timbre_axes, timbre_spread, variation_axes
 from training.models.harmonic import HarmonicVAE
 from training.models.latents import TimbreVAE
 
@@ -282,6 +282,6 @@ def knobs_of(checkpoint: Checkpoint, audio: Tensor) -> dict[str, Any]:
     with torch.no_grad():
         z = checkpoint.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
     timbre, decoder = z.averaged(spectra.sounding).timbre.numpy(), decoder_for(checkpoint.model, features, audio)
-    axes = [*timbre_axes(decoder, z, timbre), *raw_axes(decoder, z)]
+    axes = [*timbre_axes(decoder, z, timbre_spread(timbre)), *raw_axes(decoder, z)]
     variation = variation_axes(decoder, z, z.variation[spectra.sounding].numpy()) if "variation" in z else []
     return {"axes": axes, "presets": [], "variation_axes": variation}

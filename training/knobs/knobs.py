@@ -28,6 +28,7 @@ from training.models.harmonic import HarmonicVAE
 from training.models.latents import Latents, TimbreVAE
 
 VARIATION_AXES = 8
+SAME = 1e-5  # timbres that differ by no more are one
 FRAME_SOUNDS = 240  # whose frames of z^v are looked at
 PITCHED_ANCHOR_SEMITONES = 3  # between the anchors of presets whose decoder is told the pitch
 
@@ -70,25 +71,28 @@ def measure_knobs(
     survey, check = _survey(model, features, train, seconds, table), _survey(model, features, held_out, seconds)
     probe = probe_of(model, features, held_out, seconds)
     told_pitch, decoder, z = model.KIND == HarmonicVAE.KIND, probe.decoder, probe.latents
+    timbre = timbre_spread(survey.timbre)
     labelled = (
-        decoded_axes(probe, features.config, survey.timbre)
+        decoded_axes(probe, features.config, timbre)
         if told_pitch
         else _labelled_axes(probe, survey, train, check, held_out)
     )
-    axes = [*timbre_axes(decoder, z, survey.timbre), *labelled, *raw_axes(decoder, z)]
+    axes = [*timbre_axes(decoder, z, timbre), *labelled, *raw_axes(decoder, z)]
     presets = (
-        presets_of(survey.timbre, train, survey.latents["pitch"], PITCHED_ANCHOR_SEMITONES)
+        presets_of(survey.timbre, train, survey.latents.get("pitch"), PITCHED_ANCHOR_SEMITONES)
         if told_pitch
         else presets_of(survey.timbre, train)
     )
     variation = variation_frames(model, features, train, seconds)
-    learnt, check_notes = survey.notes(train), check.notes(held_out)
-    pitched = [
-        axis_record(f"pitch[{k}]", label, heard) | about
-        for k, (label, heard, about) in enumerate(pitch_axes(decoder, z, learnt, check_notes))
-    ]
-    rest = None if variation is None else variation.mean(0)
-    curve = [] if told_pitch else pitch_anchors(model, features, learnt, presets, rest, tuning_steps)
+    pitched, curve = [], []
+    if "pitch" in z:
+        learnt, check_notes = survey.notes(train), check.notes(held_out)
+        pitched = [
+            axis_record(f"pitch[{k}]", label, heard) | about
+            for k, (label, heard, about) in enumerate(pitch_axes(decoder, z, learnt, check_notes))
+        ]
+        rest = None if variation is None else variation.mean(0)
+        curve = [] if told_pitch else pitch_anchors(model, features, learnt, presets, rest, tuning_steps)
     return {
         "axes": axes,
         "presets": presets,
@@ -144,6 +148,17 @@ def variation_frames(
         z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
         found.append(z.variation[spectra.sounding].numpy())
     return np.concatenate(found)
+
+
+def timbre_spread(timbre: np.ndarray) -> np.ndarray:
+    """Timbres whose spread makes the knobs' steps: those of real sounds, (sounds, D); of a model with one timbre for
+    all, steps of a standard deviation of the prior about it.
+    """
+    if np.ptp(timbre, axis=0).max() > SAME:
+        return timbre
+    size = timbre.shape[1]
+    steps = np.sqrt(size - 0.5) * np.eye(size)  # so that the sample covariance is one
+    return timbre.mean(0) + np.concatenate([steps, -steps])
 
 
 def timbre_axes(decoder: Decoder, probe: Latents, timbre: np.ndarray) -> list[dict[str, Any]]:
