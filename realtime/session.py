@@ -25,7 +25,7 @@ from realtime.hop.published import new_published
 from realtime.hop.step import HopStep
 from realtime.hop.worker import Worker
 from realtime.knobs.bank import KnobBank
-from realtime.knobs.targets import DEFAULT_LATENCY_MS, MIXED_OUTPUTS, targets_of
+from realtime.knobs.targets import DEFAULT_LATENCY_MS, mixed_outputs, targets_of
 from realtime.outputs.base import Answer
 from realtime.outputs.mixer import Mixer
 from realtime.outputs.rack import make_outputs
@@ -113,7 +113,9 @@ class Session:
         self._hops = HopSource(features, sample_rate)
         self._hurries, self._hurry = options.hurry, Deadline()
         fade, most = self._hops.fade_samples, self._hops.most_samples
-        self._outputs = make_outputs(features, channels, sample_rate, options.latency_ms, fade, most, self._hurry)
+        self._outputs = make_outputs(
+            bundle.manifest, channels, sample_rate, options.latency_ms, fade, most, self._hurry
+        )
         self._mixer = Mixer(self._outputs, channels, fade, most, self._meters["stage_seconds"][FIRST_OUTPUT:])
         self._most = most
         self._step = HopStep(
@@ -132,7 +134,7 @@ class Session:
         self._dry = np.zeros((channels, CHUNK_SAMPLES))
         self._downmix = Downmix(channels, CHUNK_SAMPLES)
         self._mono, self._late = np.zeros(CHUNK_SAMPLES), np.zeros(CHUNK_SAMPLES)
-        self._level_places = [knobs.index[name] for name in MIXED_OUTPUTS]
+        self._level_places = [knobs.index[name] for name in mixed_outputs(bundle.manifest)]
         self._answer = self._step.new_answer()
         self._worker: Worker | None = None
         self.reset()
@@ -186,7 +188,7 @@ class Session:
         for part in (self._step, self._hops, self._downmix, self._delay, self._mixer, self._limiter, self._overload):
             if part is not None:
                 part.reset()
-        mixed, mix = [self._knob(name) for name in MIXED_OUTPUTS], self._knob("mix")
+        mixed, mix = [self._knob(output.name) for output in self._outputs[1:]], self._knob("mix")
         self._answer.gain = math.exp(self._knob("gain_db") / DB_PER_NEPER)
         self._mixer.begin([max(0.0, 1 - sum(mixed)), *mixed], mix, self._answer.gain)
         self._missed = 0

@@ -48,6 +48,8 @@ def check(options: Options) -> None:
             address(text, name)
     if options.osc_out is not None and options.osc is None:
         raise UsageError("--osc-out needs --osc: answers come from the port that it listens on")
+    if options.resynth and options.synth:
+        raise UsageError("--resynth and --synth are two ways out; start with one of them, and mix with their knobs")
     _check_names(options)
     if options.input or options.output or options.midi:
         _check_files(options)

@@ -41,6 +41,7 @@ class Options(argparse.Namespace):
     block_size: int
     latency_ms: float
     resynth: bool
+    synth: bool
     phase: float | None
     map: Path | None
     knob: list[str]
@@ -183,6 +184,9 @@ def _sound_options(sound: argparse._ArgumentGroup) -> None:
         help="start with a sound file's timbre, as preset 'own 1'; repeatable",
     )
     sound.add_argument("--resynth", action="store_true", help="start with the resynth way out (knob resynth = 1)")
+    sound.add_argument(
+        "--synth", action="store_true", help="start with the synth way out (knob synth = 1), of a harmonic model"
+    )
     sound.add_argument(
         "--phase",
         type=float,

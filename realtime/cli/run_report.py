@@ -31,7 +31,7 @@ def latencies(manifest: Manifest, sample_rate: float, latency_ms: float) -> dict
     from realtime.outputs.rack import output_latencies  # only at the end of a performance
 
     lookahead = round(manifest.lookahead_hops * manifest.features.hop_seconds * sample_rate)
-    found = output_latencies(manifest.features, sample_rate, latency_ms)
+    found = output_latencies(manifest, sample_rate, latency_ms)
     return {f"latency_samples_{way}": lookahead + samples for way, samples in found.items()}
 
 

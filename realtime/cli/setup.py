@@ -59,6 +59,13 @@ def prepare(
         desk.set("preset", timbres.number(options.preset))
     if options.resynth:
         desk.set("resynth", 1.0)
+    if options.synth:
+        if "synth" not in desk.index:
+            raise UsageError(
+                f"--synth needs a harmonic model and {bundle.path} holds one of the kind {bundle.manifest.kind!r}; "
+                "export one of the kind harmonic_vae, or use --resynth"
+            )
+        desk.set("synth", 1.0)
     if options.phase is not None:
         desk.set("phase", options.phase)
     for text in options.knob:

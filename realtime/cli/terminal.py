@@ -98,6 +98,8 @@ def show_knobs(manifest: Manifest, desk: Desk, sources: Mapping[str, str], snaps
 def describe_notes(manifest: Manifest) -> str:
     """Which MIDI notes the model can be played with, by what was measured when it was released. One sentence."""
     anchors = manifest.pitch_anchors
+    if manifest.harmonic:
+        return "notes: with keys = 1 and synth, MIDI notes sound at their exact pitch, up to 8 at a time"
     if not anchors:
         return "notes: this model has no measured pitches, so MIDI notes and pitch_semitones play nothing"
     true = [
@@ -175,7 +177,8 @@ def _file_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _ways(more: Mapping[str, object]) -> str:
-    return ", ".join(f"{way} {more[f'latency_samples_{way}']}" for way in ("morph", *MIXED_OUTPUTS)) + " samples late"
+    ways = [way for way in ("morph", *MIXED_OUTPUTS) if f"latency_samples_{way}" in more]
+    return ", ".join(f"{way} {more[f'latency_samples_{way}']}" for way in ways) + " samples late"
 
 
 def _live_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:

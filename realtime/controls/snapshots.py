@@ -13,10 +13,11 @@ from realtime.controls.snapshot_file import LONGEST_NAME, Snapshot, SnapshotErro
 from realtime.controls.snapshot_morph import between
 from realtime.controls.snapshot_store import SnapshotStore
 from realtime.controls.timbres import PRESET_TARGETS, Timbres, own_slot
-from realtime.knobs.targets import KnobError
+from realtime.knobs.targets import KEY_TARGETS, KnobError
 
 ENDS = ("snapshot_a", "snapshot_b")
-MOMENTARY = ("note", "note_velocity")  # belong to a key that is held, not to a setting
+# These belong to a key that is held, not to a setting.
+MOMENTARY = ("note", "note_velocity", *KEY_TARGETS)
 SOURCE = "snapshots"
 
 

@@ -22,8 +22,8 @@ import numpy as np
 from realtime.bundle import Manifest
 from realtime.dsp.decibels import DB_PER_NEPER
 from realtime.hop.smoothing import LatentHold, ParameterSmoother
-from realtime.knobs.curves import pitch_curve, preset_curves
-from realtime.knobs.targets import MIXED_OUTPUTS, TIMBRE_SECONDS
+from realtime.knobs.curves import Curve, pitch_curve, preset_curves, preset_pitch_curves
+from realtime.knobs.targets import TIMBRE_SECONDS, mixed_outputs
 
 SWITCHES = {"timbre": "timbre_hold", "variation": "variation_freeze", "pitch": "pitch_freeze"}
 FIRST_NOTE = 60.0  # assumed until a note is heard
@@ -37,6 +37,7 @@ class Edits:
     mix : float, 0 = dry, 1 = edited;  gain : float, linear;  phase : 0 … 1. All smoothed.
     levels : of every way out, morph first, 0 … 1, smoothed; together at least 1
     timbre_seconds : float, time constant of the running timbre
+    semitones : float, by which the pitch is moved, smoothed
     at_rest : bool, the edited latents are the latents themselves
     keys : bool, notes play;  note : float or None, the key held;  velocity : 0 … 1
     kept : name → `LatentHold`, of every latent
@@ -53,12 +54,16 @@ class Edits:
         for name, dimensions in latents.items():
             self._axes[name] = _span([index[axis.name] for axis in families[name]])
             self._matrix[name] = np.array([axis.direction for axis in families[name]]).reshape(-1, dimensions)
-        self._presets = preset_curves(manifest)
+        self._curves: dict[str, Sequence[Curve | None]] = {"timbre": preset_curves(manifest)}
+        if any(pitched := preset_pitch_curves(manifest)):
+            self._curves["pitch"] = pitched
         self._curve = pitch_curve(manifest)
         self._switch = {name: index[SWITCHES[name]] for name in latents}
         self.kept = {name: LatentHold(latents[name], turned.rate) for name in latents}
         self._scale, self._semitones = index.get("variation_scale"), index.get("pitch_semitones")
-        self._corner = np.zeros((4, manifest.timbre_size))
+        self._corner = {name: np.zeros((4, latents[name])) for name in self._curves}  # type: ignore[index]
+        self._mixed = mixed_outputs(manifest)
+        self._level_places = [index[name] for name in self._mixed]
         self._weight = [1.0, 0.0, 0.0, 0.0]
         self._edited, self._wanted, self._work = (
             {name: np.zeros(size) for name, size in latents.items()} for _ in range(3)
@@ -72,10 +77,21 @@ class Edits:
             kept.reset()
         self._weight[:] = [1.0, 0.0, 0.0, 0.0]
         self.mix, self.gain, self.phase, self.timbre_seconds = 1.0, 1.0, 0.0, TIMBRE_SECONDS
-        self.levels = [1.0] + [0.0] * len(MIXED_OUTPUTS)
+        self.levels = [1.0] + [0.0] * len(self._mixed)
+        self.semitones = 0.0
         self.note: float | None = None
         self.keys, self.velocity, self.at_rest = False, 0.0, True
         self._fading, self._active = False, []
+
+    @property
+    def value(self) -> np.ndarray:  # audio thread
+        """(targets,), the knobs as they stand."""
+        return self._turned.value
+
+    @property
+    def target(self) -> np.ndarray:  # audio thread
+        """(targets,), where they lead."""
+        return self._turned.target
 
     def follow(
         self, values: np.ndarray, smoothing: np.ndarray, latents: Mapping[Any, np.ndarray]
@@ -93,8 +109,10 @@ class Edits:
         self.mix, gain_db = float(value[place["mix"]]), float(value[place["gain_db"]])
         self.gain = math.exp(gain_db / DB_PER_NEPER)
         self.phase = float(value[place["phase"]])
-        for i, output in enumerate(MIXED_OUTPUTS, 1):
-            self.levels[i] = float(value[place[output]])
+        for i, output in enumerate(self._level_places, 1):
+            self.levels[i] = float(value[output])
+        if self._semitones is not None:
+            self.semitones = float(value[self._semitones])
         mixed = sum(self.levels[1:])
         self.levels[0] = max(0.0, 1.0 - mixed)
         self.timbre_seconds = float(value[place["timbre_seconds"]])
@@ -110,10 +128,12 @@ class Edits:
         value = self._turned.value
         if self.kept[name].share > 0.0 or value[self._axes[name]].any():
             return True
+        if name in self._curves and any(
+            weight > 0.0 and share > 0.0 for weight, share in zip(self._weight, self._turned.share, strict=True)
+        ):
+            return True
         if name == "timbre":
-            return any(
-                weight > 0.0 and share > 0.0 for weight, share in zip(self._weight, self._turned.share, strict=True)
-            )
+            return False
         if name == "variation":
             return bool(value[self._scale] != 1.0)
         return self.note is not None or (self._semitones is not None and bool(value[self._semitones] != 0.0))
@@ -124,15 +144,19 @@ class Edits:
         slots: np.ndarray,
         midi_note: float | None,
         out: Mapping[Any, np.ndarray],
+        row: int = 1,
+        key: float | None = None,
     ) -> None:  # audio thread
         """latents : name → (1, dimensions), as heard;  slots : (SLOTS, timbre), the knob bank's
         midi_note : the last one heard, None if none was
-        out : name → (2, dimensions); row 1 becomes the latents as edited
+        out : name → (rows, dimensions); this row becomes the latents as edited
+        key : the note of a key that this row plays, whose presets do not glide from hop to hop; None for what is heard
         """
         note = FIRST_NOTE if midi_note is None else midi_note
+        preset_note = key if key is not None else note if self.note is None else self.note
         for name in self._names:
             if name not in self._active:
-                np.copyto(out[name][1], latents[name][0])
+                np.copyto(out[name][row], latents[name][0])
                 continue
             edited, wanted, work = self._edited[name], self._wanted[name], self._work[name]
             np.copyto(edited, latents[name][0])
@@ -143,33 +167,46 @@ class Edits:
                 self._bend(edited, note, wanted)
             np.dot(self._turned.value[self._axes[name]], self._matrix[name], out=wanted)
             wanted += edited
-            if name == "timbre":
-                self._towards_presets(edited, slots, note if self.note is None else self.note, wanted, work)
-            np.copyto(out[name][1], wanted, casting="same_kind")
+            if name in self._curves:
+                self._towards_presets(name, edited, slots, preset_note, wanted, work, glide=key is None)
+            np.copyto(out[name][row], wanted, casting="same_kind")
 
     def _towards_presets(
-        self, timbre: np.ndarray, slots: np.ndarray, note: float, wanted: np.ndarray, work: np.ndarray
+        self,
+        name: str,
+        latent: np.ndarray,
+        slots: np.ndarray,
+        note: float,
+        wanted: np.ndarray,
+        work: np.ndarray,
+        *,
+        glide: bool,
     ) -> None:  # audio thread
-        """Adds each corner's share of the way from `timbre` to its preset."""
-        turned = self._turned
+        """Adds each corner's share of the way from `latent` to its preset."""
+        turned, curves = self._turned, self._curves[name]
         for corner, weight in enumerate(self._weight):
             share = turned.share[corner]
             if share == 0.0:
                 continue
-            chosen, vector = turned.chosen[corner] - 1, self._corner[corner]
-            if chosen < len(self._presets):
-                self._presets[chosen].at(note, work)
+            chosen, vector = turned.chosen[corner] - 1, self._corner[name][corner]
+            curve = curves[chosen] if chosen < len(curves) else None
+            if curve is not None:
+                curve.at(note, work)
+            elif chosen >= len(curves) and name == "timbre":
+                np.copyto(work, slots[chosen - len(curves)])
+                np.copyto(work, latent, where=~np.isfinite(work))  # an empty slot is the sound's own timbre
             else:
-                np.copyto(work, slots[chosen - len(self._presets)])
-                np.copyto(work, timbre, where=~np.isfinite(work))  # an empty slot is the sound's own timbre
-            if turned.from_nothing[corner]:
+                np.copyto(work, latent)  # a preset that does not say it leaves it
+            if not glide:
+                vector = work
+            elif turned.from_nothing[corner]:
                 np.copyto(vector, work)
             else:
                 work -= vector
                 work *= turned.rate
                 vector += work
             if weight > 0.0:
-                np.subtract(vector, timbre, out=work)
+                np.subtract(vector, latent, out=work)
                 work *= share * weight
                 wanted += work
 

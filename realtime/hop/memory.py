@@ -10,6 +10,7 @@ import numpy as np
 from realtime.dsp.pitch import PitchTracker
 from realtime.dsp.spectrum import FrameAnalyser
 from realtime.hop.edits import Edits
+from realtime.hop.hearing import Hearing
 from realtime.hop.model import StreamingModel
 
 
@@ -19,7 +20,9 @@ class Memory:
     Its length is `realtime.hop.published.memory_floats`.
     """
 
-    def __init__(self, model: StreamingModel, frame: FrameAnalyser, pitch: PitchTracker, edits: Edits) -> None:
+    def __init__(
+        self, model: StreamingModel, frame: FrameAnalyser, pitch: PitchTracker | Hearing, edits: Edits
+    ) -> None:
         self._model, self._frame, self._pitch, self._edits = model, frame, pitch, edits
 
     def write(self, published: np.ndarray) -> None:  # audio thread

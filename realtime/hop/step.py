@@ -14,16 +14,20 @@ from realtime.bundle import Bundle, Features
 from realtime.dsp.pitch import PitchTracker
 from realtime.dsp.spectrum import FrameAnalyser, FrameDelay
 from realtime.hop.edits import Edits
+from realtime.hop.hearing import Hearing
 from realtime.hop.memory import Memory
 from realtime.hop.meters import DECODER, EDITS, ENCODER, FILTER, HOP_HISTORY, STFT
-from realtime.hop.model import open_model
+from realtime.hop.model import HarmonicModel, open_model
 from realtime.hop.smoothing import glide_rate, timbre_rate
+from realtime.hop.voices import HarmonicVoices
 from realtime.knobs.bank import KnobBank
 from realtime.outputs.base import Answer, DecodedHop, Output
 
 # For so long after the last edit the decoder's edited state is drawn towards the unedited one; then it is the same.
 SETTLE_SECONDS = 0.1
 SETTLE_RATE_SECONDS = 0.02
+FAINTEST = 1e-9
+SYNTH = -1  # its place among the levels of a harmonic bundle
 REMEMBER_HOPS = 32  # how often what must outlive the process is written down
 
 
@@ -58,9 +62,13 @@ class HopStep:
         self.model = open_model(bundle, provider, flush_denormals=flush_denormals)
         self._frame = FrameAnalyser(features)
         self._heard = FrameDelay(self._frame, bundle.manifest.lookahead_hops)
-        self._pitch = PitchTracker(features)
+        self._voices = (
+            HarmonicVoices(bundle.manifest, self.model, knobs.index) if isinstance(self.model, HarmonicModel) else None
+        )
+        self._pitch: PitchTracker | Hearing = self._voices.heard if self._voices else PitchTracker(features)
         self._edits = Edits(bundle.manifest)
-        self._outputs, self._hop = tuple(outputs), DecodedHop(features.bins)
+        self._outputs = tuple(outputs)
+        self._hop = DecodedHop(features.bins, self._voices.played if self._voices else None)
         self._memory = Memory(self.model, self._frame, self._pitch, self._edits)
         self._stage, self._hop_ms = meters["stage_seconds"], meters["hop_ms"]
         self._hops_made, self._silent_hops, self._late_hops = (
@@ -74,8 +82,9 @@ class HopStep:
         return Answer([output.new_part() for output in self._outputs])
 
     def reset(self) -> None:
-        for part in (self.model, self._frame, self._heard, self._pitch, self._edits):
-            part.reset()
+        for part in (self.model, self._frame, self._heard, self._pitch, self._edits, self._voices):
+            if part is not None:
+                part.reset()
         for output in self._outputs:
             output.reset_hop_side()
         self._rest_hops = self._settle_hops  # hops since the last edit
@@ -101,6 +110,8 @@ class HopStep:
         frame, heard, edits = self._frame, self._heard, self._edits
         frame.push(hop)
         heard.push()
+        if self._voices is not None:
+            self._voices.listen(hop, frame, edits.timbre_seconds)
         analysed = time.perf_counter()
         self._stage[STFT] += analysed - started
         edits.follow(self.knobs.values, self.knobs.smoothing, self.model.latents)
@@ -129,6 +140,8 @@ class HopStep:
         """Only listen: no model, the dry sound."""
         self._frame.push(hop)
         self._heard.push()
+        if self._voices is not None:
+            self._voices.listen(hop, self._frame, self._edits.timbre_seconds)
         self._edits.follow(self.knobs.values, self.knobs.smoothing, self.model.latents)
         self._rest(answer)
         self._meters["bypassed_hops"] += 1
@@ -147,9 +160,13 @@ class HopStep:
             for name, value in model.latents.items():
                 inputs[name][:] = value
             edits.apply(model.latents, self.knobs.slots, self._pitch.midi_note, inputs)
+            if self._voices is not None:
+                self._voices.tell(edits, edits.value)
             edited = time.perf_counter()
             stage[EDITS] += edited - encoded
             model.decode()
+            if self._voices is not None and edits.levels[SYNTH] > 0.0:
+                self._voices.play(edits, self.knobs.slots, edits.value, edits.target)
             stage[DECODER] += time.perf_counter() - edited
         except Exception:  # whatever the runtime throws, the music goes on
             return False
@@ -168,6 +185,10 @@ class HopStep:
             level = answer.levels[i] = edits.levels[i]
             if i == 0 or level > 0.0:
                 output.describe(self._hop, answer.parts[i])
+                share = getattr(answer.parts[i], "share", 1.0)
+                if share < 1.0:
+                    answer.levels[i] = level * max(share, FAINTEST)  # it goes on unheard
+                    answer.levels[0] += level * (1 - share)
 
     def _rest(self, answer: Answer) -> None:  # audio thread
         self._look()

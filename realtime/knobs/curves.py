@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from realtime.bundle import Manifest, Preset
+from realtime.bundle import Anchor, Manifest, Preset
 
 
 class Curve:
@@ -32,13 +32,22 @@ def preset_curves(manifest: Manifest) -> list[Curve]:
     return [preset_curve(preset) for preset in manifest.presets]
 
 
+def preset_pitch_curves(manifest: Manifest) -> list[Curve | None]:
+    """z^p of every preset that moves it, too."""
+    return [
+        None if preset.anchors[0].pitch is None else preset_curve(preset, lambda anchor: anchor.pitch or ())
+        for preset in manifest.presets
+    ]
+
+
 def pitch_curve(manifest: Manifest) -> Curve | None:
     """z^p of every note, if the bundle knows."""
     anchors = manifest.pitch_anchors
     return Curve([anchor.midi_note for anchor in anchors], [anchor.pitch for anchor in anchors]) if anchors else None
 
 
-def preset_curve(preset: Preset) -> Curve:
+def preset_curve(preset: Preset, point: Callable[[Anchor], Sequence[float]] = lambda anchor: anchor.timbre) -> Curve:
+    """point : what of an anchor the curve goes through"""
     pitched = [anchor for anchor in preset.anchors if anchor.midi_note is not None]
     chosen = sorted(pitched, key=lambda anchor: anchor.midi_note or 0.0) or [preset.anchors[0]]
-    return Curve([anchor.midi_note or 0.0 for anchor in chosen], [anchor.timbre for anchor in chosen])
+    return Curve([anchor.midi_note or 0.0 for anchor in chosen], [point(anchor) for anchor in chosen])

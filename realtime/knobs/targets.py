@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from realtime.bundle import Manifest
+from realtime.kinds import VOICES
 
 SLOTS = 8  # timbres that can be captured or loaded beside the bundle's presets
 TIMBRE_SECONDS = 2.0  # time constant of the running timbre, unless a knob asks for another
 SMOOTHING_SECONDS = 0.02  # unless the knob map asks for another
-MIXED_OUTPUTS = ("resynth",)  # ways out beside morph; the knob of this name is the level of each
+# Ways out beside morph; where a bundle has one, the knob of this name is its level.
+MIXED_OUTPUTS = ("resynth", "synth")
 LATENCY_MS = (3.0, 50.0)  # that resynth can be asked for
 DEFAULT_LATENCY_MS = 6.0
+KEY_TARGETS = tuple(f"{name}[{i}]" for name in ("key", "key_velocity") for i in range(VOICES))  # see realtime.hop.keys
 STANDARD_DEVIATIONS = "standard deviations"
 
 
@@ -63,6 +66,29 @@ def targets_of(manifest: Manifest) -> tuple[Target, ...]:
         *_pitch_targets(manifest),
         Target("resynth", 0.0, 1.0, 0.0, "way out: 0 = morph, 1 = resynth"),
         Target("phase", 0.0, 1.0, 0.0, "resynth: 0 = phases rebuilt from the magnitudes, 1 = the input's"),
+        *_synth_targets(manifest),
+    )
+
+
+def mixed_outputs(manifest: Manifest) -> tuple[str, ...]:
+    """The ways out beside morph that a bundle has."""
+    return tuple(name for name in MIXED_OUTPUTS if name in manifest.outputs)
+
+
+def _synth_targets(manifest: Manifest) -> tuple[Target, ...]:
+    """Of a bundle whose decoder draws harmonics and noise."""
+    if manifest.harmonic is None:
+        return ()
+    return (
+        Target("synth", 0.0, 1.0, 0.0, "way out: 0 = morph, 1 = synth"),
+        Target("harmonics", 0.0, 2.0, 1.0, "synth: × the harmonics"),
+        Target("noise", 0.0, 2.0, 1.0, "synth: × the noise"),
+        Target("vibrato", 0.0, 2.0, 1.0, "synth: × the input's vibrato, 0 = flat"),
+        Target("attack", 0.0, 1.0, 0.0, "synth: share of the input that passes while a note begins"),
+        Target("portamento", 0.0, 5.0, 0.0, "s, in which a key's pitch glides to the next"),
+        Target("legato", 0, 1, 0, "1 = one key at a time, tied notes without an attack", whole=True),
+        *(Target(f"key[{i}]", -1, 127, -1, "MIDI note of this voice, -1 = none", whole=True) for i in range(VOICES)),
+        *(Target(f"key_velocity[{i}]", 0.0, 1.0, 1.0, "of that note") for i in range(VOICES)),
     )
 
 
@@ -82,13 +108,14 @@ def _pitch_targets(manifest: Manifest) -> tuple[Target, ...]:
         return ()
     axes = tuple(Target(axis.name, axis.low, axis.high, 0.0, STANDARD_DEVIATIONS) for axis in manifest.pitch_axes)
     freeze = Target("pitch_freeze", 0, 1, 0, "1 = the pitch stays as it was", whole=True)
-    if not manifest.pitch_anchors:
+    if not (manifest.pitch_anchors or manifest.harmonic):
         return (freeze, *axes)
+    told = manifest.harmonic is not None
     return (
         freeze,
         *axes,
-        Target("pitch_semitones", -24.0, 24.0, 0.0, "semitones, along the learned pitch curve"),
-        Target("keys", 0, 1, 0, "1 = in resynth, MIDI notes play the frozen sound", whole=True),
+        Target("pitch_semitones", -24.0, 24.0, 0.0, f"semitones{'' if told else ', along the learned pitch curve'}"),
+        Target("keys", 0, 1, 0, f"1 = in {'re' * (not told)}synth, MIDI notes play the frozen sound", whole=True),
         Target("note", -1, 127, -1, "MIDI note held, -1 = none", whole=True),
         Target("note_velocity", 0.0, 1.0, 1.0, "of that note"),
     )

@@ -56,7 +56,7 @@ def _recorder(options: Options, live: Live, screen: Screen) -> Recorder | None:
 
 def _monitor(setup: PlayerSetup, live: Live, screen: Screen, keyboard: Keyboard) -> Service:
     desk = setup.desk
-    preset, mixed = desk.index["preset"], {name: desk.index[name] for name in MIXED_OUTPUTS}
+    preset, mixed = desk.index["preset"], {name: desk.index[name] for name in MIXED_OUTPUTS if name in desk.index}
     monitor = Monitor(
         live.record,
         preset=lambda: setup.timbres.title(round(desk.value(preset))),

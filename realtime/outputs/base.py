@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from realtime.outputs.synth.played import Played
+
 
 class DecodedHop:
     """Everything a way out may want to know of a hop. One object per step, its fields are set anew at each hop.
@@ -23,9 +25,11 @@ class DecodedHop:
     settled : nothing is edited, and the last edit's echo in the decoder is gone
     mix, gain : smoothed knobs, linear;  phase : knob
     keys : MIDI notes play;  velocity : 0 … 1, of the note held, 0 if none is
+    played : the voices that a harmonic model draws; None for other kinds
     """
 
-    def __init__(self, bins: int) -> None:
+    def __init__(self, bins: int, played: Played | None = None) -> None:
+        self.played = played
         self.decoded: np.ndarray = np.zeros((2, bins), np.float32)
         self.log_amplitude: np.ndarray = np.zeros(bins, np.float32)
         self.amplitude: np.ndarray = np.zeros(bins)
@@ -35,7 +39,10 @@ class DecodedHop:
 
 
 class Part(Protocol):
-    """What one hop tells one way out. Its arrays are overwritten when the same object is used again."""
+    """What one hop tells one way out. Its arrays are overwritten when the same object is used again.
+
+    A part may have a `share`, 0 … 1: how much of the way out's level it takes; the first way out takes the rest.
+    """
 
     def clear(self) -> None:  # audio thread
         """Nothing is described: the dry sound shall pass."""

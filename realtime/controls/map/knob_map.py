@@ -11,6 +11,7 @@ from realtime.controls.desk import Desk
 from realtime.controls.map.file import ANY, BUTTONS, CHOOSERS, Knob, KnobMapError, read_knobs
 from realtime.controls.map.route import KnobRoute, route_for
 from realtime.controls.map.takeover import ControlState
+from realtime.controls.map.voices import KeyVoices
 from realtime.controls.midi.events import ALL_NOTES_OFF, ALL_SOUND_OFF, MidiDecoder, MidiEvent
 from realtime.knobs.targets import SMOOTHING_SECONDS
 
@@ -35,6 +36,7 @@ class KnobMap:
     states: tuple[ControlState, ...] = ()
     _by_source: dict[tuple[str, int], list[ControlState]] = field(default_factory=dict, repr=False)
     _decoder: MidiDecoder = field(default_factory=MidiDecoder, repr=False)
+    _voices: KeyVoices = field(default_factory=KeyVoices, repr=False)
 
     def __post_init__(self) -> None:
         self.adopt(self.routes)
@@ -124,16 +126,20 @@ class KnobMap:
         key, sounding = (event.channel, event.number), state.held[-1:]
         if key in state.held:
             state.held.remove(key)
-        if event.raw:
+        if not event.raw:
+            self._voices.release(key, desk, SOURCE)
+        else:
             if not state.route.low <= event.number <= state.route.high:
                 return False
             state.held.append(key)
+            self._voices.press(key, event.position, desk, SOURCE)
             if "note_velocity" in desk.index and not {"note_velocity"} & (self.fixed | desk.fixed):
                 desk.turn(desk.index["note_velocity"], event.position, SOURCE)
         return self._sound(state, desk, again=bool(event.raw) or state.held[-1:] != sounding)
 
     def _release(self, state: ControlState, desk: Desk, channel: int | None) -> bool:
         sounding = state.held[-1:]
+        self._voices.release_all(channel, desk, SOURCE)
         state.held = [] if channel is None else [key for key in state.held if key[0] != channel]
         return self._sound(state, desk, again=state.held[-1:] != sounding)
 

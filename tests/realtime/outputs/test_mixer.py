@@ -8,7 +8,7 @@ import pytest
 from realtime.bundle import embedded_bundle, load_bundle
 from realtime.dsp.deadline import Deadline
 from realtime.knobs.bank import KnobBank
-from realtime.knobs.targets import MIXED_OUTPUTS
+from realtime.knobs.targets import mixed_outputs
 from realtime.outputs.base import Answer, DecodedHop, Output
 from realtime.outputs.mixer import Mixer
 from realtime.outputs.rack import make_outputs, output_latencies
@@ -141,11 +141,12 @@ def test_the_dry_sound_goes_through_the_first() -> None:
 def test_the_rack_offers_morph_and_those_that_have_a_level_knob() -> None:
     bundle = load_bundle(embedded_bundle())
     features = bundle.manifest.features
-    outputs: tuple[Output, ...] = make_outputs(features, 1, features.sample_rate, 6.0, 256, 256, Deadline())
-    assert [output.name for output in outputs] == ["morph", *MIXED_OUTPUTS]
+    outputs: tuple[Output, ...] = make_outputs(bundle.manifest, 1, features.sample_rate, 6.0, 256, 256, Deadline())
+    assert tuple(output.name for output in outputs) == bundle.manifest.outputs == ("morph", "resynth")
+    assert mixed_outputs(bundle.manifest) == ("resynth",)
     bank = KnobBank(bundle.manifest)
-    assert all(name in bank.index for name in MIXED_OUTPUTS)
-    told = output_latencies(features, 48000, 6.0)
+    assert all(name in bank.index for name in mixed_outputs(bundle.manifest))
+    told = output_latencies(bundle.manifest, 48000, 6.0)
     session = Session(bundle, bank, channels=1, sample_rate=48000, options=SessionOptions(provider="cpu"))
     assert told == session.latencies
     assert list(told) == [output.name for output in outputs]

@@ -1,0 +1,1 @@
+"""Synth: oscillators with continuous phase and filtered noise, as a harmonic decoder draws them."""
