@@ -176,11 +176,12 @@ class F0Tracker:
         period. Thirds and sixths (4 and 5, 5 and 6, 3 and 5, 5 and 8) have no partials 1 and 2 and not both of 3 and 4.
         Their shares are in the correlation's Fourier series over a period.
         """
+        low = max(0.0, self._low_share(lag) / ALONE_SHARE)
         if lag < LEAST_ALONE_SAMPLES:
-            return 1.0
+            return min(1.0, low)
         half, third, sixth = (self._at(lag / part) / height for part in (2, 3, 6))
         share = (sixth - (1 + 2 * third) / 3 + (1 - half) + (1 - third) / 3) / 3
-        return min(1.0, max(0.0, share / ALONE_SHARE), max(0.0, self._low_share(lag) / ALONE_SHARE))
+        return min(1.0, low, max(0.0, share / ALONE_SHARE))
 
     def _low_share(self, lag: float) -> float:  # audio thread
         """Of the energy, in the first two partials of this period, and in whichever of the next two is weaker."""

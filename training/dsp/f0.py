@@ -115,8 +115,8 @@ def _alone(curve: np.ndarray, lag: np.ndarray, height: np.ndarray) -> np.ndarray
 
     half, third, sixth = at(lag / 2), at(lag / 3), at(lag / 6)
     share = (sixth - (1 + 2 * third) / 3 + (1 - half) + (1 - third) / 3) / 3
-    share = np.minimum(share, _low_share(curve, np.maximum(lag, 1.0)))
-    return np.where(lag < LEAST_ALONE_SAMPLES, 1.0, np.clip(share / ALONE_SHARE, 0, 1))
+    low = _low_share(curve, np.maximum(lag, 1.0))
+    return np.clip(np.where(lag < LEAST_ALONE_SAMPLES, low, np.minimum(share, low)) / ALONE_SHARE, 0, 1)
 
 
 def _low_share(curve: np.ndarray, lag: np.ndarray) -> np.ndarray:
