@@ -150,6 +150,20 @@ def test_it_learns_a_toy_and_no_gradient_breaks() -> None:
     assert timbre.bias.grad.any()
 
 
+@torch.no_grad()
+def test_a_told_pitch_that_is_off_leaves_the_partials_where_they_are() -> None:
+    torch.manual_seed(2)
+    plain, jittered = DDSPTask(SMALL, FEATURES), DDSPTask(SMALL, FEATURES, jitter_semitones=4.0)
+    jittered.load_state_dict(plain.state_dict())
+    batch = batch_of(saw(220.0), saw(330.0))
+    assert jittered.terms(batch, training=False) == plain.terms(batch, training=False)
+    assert jittered.terms(batch, training=True) == jittered.terms(batch, training=True)
+    assert jittered.terms(batch, training=True) != plain.terms(batch, training=True)
+    heard = jittered._heard(batch, 4.0)
+    assert torch.equal(heard.control.f0, batch["f0_hz"])
+    assert not torch.equal(heard.voice.envelope, plain._heard(batch).voice.envelope)
+
+
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(RecipeError, match="one_timbre=False"):
         DDSPTask(dataclasses.replace(SMALL, one_timbre=False), FEATURES)

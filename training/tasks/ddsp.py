@@ -36,6 +36,8 @@ class DDSPTask(VAETask):
     learning_rate, decay_per_epoch : Adam's, and the factor it is multiplied with after every epoch
     frames : weight of the squared difference of the drawn log-amplitude frames. The sound is as loud as what was heard,
         whatever is drawn, and its phases have no gradient, so level and inharmonicity are learned here alone.
+    jitter_semitones : in training the decoder is told a pitch that is off by so much (standard deviation, one draw per
+        example), while its partials stay where they are: what it draws then varies smoothly from note to note
     preview_epochs, float32_matmul : see `VAETask`
     """
 
@@ -46,6 +48,7 @@ class DDSPTask(VAETask):
         learning_rate: float = 2e-3,
         decay_per_epoch: float = 0.96,
         frames: float = 0.5,
+        jitter_semitones: float = 0.0,
         preview_epochs: int = 0,
         float32_matmul: MatmulPrecision = "highest",
     ) -> None:
@@ -62,7 +65,7 @@ class DDSPTask(VAETask):
                 "training/recipes/harmonic.yaml"
             )
         self.model: HarmonicVAE = HarmonicVAE(fitted(model, features))
-        self.frames = frames
+        self.frames, self.jitter_semitones = frames, jitter_semitones
 
     @property
     def pitch_hop_samples(self) -> int:
@@ -73,7 +76,7 @@ class DDSPTask(VAETask):
         return 0
 
     def about(self) -> dict[str, Any]:
-        return {"frames": self.frames}
+        return {"frames": self.frames, "jitter_semitones": self.jitter_semitones}
 
     def on_fit_start(self) -> None:
         """Refuse sounds without pitch, which this model could only hiss."""
@@ -95,7 +98,7 @@ class DDSPTask(VAETask):
         return preview_rows(heard.spectra.log_amplitude, found.log_amplitude, None)
 
     def terms(self, batch: Batch, *, training: bool) -> dict[str, Tensor]:
-        heard = self._heard(batch)
+        heard = self._heard(batch, self.jitter_semitones if training else 0.0)
         found = self._sound(heard, batch)
         samples = found.shape[1]
         if samples < SPECTRAL_SIZES[0]:
@@ -111,7 +114,7 @@ class DDSPTask(VAETask):
         }
         return terms | {"loss": terms["spectral"] + self.frames * terms["mse"]}
 
-    def _heard(self, batch: Batch) -> _Heard:
+    def _heard(self, batch: Batch, jitter_semitones: float = 0.0) -> _Heard:
         spectra = self.features(batch["audio"])
         amplitude = self.features.amplitudes(batch["audio"]).amplitude
         control = self.model.control(
@@ -123,7 +126,11 @@ class DDSPTask(VAETask):
         )
         latents = self.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
         level = (amplitude * self.model.weighting).square().sum(-1).sqrt()
-        return _Heard(spectra, control, level, self.model.voice(latents, control))
+        told = control
+        if jitter_semitones:
+            off = torch.stack([drawn_noise(draw, 1) for draw in batch["draw"].tolist()]).to(control.f0.device)
+            told = control._replace(f0=control.f0 * torch.exp2(off * jitter_semitones / 12))
+        return _Heard(spectra, control, level, self.model.voice(latents, told))
 
     def _sound(self, heard: _Heard, batch: Batch) -> Tensor:
         hop = self.features.config.hop_samples
