@@ -23,6 +23,7 @@ SHIPPED = Path(__file__).with_name("calibration.ogg")
 NOTE_SECONDS = 1.0  # the shipped set is a row of notes of this length
 MOST_BYTES = 1.2e9
 MOST_HELD_OUT = 150
+LEAST = 4  # sounds to fit on
 FORMATS = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".mp3"}
 
 
@@ -82,11 +83,12 @@ def _from_dataset(folder: Path, rate: int, selection: dict[str, Any], seconds: f
         )
     parts = []
     few = min(limit // 4, MOST_HELD_OUT)
-    for split, count in (("train", limit - few), ("validation", few)):
+    for split, count, least in (("train", limit - few, LEAST), ("validation", few, 1)):
         sounds = everything.select(split=split, **selection)
         sounds = sounds.take(np.random.default_rng(0).permutation(len(sounds))[:count])
         store, samples = SoundStore(sounds), round(seconds * rate)
-        parts.append(_pieces((store.read(row, 0, samples) for row in range(len(sounds))), samples, count, folder))
+        pieces = (store.read(row, 0, samples) for row in range(len(sounds)))
+        parts.append(_pieces(pieces, samples, count, folder, least))
     fit, held_out = parts
     return Calibration(fit, held_out, str(folder))
 
@@ -103,7 +105,7 @@ def _read(path: Path, rate: int) -> np.ndarray:
     return mono if found == rate else soxr.resample(mono, found, rate)
 
 
-def _pieces(sounds: Iterable[np.ndarray], samples: int, limit: int, source: Path) -> Tensor:
+def _pieces(sounds: Iterable[np.ndarray], samples: int, limit: int, source: Path, least: int = LEAST) -> Tensor:
     """Sounds cut into pieces of one length; the last piece of each is padded unless it is nearly nothing."""
     pieces: list[np.ndarray] = []
     for sound in sounds:
@@ -113,8 +115,9 @@ def _pieces(sounds: Iterable[np.ndarray], samples: int, limit: int, source: Path
                 pieces.append(np.pad(piece, (0, samples - len(piece))))
         if len(pieces) >= limit:
             break
-    if len(pieces) < 4:
+    if len(pieces) < least:
         raise DataError(
-            f"{source} holds {len(pieces)} usable sounds, calibration needs at least 4; name more with --calibration"
+            f"{source} holds {len(pieces)} usable sounds, calibration needs at least {least}; name more with "
+            "--calibration"
         )
     return torch.from_numpy(np.stack(pieces[:limit]).astype(np.float32))

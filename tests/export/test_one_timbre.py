@@ -11,13 +11,14 @@ import onnx
 import pytest
 import torch
 
+from export.calibration import calibration_sounds
 from export.pipeline import Options, export
 from realtime.bundle import load_bundle
 from realtime.hop.model import open_model
 from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
-from training.checkpoint import describe
+from training.checkpoint import Checkpoint, describe
 from training.features import FeatureConfig
 from training.models.harmonic import HarmonicConfig, HarmonicVAE
 
@@ -58,6 +59,13 @@ def test_it_has_every_port_of_its_kind_and_knobs_that_are_heard(bundle: Path) ->
     assert {"brightness", "noisiness", "timbre[0]", "raw[4]"} <= set(effects)
     steps = np.array([axis.direction for axis in manifest.axes if axis.name.startswith("timbre")])
     assert np.abs(steps @ steps.T - np.eye(5)).max() < 0.01  # a standard deviation of the prior each
+
+
+def test_a_folder_that_holds_out_two_notes_is_enough(tiny_data: Path) -> None:
+    selection = {"instruments": ["Violin"], "pitches": [60, 67]}
+    checkpoint = Checkpoint(FEATURES, HarmonicVAE(CONFIG), {"data": str(tiny_data), "selection": selection})  # type: ignore[arg-type]
+    found = calibration_sounds(checkpoint, None)
+    assert 1 <= len(found.held_out) < 4 <= len(found.fit)
 
 
 def test_whoever_plays_has_its_timbre(bundle: Path) -> None:
