@@ -38,7 +38,7 @@ class Edits:
     levels : of every way out, morph first, 0 … 1, smoothed; together at least 1
     timbre_seconds : float, time constant of the running timbre
     semitones : float, by which the pitch is moved, smoothed
-    at_rest : bool, the edited latents are the latents themselves
+    at_rest : bool, the edited latents are the latents themselves, at their pitch
     keys : bool, notes play;  note : float or None, the key held;  velocity : 0 … 1
     kept : name → `LatentHold`, of every latent
     """
@@ -122,7 +122,7 @@ class Edits:
             self.note = note if self.keys and note >= 0 else self.note if self.keys else None
             self.velocity = float(target[place["note_velocity"]]) if self.keys and note >= 0 else 0.0
         self._active = [name for name in self._names if self._moved(name)]
-        self.at_rest = not self._active
+        self.at_rest = not self._active and self.note is None and self.semitones == 0.0
 
     def _moved(self, name: Any) -> bool:  # audio thread
         value = self._turned.value

@@ -103,17 +103,18 @@ def _variation_targets(manifest: Manifest) -> tuple[Target, ...]:
 
 
 def _pitch_targets(manifest: Manifest) -> tuple[Target, ...]:
-    """Pitch latents; the offsets in semitones and the keys need a bundle that knows what its pitch latents mean."""
-    if "pitch" not in manifest.latents:
-        return ()
-    axes = tuple(Target(axis.name, axis.low, axis.high, 0.0, STANDARD_DEVIATIONS) for axis in manifest.pitch_axes)
-    freeze = Target("pitch_freeze", 0, 1, 0, "1 = the pitch stays as it was", whole=True)
-    if not (manifest.pitch_anchors or manifest.harmonic):
-        return (freeze, *axes)
+    """Pitch latents; the offsets in semitones and the keys need a bundle that knows what its pitch latents mean, or
+    whose decoder is told the pitch.
+    """
+    latent: tuple[Target, ...] = ()
+    if "pitch" in manifest.latents:
+        axes = (Target(axis.name, axis.low, axis.high, 0.0, STANDARD_DEVIATIONS) for axis in manifest.pitch_axes)
+        latent = (Target("pitch_freeze", 0, 1, 0, "1 = the pitch stays as it was", whole=True), *axes)
     told = manifest.harmonic is not None
+    if not (manifest.pitch_anchors or told):
+        return latent
     return (
-        freeze,
-        *axes,
+        *latent,
         Target("pitch_semitones", -24.0, 24.0, 0.0, f"semitones{'' if told else ', along the learned pitch curve'}"),
         Target("keys", 0, 1, 0, f"1 = in {'re' * (not told)}synth, MIDI notes play the frozen sound", whole=True),
         Target("note", -1, 127, -1, "MIDI note held, -1 = none", whole=True),

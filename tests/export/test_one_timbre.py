@@ -15,9 +15,8 @@ from export.calibration import calibration_sounds
 from export.pipeline import Options, export
 from realtime.bundle import load_bundle
 from realtime.hop.model import open_model
-from realtime.knobs.bank import KnobBank
 from realtime.render import render
-from realtime.session import Session
+from tests.support.harmonic import cents_off, session_of, tone, weighted_db
 from training.checkpoint import Checkpoint, describe
 from training.features import FeatureConfig
 from training.models.harmonic import HarmonicConfig, HarmonicVAE
@@ -83,14 +82,16 @@ def test_whoever_plays_has_its_timbre(bundle: Path) -> None:
     assert all(np.abs(np.array(anchor.timbre) - found[0]).max() < 1e-4 for anchor in anchors)
 
 
-def test_a_session_plays_it_and_a_knob_changes_the_sound(bundle: Path, phrase: np.ndarray) -> None:
-    loaded = load_bundle(bundle)
-    knobs = KnobBank(loaded.manifest)
-    session = Session(loaded, knobs, channels=1, sample_rate=44100)
-    plain = render(session, phrase[:, None], 44100)[:, 0]
-    assert np.array_equal(plain, phrase)
-    knobs.set("brightness", 2.0)
-    session.reset()
-    edited = render(session, phrase[:, None], 44100)[:, 0]
-    assert np.isfinite(edited).all()
-    assert np.abs(edited - phrase).max() > 1e-3
+def test_it_is_played_live_by_input_and_by_keys_and_a_knob_changes_the_sound(bundle: Path, phrase: np.ndarray) -> None:
+    loaded, sound = load_bundle(bundle), phrase[:, None]
+    assert np.array_equal(render(session_of(loaded), sound, 44100), sound)
+    morphed = render(session_of(loaded, brightness=2.0), sound, 44100)
+    assert np.isfinite(morphed).all()
+    assert np.abs(morphed - sound).max() > 1e-3
+    played = render(session_of(loaded, synth=1.0), tone(220.0), 44100)[22050:, 0]
+    assert abs(cents_off(played, 220.0)) <= 3
+    assert weighted_db(played) == pytest.approx(weighted_db(tone(220.0)[22050:]), abs=1.0)
+    higher = render(session_of(loaded, synth=1.0, pitch_semitones=7.0), tone(220.0), 44100)[22050:, 0]
+    assert abs(cents_off(higher, 220.0 * 2 ** (7 / 12))) <= 3
+    keyed = render(session_of(loaded, synth=1.0, keys=1, preset=1, key_0=57), 0 * tone(220.0), 44100)[22050:, 0]
+    assert abs(cents_off(keyed, 220.0)) <= 3
