@@ -12,7 +12,7 @@ from torch import Tensor
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.data.manifest import SoundSet
 from training.data.store import SoundStore
-from training.dsp.f0 import track_pitch
+from training.dsp.control import control_of
 from training.dsp.synthesis import synthesise
 from training.features import FeatureExtractor, Spectra
 from training.models.harmonic import Control, HarmonicVAE
@@ -58,24 +58,25 @@ class Instrument:
     @torch.no_grad()
     def analyse(self, sound: np.ndarray) -> Analysed:
         """sound : (samples,)"""
-        config = self.features.config
-        audio = torch.from_numpy(sound[: len(sound) // config.hop_samples * config.hop_samples].astype(np.float32))[
-            None
-        ]
-        spectra, track = self.features(audio), track_pitch(audio[0].numpy(), config.sample_rate, config.hop_samples)
-        latents = self.model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
-        f0, confidence = (torch.from_numpy(part)[None] for part in (track.f0_hz, track.confidence))
-        control = self.model.control(spectra.log_amplitude, f0, confidence, spectra.sounding, config.hop_samples)
-        amplitude = self.features.amplitudes(audio).amplitude[0].mean(-1)
-        relative = self.features.linear(spectra.log_amplitude)[0].mean(-1)
-        level = torch.where(relative > 1e-4, amplitude / relative.clamp_min(1e-9), torch.zeros_like(relative))
-        level = level * self.model.weighted_level(spectra.log_amplitude)[0]
-        return Analysed(spectra, latents, control, level)
+        heard = control_of(self.model, self.features, torch.from_numpy(sound.astype(np.float32))[None])
+        latents = self.model.encode(heard.spectra.envelope, heard.spectra.fine, heard.spectra.sounding).latents
+        return Analysed(heard.spectra, latents, heard.control, heard.level[0])
 
-    def sound_of(self, heard: Analysed, timbre: Tensor | None = None) -> np.ndarray:
-        """The synthesizer's sound, with its own timbre or another, (1, D)."""
+    def edited(self, heard: Analysed, timbre: Tensor | None = None, pitch: Tensor | None = None) -> Latents:
+        """Its latents with another timbre, (1, D), and another mean z^p, (1, P)."""
         latents = heard.latents if timbre is None else heard.latents.with_(timbre=timbre)
+        frames = heard.control.f0.shape[1]
+        return latents if pitch is None else latents.with_(pitch=pitch[:, None].expand(-1, frames, -1))
+
+    def sound_of(self, heard: Analysed, timbre: Tensor | None = None, pitch: Tensor | None = None) -> np.ndarray:
+        """The synthesizer's sound, with its own timbre and z^p or others."""
+        latents = self.edited(heard, timbre, pitch)
         return synthesise(self.model, latents, heard.control, heard.level, self.features.config.hop_samples)
+
+    @torch.no_grad()
+    def spectrum_of(self, heard: Analysed, timbre: Tensor | None = None, pitch: Tensor | None = None) -> Tensor:
+        """What is drawn, (frames, bins), log-amplitude."""
+        return self.model.decode(self.edited(heard, timbre, pitch), heard.control)[0]
 
     @torch.no_grad()
     def squared_error(self, heard: Analysed) -> float:
@@ -86,27 +87,30 @@ class Instrument:
 
 
 class Presets:
-    """z^t of instruments near a pitch, averaged over training notes."""
+    """z^t and z^p of instruments near a pitch, averaged over training notes."""
 
     def __init__(self, instrument: Instrument, train: SoundSet, seconds: float) -> None:
         self._instrument, self._train, self._store = instrument, train, SoundStore(train)
-        self._samples, self._known = round(seconds * train.sample_rate), dict[int, Tensor]()
+        self._samples, self._known = round(seconds * train.sample_rate), dict[int, tuple[Tensor, Tensor]]()
 
-    def near(self, name: str, note: float) -> Tensor:
-        """(1, D), of the few notes nearest in pitch."""
+    def near(self, name: str, note: float) -> tuple[Tensor, Tensor]:
+        """(1, D), (1, P), of the few notes nearest in pitch."""
         rows = self._rows(name)
         return self._mean(rows[np.argsort(np.abs(self._train.pitch[rows] - note), kind="stable")[:ANCHOR_NOTES]])
 
-    def everywhere(self, name: str, count: int) -> Tensor:
-        """(1, D), of notes over the whole range."""
+    def everywhere(self, name: str, count: int) -> tuple[Tensor, Tensor]:
+        """The same of notes over the whole range."""
         rows = self._rows(name)
         return self._mean(rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)])
 
     def _rows(self, name: str) -> np.ndarray:
         return np.flatnonzero((self._train.instrument == name) & np.isfinite(self._train.pitch))
 
-    def _mean(self, rows: np.ndarray) -> Tensor:
+    def _mean(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         for row in rows.tolist():
             if row not in self._known:
-                self._known[row] = self._instrument.analyse(self._store.read(row, 0, self._samples)).latents.timbre
-        return torch.cat([self._known[row] for row in rows.tolist()]).mean(0, keepdim=True)
+                heard = self._instrument.analyse(self._store.read(row, 0, self._samples))
+                z = heard.latents.averaged(heard.spectra.sounding)
+                self._known[row] = z.timbre, z.pitch
+        timbre, pitch = zip(*(self._known[row] for row in rows.tolist()), strict=True)
+        return torch.cat(timbre).mean(0, keepdim=True), torch.cat(pitch).mean(0, keepdim=True)

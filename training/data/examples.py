@@ -16,6 +16,7 @@ from training.dsp.f0 import track_pitch
 from training.models.latents import drawn_noise
 from training.perturb import distort_timbre
 
+NEAR_SEMITONES = 4.0  # between the sounds of a pair
 Draw = tuple[int, int]  # row of the sound set, seed of this draw
 Item = dict[str, torch.Tensor]
 
@@ -96,7 +97,7 @@ class SoundDataset(Dataset[Item]):
 
 
 class Groups:
-    """Draws that belong together: two sounds of an instrument, or two such pairs that share a pitch.
+    """Draws that belong together: two near sounds of an instrument, or two such pairs that share a pitch.
 
     instrument, pitch : (rows,), numbers of each row's instrument and MIDI note; pitch −1 where there is none
     size : 2 for pairs; 4 for two pairs, whose first sounds are at one pitch, of different instruments where there are
@@ -104,7 +105,7 @@ class Groups:
 
     def __init__(self, instrument: np.ndarray, pitch: np.ndarray, size: int) -> None:
         self.size, self._instrument = size, instrument
-        self._by_instrument, self._by_pitch = _Alike(instrument), _Alike(pitch)
+        self._by_instrument, self._by_pitch = _Alike(instrument, pitch, NEAR_SEMITONES), _Alike(pitch)
 
     def follow(self, rows: np.ndarray, rng: np.random.Generator) -> None:
         """Keeps the first row of every group in `rows`, (draws,), and chooses those that follow it."""
@@ -125,19 +126,32 @@ class Groups:
 
 
 class _Alike:
-    """For every row another of the same label; itself where there is no other.  labels : (rows,)"""
+    """For every row another of the same label; itself where there is no other.
 
-    def __init__(self, labels: np.ndarray) -> None:
-        self._order = np.argsort(labels, kind="stable")
-        _, self._first, self._group, self._size = np.unique(
-            labels[self._order], return_index=True, return_inverse=True, return_counts=True
+    labels : (rows,);  place, reach : of a row, and how far apart two may lie; all may where nothing else is near
+    """
+
+    def __init__(self, labels: np.ndarray, place: np.ndarray | None = None, reach: float = 0.0) -> None:
+        place = np.zeros(len(labels)) if place is None else place
+        self._order = np.lexsort((place, labels))
+        sorted_labels, sorted_place = labels[self._order], place[self._order]
+        where = np.arange(len(labels))
+        # One axis on which other labels lie far away: what is near on it is alike and near.
+        axis = np.unique(sorted_labels, return_inverse=True)[1] * (4 * np.ptp(place) + 4 * reach + 4) + sorted_place
+        first, last = np.searchsorted(axis, axis - reach, "left"), np.searchsorted(axis, axis + reach, "right")
+        _, start, group, size = np.unique(sorted_labels, return_index=True, return_inverse=True, return_counts=True)
+        alone = last - first < 2
+        self._first, self._size = (
+            np.where(alone, start[group], first),
+            np.where(alone, size[group], last - first),
         )
-        self._place = np.argsort(self._order)  # of every row in the order of labels
+        self._place = np.empty(len(labels), int)  # of every row in the order of labels
+        self._place[self._order] = where
 
     def another(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One drawn for each of `rows`."""
         place = self._place[rows]
-        first, size = self._first[self._group[place]], self._size[self._group[place]]
+        first, size = self._first[place], self._size[place]
         step = 1 + np.floor(rng.random(len(rows)) * np.maximum(size - 1, 0)).astype(int)
         return self._order[first + (place - first + step) % size]
 

@@ -27,7 +27,7 @@ class LatentTable:
     """
 
     latents: dict[str, np.ndarray]
-    # (sounds,), of the reconstruction, log-amplitude, per bin, averaged over the frames that count
+    # (sounds,), of the reconstruction, log-amplitude, per bin, averaged over the frames that count; NaN if not wanted
     squared_error: np.ndarray
     frames: np.ndarray  # (sounds,), how many those are
 
@@ -48,8 +48,10 @@ def batches(sounds: SoundSet, seconds: float) -> Iterator[tuple[np.ndarray, Tens
 
 
 @torch.no_grad()
-def encode_all(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float) -> LatentTable:
-    """Encode every sound, unperturbed, and measure the reconstruction."""
+def encode_all(
+    model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, seconds: float, *, reconstruct: bool = True
+) -> LatentTable:
+    """Encode every sound, unperturbed, and measure the reconstruction, which may be left out."""
     columns: dict[str, list[np.ndarray]] = {name: [] for name in model.latent_sizes}
     errors, frames = [], []
     device = device_of(model)
@@ -58,10 +60,14 @@ def encode_all(model: TimbreVAE, features: FeatureExtractor, sounds: SoundSet, s
         z = model.encode(spectra.envelope, spectra.fine, spectra.sounding).latents
         for name, value in z.averaged(spectra.sounding).items():
             columns[name].append(value.cpu().numpy())
-        decoded = decoder_for(model, features, audio.to(device)).decode(z)
-        weight, squared = compared(decoded, spectra.log_amplitude, spectra.sounding)
-        errors.append(((squared * weight).sum(1) / weight.sum(1).clamp_min(1)).cpu().numpy())
-        frames.append(weight.sum(1).cpu().numpy())
+        counts = spectra.sounding.to(spectra.log_amplitude.dtype)
+        if reconstruct:
+            decoded = decoder_for(model, features, audio.to(device)).decode(z)
+            counts, squared = compared(decoded, spectra.log_amplitude, spectra.sounding)
+            errors.append(((squared * counts).sum(1) / counts.sum(1).clamp_min(1)).cpu().numpy())
+        else:
+            errors.append(np.full(len(audio), np.nan))
+        frames.append(counts.sum(1).cpu().numpy())
     latents = {name: np.concatenate(parts) for name, parts in columns.items()}
     return LatentTable(latents, np.concatenate(errors), np.concatenate(frames))
 

@@ -20,13 +20,30 @@ PITCH = np.array([60, 60, 61, 61, 62, 61, 62, 62, -1, -1])
 
 
 def test_partners_are_others_of_the_same_instrument_all_of_them() -> None:
-    groups, rng = Groups(INSTRUMENT, PITCH, 2), np.random.default_rng(1)
+    groups, rng = Groups(INSTRUMENT, np.full(10, 60), 2), np.random.default_rng(1)
     for row, instrument in enumerate(INSTRUMENT.tolist()):
         rows = np.array([row, -1] * 200)
         groups.follow(rows, rng)
         others = {other for other in np.flatnonzero(instrument == INSTRUMENT).tolist() if other != row}
         assert set(rows[1::2].tolist()) == (others or {row})
         assert set(rows[::2].tolist()) == {row}
+
+
+def test_partners_lie_near_in_pitch_where_there_are_some() -> None:
+    instrument, pitch = np.repeat([0, 1, 2], 30), np.tile(np.arange(40, 70), 3)
+    pitch[-1] = 120  # far from all others
+    rows = np.arange(90).repeat(2)
+    pairs = rows.reshape(-1, 2)
+    seen = []
+    for seed in range(40):
+        Groups(instrument, pitch, 2).follow(rows, np.random.default_rng(seed))
+        assert (instrument[pairs[:, 0]] == instrument[pairs[:, 1]]).all()
+        assert (pairs[:, 0] != pairs[:, 1]).all()
+        seen.append(pitch[pairs[:, 1]] - pitch[pairs[:, 0]])
+    apart = np.abs(seen)
+    assert apart[:, :-1].max() == 4
+    assert set(apart[:, 15].tolist()) == {1, 2, 3, 4}
+    assert apart[:, -1].min() > 40, "it gets any other"
 
 
 def test_groups_of_four_are_two_pairs_at_one_pitch() -> None:
