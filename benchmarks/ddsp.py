@@ -57,6 +57,7 @@ class Found:
     figures: dict[str, list[float]] = field(default_factory=dict)
     pictures: list[np.ndarray] = field(default_factory=list)
     training_seconds: float = 0.0
+    training: str = ""  # the command
     sounds: int = 0
 
     def add(self, name: str, value: float) -> None:
@@ -78,6 +79,8 @@ class Judge:
         self.untrained = HarmonicVAE(self.instrument.model.config).eval()
         self.found = Found(data.name, training_seconds=float(checkpoint.info.get("training_seconds", 0)))
         self.found.sounds = len(self.sounds)
+        words = str(checkpoint.info.get("command", "")).split()
+        self.found.training = command_line(" ".join(words[:3]), words[3:])
 
     def recordings(self) -> Found:
         """The held-out sounds, before and after."""
@@ -154,7 +157,11 @@ def _decibels(features: FeatureExtractor, sound: np.ndarray) -> np.ndarray:
 
 def figures(found: Found, seed: int) -> dict[str, Any]:
     """Medians with their 95 % intervals."""
-    result: dict[str, Any] = {"notes": found.sounds, "training_seconds": found.training_seconds}
+    result: dict[str, Any] = {
+        "notes": found.sounds,
+        "training_seconds": found.training_seconds,
+        "training": found.training,
+    }
     for name, listed in found.figures.items():
         values = np.array(listed)
 
@@ -172,11 +179,13 @@ def as_markdown(about: dict[str, Any], results: dict[str, dict[str, Any]], shown
         [label, *(f"{v[0]:.2f} ({v[1]:.2f} … {v[2]:.2f})" if (v := one.get(key)) else "" for one in results.values())]
         for key, label in ROWS.items()
     ]
-    rows.append(["training, minutes", *(f"{one['training_seconds'] / 60:.1f}" for one in results.values())])
+    rows.append(["training until then, minutes", *(f"{one['training_seconds'] / 60:.1f}" for one in results.values())])
     parts = [
         f"# Does a model of one instrument sound like it?\n\n{doc}\n",
         f"`{about['command']}`\n",
         table(head, rows),
+        f"{about['remark']}\n",
+        *(f"{name} was trained by `{one['training']}`.\n" for name, one in results.items() if one["training"]),
     ]
     return "\n".join([*parts, shown])
 
@@ -207,6 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--players", type=Path, help="data set of other instruments, which play the models")
     parser.add_argument("--out", type=Path, help="folder for report.md, report.json and the picture")
+    parser.add_argument("--remark", default="", help="what the report shall say of the recordings")
     parser.add_argument("--notes", type=number(1, 10000, int), default=40)
     parser.add_argument("--seed", type=number(0, 2**31, int), default=0)
     options = parser.parse_args(arguments)
@@ -220,7 +230,9 @@ def main(arguments: list[str] | None = None) -> int:
                 judge.players(others, options.notes, options.seed)
         results = {found.name: figures(found, options.seed) for found in everything}
         words = arguments if arguments is not None else sys.argv[1:]
-        about = environment() | {"command": command_line("python -m benchmarks.ddsp", words)}
+        shown_words = [word for word in words if word not in ("--remark", options.remark)]
+        about = environment() | {"command": command_line("python -m benchmarks.ddsp", shown_words)}
+        about["remark"] = options.remark
         about["load_after"] = round(os.getloadavg()[0], 1)
         shown = draw(everything, options.out, judge.sounds.sample_rate) if options.out else ""
         text = as_markdown(about, results, shown)
