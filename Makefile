@@ -27,7 +27,7 @@ help: ## Show these targets
 
 setup: $(STAMP) ## System packages, virtual environment, Python packages
 
-demo: $(STAMP) ## Play a phrase through the shipped model; writes sound and picture to build/demo
+demo: $(STAMP) ## Play phrases through the shipped models; writes sounds and pictures to build/demo
 	$(PYTHON) -m benchmarks.demo
 
 # Tests that play through a sound server come last, with nothing else beside them. A part may have none (pytest's code 5).

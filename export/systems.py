@@ -114,7 +114,10 @@ def system_of(model: TimbreVAE) -> System:
             "with a timbre latent"
         )
     if model.KIND not in SYSTEMS:
-        raise ExportError(f"models of kind {model.KIND} cannot be exported yet; export one of {', '.join(SYSTEMS)}")
+        raise ExportError(
+            f"models of kind {model.KIND} become bundles alone (python -m export.onnx); other hosts play one of "
+            f"{', '.join(SYSTEMS)}"
+        )
     return SYSTEMS[model.KIND]
 
 

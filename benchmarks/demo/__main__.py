@@ -1,5 +1,5 @@
-"""python -m benchmarks.demo: the main job from end to end. Export the shipped checkpoint, play a phrase through it with
-MIDI knobs, draw what happened.
+"""python -m benchmarks.demo: the main job from end to end. Export the shipped checkpoints; play a phrase with knobs
+through the morph, and three phrases through the synthesizer of the harmonic model; draw what happened.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from realtime.knobs.bank import KnobBank
 
 MATERIAL = Path(__file__).parent
 CHECKPOINT = Path(__file__).parents[2] / "training/checkpoints/live.pt"
+HARMONIC = CHECKPOINT.with_name("harmonic.pt")
+PLAYED = (("phrase", "a cello", "Flute"), ("voice", "a voice", "Violin"), ("guitar", "a guitar", "Clarinet"))
 CURVE_HZ = 100
 FFT = 2048
 RANGE_DB = 90.0
@@ -38,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     out = parser.parse_args(arguments).out
     out.mkdir(parents=True, exist_ok=True)
+    return _knobs(out) or _synth(out)
+
+
+def _knobs(out: Path) -> int:
+    """A phrase with knobs, through the morph.  Returns an exit code."""
     bundle, sound, picture = out / "live.bundle", out / "demo.wav", out / "demo.png"
     if code := export_onnx.main([str(CHECKPOINT), "--output", str(bundle)]):
         return code
@@ -47,16 +54,59 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     before, rate = soundfile.read(phrase)
     after, _ = soundfile.read(sound)
-    level = decibels_of(np.sqrt(np.mean(np.square(after))) + 1e-12)
+    if _quiet(after):
+        return 1
+    draw(before, after, rate, knob_curves(bundle, knobs, rate, len(before))).savefig(picture, dpi=80)
+    print(f"sound {sound}, picture {picture}")
+    return 0
+
+
+def _synth(out: Path) -> int:
+    """Three phrases, each with another instrument's timbre, through the synthesizer.  Returns an exit code."""
+    bundle, picture, sounds = out / "harmonic.bundle", out / "synth.png", []
+    if code := export_onnx.main([str(HARMONIC), "--output", str(bundle)]):
+        return code
+    for name, words, preset in PLAYED:
+        phrase, target = MATERIAL / f"{name}.flac", out / f"{name}-{preset.lower()}.wav"
+        options = ["--synth", "--preset", preset, "--limiter"]
+        files = ["--input", str(phrase), "--output", str(target)]
+        if code := realtime_run.main(["--bundle", str(bundle), *files, *options]):
+            return code
+        before, rate = soundfile.read(phrase)
+        after, _ = soundfile.read(target)
+        if _quiet(after):
+            return 1
+        sounds.append((f"{words}, then with the timbre of a {preset.lower()}", before, after, rate))
+    draw_pairs(sounds).savefig(picture, dpi=60)
+    print(f"sounds {out}/*.wav, picture {picture}")
+    return 0
+
+
+def _quiet(sound: np.ndarray) -> bool:
+    """Whether nothing much is heard, which is told."""
+    level = decibels_of(np.sqrt(np.mean(np.square(sound))) + 1e-12)
     if level < QUIET_DBFS:
         print(
             f"benchmarks.demo: the result is at {level:.0f} dBFS, expected above {QUIET_DBFS:.0f}; please report this",
             file=sys.stderr,
         )
-        return 1
-    draw(before, after, rate, knob_curves(bundle, knobs, rate, len(before))).savefig(picture, dpi=80)
-    print(f"sound {sound} ({level:.1f} dBFS), picture {picture}")
-    return 0
+    return bool(level < QUIET_DBFS)
+
+
+def draw_pairs(sounds: list[tuple[str, np.ndarray, np.ndarray, int]]) -> Figure:
+    """Spectrograms before and after, a row for each phrase.  sounds : title, before, after, Hz"""
+    matplotlib.use("Agg", force=False)
+    figure = Figure(figsize=(11, 3.2 * len(sounds)), layout="constrained")
+    for row, (title, before, after, rate) in zip(figure.subplots(len(sounds), 2), sounds, strict=True):
+        levels = [level_db(sound[: 7 * rate], rate) for sound in (before, after)]
+        loudest = max(level.max() for level in levels)
+        for axes, level, words in zip(row, levels, title.split(", then "), strict=True):
+            extent = (0, level.shape[1] * 512 / rate, 0, rate / 2)
+            axes.imshow(
+                level, origin="lower", aspect="auto", extent=extent, vmin=loudest - RANGE_DB, vmax=loudest, cmap="magma"
+            )
+            axes.set(ylim=(0, 8000), xlabel="s", ylabel="Hz", title=words)
+    return figure
 
 
 def knob_curves(bundle: Path, midi: Path, rate: int, samples: int) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
 from training.checkpoint import load_checkpoint
+from training.dsp.f0 import track_pitch
 from training.models.latents import parameters_of
 
 ROOT = Path(__file__).parents[2]
@@ -172,3 +173,15 @@ def test_the_demo_runs(tmp_path: Path) -> None:
     assert summary["real_time_factor"] > 1
     assert summary["latency_samples"] == 0
     assert (tmp_path / "demo.png").stat().st_size > 20_000
+    assert (tmp_path / "synth.png").stat().st_size > 20_000
+    for name, preset in (("phrase", "flute"), ("voice", "violin"), ("guitar", "clarinet")):
+        before, rate = soundfile.read(PHRASE.with_name(f"{name}.flac"))
+        after, _ = soundfile.read(tmp_path / f"{name}-{preset}.wav")
+        assert len(after) == len(before)
+        assert 20 * np.log10(np.std(after) / np.std(before)) == pytest.approx(0, abs=6)  # A-weighted levels are equal
+        both = [track_pitch(sound.astype(np.float32), rate, 256) for sound in (before, after)]
+        sure = (both[0].confidence > 0.8) & (both[1].confidence > 0.8)
+        assert sure.mean() > 0.5
+        cents = 1200 * np.abs(np.log2(both[1].f0_hz[sure] / both[0].f0_hz[sure]))
+        assert np.median(cents) < 5
+        assert (cents < 50).mean() > 0.95
