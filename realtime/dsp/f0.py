@@ -20,6 +20,7 @@ NEAR_HIGHEST = 0.95
 REFINED_SECONDS = 0.004  # short periods are measured over as many of them as fit, which is more exact
 VOICED = 0.5  # correlation from which there is a pitch
 SURE = 0.8  # from which a jump is believed at once; else the next hop must say the same
+PENDING = 0.4  # share of the confidence while a jump waits to be believed: what is held is not what is heard
 HOPS_FOR_LOWER = 3
 NEAR_SEMITONES = 1.0  # what is further away is a jump
 QUIET = 1e-10  # mean square below which nothing is heard: −100 dBFS
@@ -215,7 +216,7 @@ class F0Tracker:
             again = self._said > 0 and _semitones(f0_hz, self._candidate) < NEAR_SEMITONES
             self._candidate, self._said = f0_hz, self._said + 1 if again else 1
             if self._said < self._needed(f0_hz, height, alone):
-                self.confidence = 0.5 * sure
+                self.confidence = PENDING * sure
                 return
         self._said = 0
         self.f0_hz, self.voiced = f0_hz, True

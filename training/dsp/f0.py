@@ -13,7 +13,7 @@ import scipy.fft
 
 LOWEST_HZ, HIGHEST_HZ = 40.0, 2200.0
 SHORT_SECONDS = 512 / 44100
-NEAR_HIGHEST, VOICED, SURE, NEAR_SEMITONES = 0.95, 0.5, 0.8, 1.0
+NEAR_HIGHEST, VOICED, SURE, PENDING, NEAR_SEMITONES = 0.95, 0.5, 0.8, 0.4, 1.0
 REFINED_SECONDS, HOPS_FOR_LOWER = 0.004, 3
 QUIET, FADED, QUIETER, SMALLEST = 1e-10, 1e-4, 1e-3, 1e-20
 LEAST_ALONE_SAMPLES, ALONE_SHARE = 24.0, 0.02
@@ -145,7 +145,7 @@ def _decide(f0_hz: np.ndarray, height: np.ndarray, alone: np.ndarray) -> PitchTr
         elif new:
             candidate, said = new, said + 1 if said and _near(new, candidate) else 1
             if said < _needed(new, held, high, one):
-                confidence[i] = 0.5 * high * one
+                confidence[i] = PENDING * high * one
             else:
                 held, said = new, 0
         f0[i] = held or FIRST_HZ
