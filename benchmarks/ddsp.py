@@ -26,6 +26,7 @@ from benchmarks.envelope import Envelopes
 from benchmarks.quality.instrument import Analysed, Instrument
 from realtime.bundle import BundleError, embedded_bundle, load_bundle
 from training.checkpoint import CheckpointError, load_checkpoint
+from training.console import run_command
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.data.options import Parser, number
 from training.data.store import SoundStore
@@ -246,4 +247,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -9,7 +9,6 @@ training sounds; the pitched equaliser takes only those within six semitones of 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ from realtime.dsp.decibels import amplitude_of
 from realtime.knobs.bank import KnobBank
 from realtime.render import render
 from realtime.session import Session
+from training.console import run_command
 from training.data.manifest import DataError, SoundSet, read_dataset
+from training.data.options import Parser
 from training.data.store import SoundStore
 from training.evaluation.report import write_report
 from training.features import FeatureConfig, FeatureExtractor
@@ -163,7 +164,7 @@ def as_markdown(result: dict[str, float], held_out: dict[str, float]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.envelope", description="Envelope distance of presets, an equaliser beside them."
     )
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
@@ -196,4 +197,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

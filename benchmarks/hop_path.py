@@ -6,7 +6,6 @@ whose functions run during the next hop, for each way out.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from types import FrameType
@@ -15,6 +14,8 @@ import numpy as np
 import soundfile
 
 from realtime.instrument import Instrument
+from training.console import run_command
+from training.data.options import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PHRASE = ROOT / "benchmarks/demo/phrase.flac"
@@ -51,7 +52,7 @@ def files_crossed(instrument: Instrument, sound: np.ndarray, rate: int, knobs: d
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the count and the files of each way out."""
-    argparse.ArgumentParser(prog="python -m benchmarks.hop_path", description=__doc__).parse_args(arguments)
+    Parser(prog="python -m benchmarks.hop_path", description=__doc__).parse_args(arguments)
     sound, rate = soundfile.read(PHRASE, dtype="float32")
     instrument = Instrument.load(provider="cpu")
     for way, knobs in WAYS.items():
@@ -62,4 +63,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,7 +7,6 @@ own, on one core. Memory is how much the process's peak grows while it computes.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import resource
 import sys
@@ -20,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.console import run_command
+from training.data.options import Parser
 from training.evaluation.report import environment, table, write_report
 from training.losses import contrastive_sums
 
@@ -128,7 +129,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pair_distances", description=__doc__)
+    parser = Parser(prog="python -m benchmarks.pair_distances", description=__doc__)
     parser.add_argument("--out", type=Path, help="writes report.md and report.json there")
     options = parser.parse_args(arguments)
     rows = compare()
@@ -140,4 +141,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -12,9 +12,7 @@ stands beside the median of all.
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +27,8 @@ from benchmarks.bundles import bundle_without_knobs, quantized
 from export.systems import system_of
 from realtime.bundle import Bundle, Features, Precision
 from realtime.hop.model import StreamingModel
-from training.data.options import number
+from training.console import run_command
+from training.data.options import Parser, number
 from training.evaluation.report import environment, table, write_report
 from training.models.latents import TimbreVAE
 from training.models.perturbation import PerturbationConfig, PerturbationVAE
@@ -190,7 +189,7 @@ def as_markdown(about: dict[str, object], found: list[HopTimes]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.weights", description="Hop times of the paper-size model against the bandwidth."
     )
     parser.add_argument("--out", type=Path, help="folder for report.md and report.json")
@@ -213,4 +212,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

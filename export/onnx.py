@@ -12,12 +12,14 @@ from export.pipeline import Options, export
 from export.quantize.quantize import parse_precision
 from realtime.bundle import BundleError
 from training.checkpoint import CheckpointError
+from training.console import run_command
 from training.data.manifest import DataError
+from training.data.options import Parser
 from training.memory import keep_freed_memory
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m export.onnx", description=__doc__)
+    found = Parser(prog="python -m export.onnx", description=__doc__)
     found.add_argument("checkpoint", type=Path)
     found.add_argument(
         "--output", type=Path, help="bundle folder to write; default: the checkpoint's name with .bundle"
@@ -104,4 +106,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

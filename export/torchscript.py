@@ -11,7 +11,6 @@ runtime before it takes its place.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,11 +19,13 @@ from export.fallbacks import Wanted
 from export.host_file import HOSTS, export
 from realtime.bundle import BundleError
 from training.checkpoint import CheckpointError
+from training.console import run_command
 from training.data.manifest import DataError
+from training.data.options import Parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m export.torchscript", description=(__doc__ or "").split("\n", 1)[0])
+    parser = Parser(prog="python -m export.torchscript", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--host", choices=HOSTS, required=True, help="what shall play it")
     parser.add_argument(
@@ -59,4 +60,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,17 +7,17 @@ python -m realtime.run --input in.wav --output out.wav --midi turns.mid
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from realtime.bundle import Bundle, BundleError, embedded_bundle, find_bundle, load_bundle
 from realtime.cli import terminal
+from realtime.cli.console import run_command
 from realtime.cli.option_checks import check
 from realtime.cli.options import Options, UsageError, parser, read_options
 from realtime.cli.run_report import RunReport
-from realtime.cli.setup import prepare
+from realtime.cli.setup import prepare, working_directory
 from realtime.controls.map.knob_map import KnobMapError
 from realtime.controls.midi.input import MidiError, list_outputs, list_ports
 from realtime.controls.snapshot_file import SnapshotError
@@ -50,9 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
 
 
 def _run(options: Options) -> int:
@@ -101,7 +98,7 @@ def _play_file(options: Options, bundle: Bundle) -> RunReport:
 
 
 def _bundle(options: Options) -> Bundle:
-    path = options.bundle or find_bundle(Path.cwd())
+    path = options.bundle or find_bundle(working_directory())
     bundle = load_bundle(path)
     origin = "" if options.bundle else " (the built-in one)" if path == embedded_bundle() else " (the newest one here)"
     terminal.say(f"bundle: {path}{origin}")
@@ -119,5 +116,4 @@ def _write_json(path: Path | None, content: dict) -> None:
 
 
 if __name__ == "__main__":
-    terminal.silence_native_libraries()
-    sys.exit(main())
+    run_command(main, quiet_libraries=True)

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from training.console import run_command
 from training.data.manifest import DataError
-from training.data.options import number
+from training.data.options import Parser, number
 from training.evaluation.report import command_line, environment, short_names, write_report
 
 ONLY_S1 = ("split", "train_sounds", "seconds", "sequences")
@@ -132,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser = Parser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument(
@@ -168,4 +169,4 @@ def _load(paths: list[Path], device: str) -> dict[str, Checkpoint]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,7 +7,6 @@ anew by `training.release --keep-knobs`.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 import time
@@ -17,8 +16,9 @@ from pathlib import Path
 import torch
 
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_slim
+from training.console import run_command
 from training.data.manifest import DataError
-from training.data.options import number
+from training.data.options import Parser, number
 from training.evaluation.measurement import read_matching
 from training.evaluation.report import command_line
 from training.following import Following
@@ -114,7 +114,7 @@ def _teach(lessons: Following, course: RefinementPlan) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="python -m training.refine", description=__doc__)
+    parser = Parser(prog="python -m training.refine", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
@@ -163,4 +163,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

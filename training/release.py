@@ -5,7 +5,6 @@ Evaluates a checkpoint, measures its knobs, and writes it slim, with a card (JSO
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_slim
+from training.console import run_command
 from training.data.manifest import DataError, SoundSet, read_dataset, replace_file
-from training.data.options import number
+from training.data.options import Parser, number
 from training.evaluate import add_sizes, sizes
 from training.evaluation.measurement import about, measure, read_matching, subset
 from training.features import FeatureExtractor
@@ -144,7 +144,7 @@ def _write(checkpoint: Checkpoint, card: dict[str, object], out: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     keep_freed_memory()
-    parser = argparse.ArgumentParser(prog="python -m training.release", description=__doc__)
+    parser = Parser(prog="python -m training.release", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="data set directory")
     parser.add_argument("--out", type=Path, required=True, help="slim checkpoint to write, its card goes beside it")
@@ -190,4 +190,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

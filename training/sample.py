@@ -4,7 +4,6 @@ from its priors alone.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import soundfile
 import torch
 
 from training.checkpoint import CheckpointError, load_checkpoint
+from training.console import run_command
+from training.data.options import Parser
 from training.features import FeatureConfig
 from training.models.latents import Latents
 from training.models.mixture import MixtureVAE
@@ -90,7 +91,7 @@ def log_samples(logger: Any, model: MixtureVAE, features: FeatureConfig, pitches
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.sample", description=__doc__)
+    parser = Parser(prog="python -m training.sample", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--instrument", required=True, help="a name the model was trained with")
     parser.add_argument("--pitch", type=int, required=True, help="MIDI note")
@@ -128,4 +129,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -22,6 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from training.checkpoint import CheckpointError, check_resumable
+from training.console import run_command
 from training.data.manifest import DataError, replace_file
 from training.data.sounds import sound_data
 from training.features import RecipeError
@@ -145,4 +146,4 @@ def recipe(name: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -4,7 +4,6 @@ through the morph, and three phrases through the synthesizer of the harmonic mod
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from realtime.controls.map.knob_map import load_map
 from realtime.controls.midi.file import file_events
 from realtime.dsp.decibels import decibels_of
 from realtime.knobs.bank import KnobBank
+from training.console import run_command
+from training.data.options import Parser
 
 MATERIAL = Path(__file__).parent
 CHECKPOINT = Path(__file__).parents[2] / "training/checkpoints/live.pt"
@@ -34,7 +35,7 @@ QUIET_DBFS = -40.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__)
+    parser = Parser(prog="python -m benchmarks.demo", description=__doc__)
     parser.add_argument(
         "--out", type=Path, default=Path("build/demo"), help="folder for the bundle, the sound and the picture"
     )
@@ -169,4 +170,4 @@ def draw(before: np.ndarray, after: np.ndarray, rate: int, curves: dict[str, np.
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

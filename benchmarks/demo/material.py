@@ -14,6 +14,8 @@ import mido
 import numpy as np
 import soundfile
 
+from training.console import run_command
+
 FOLDER = Path(__file__).parent
 RATE = 44100
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
@@ -78,7 +80,7 @@ def knob_movements() -> mido.MidiFile:
     return file
 
 
-def main() -> None:
+def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     phrases = {
         "phrase": phrase(CELLO, MELODY, LENGTH_SECONDS),
@@ -88,7 +90,8 @@ def main() -> None:
     for name, sound in phrases.items():
         soundfile.write(FOLDER / f"{name}.flac", sound, RATE, subtype="PCM_16")
     knob_movements().save(FOLDER / "knobs.mid")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -7,7 +7,6 @@ it and everything it started; nothing is written then.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -25,7 +24,9 @@ from benchmarks.latency.response import KNOBS, knob_response, settling, tracking
 from benchmarks.machine import machine
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
 from realtime.hop.model import EngineError
+from training.console import run_command
 from training.data.manifest import DataError
+from training.data.options import Parser
 
 REPORT, QUICK_REPORT = Path("benchmarks/reports/latency"), Path("build/latency/quick-report")
 BLOCKS = (1, 32, 64, 128, 256, 512, 1024, 2048, RANDOM)
@@ -101,9 +102,7 @@ def about(bundle: Bundle, started: float, load: float) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.latency", description=(__doc__ or "").partition("\n\n")[0]
-    )
+    parser = Parser(prog="python -m benchmarks.latency", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--bundle", type=Path, help="model; default: the built-in one")
     parser.add_argument("--out", type=Path, help=f"report; default: {REPORT}, with --quick {QUICK_REPORT}")
     parser.add_argument("--quick", action="store_true", help="few settings: to see whether it works")
@@ -129,4 +128,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

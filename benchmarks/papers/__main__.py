@@ -7,7 +7,6 @@ with the row, and within it with the epoch, that is missing.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -16,13 +15,13 @@ from benchmarks.papers.report import report
 from benchmarks.papers.rows import rows
 from benchmarks.papers.workshop import PapersError, Workshop, render, train_all
 from training.checkpoint import CheckpointError
+from training.console import run_command
 from training.data.manifest import DataError
+from training.data.options import Parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.papers", description=(__doc__ or "").partition("\n\n")[2]
-    )
+    parser = Parser(prog="python -m benchmarks.papers", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--work", type=Path, default=Path("build/papers"), help="data and models; default: %(default)s")
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/reports/papers"), help="report; default: %(default)s"
@@ -63,4 +62,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

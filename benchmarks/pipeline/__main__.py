@@ -25,6 +25,7 @@ import yaml
 from benchmarks.pipeline.measured import PAPER_SIZE, RECIPES, Measured, measure
 from benchmarks.pipeline.precision import Precision, compare_precision
 from benchmarks.pipeline.report import as_markdown
+from training.console import run_command
 from training.data.manifest import DataError, read_dataset
 from training.data.options import Parser, number
 from training.evaluation.report import command_line, environment, write_report
@@ -104,4 +105,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

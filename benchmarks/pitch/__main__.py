@@ -20,6 +20,7 @@ from benchmarks.pitch.measure import Tracked, compare, pooled
 from benchmarks.pitch.report import NOTES, VOICE, as_markdown, draw, verdicts
 from benchmarks.pitch.trackers import Tracker, judge, trackers
 from realtime.bundle import Features, embedded_bundle, load_bundle
+from training.console import run_command
 from training.data.manifest import DataError
 from training.data.options import Parser, number
 from training.evaluation.report import command_line, environment, write_report
@@ -140,4 +141,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -30,6 +30,7 @@ from export.errors import ExportError
 from export.pipeline import Options, export
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
 from training.checkpoint import CheckpointError, load_checkpoint
+from training.console import run_command
 from training.data.manifest import DataError, SoundSet, read_dataset
 from training.data.options import Parser, number
 from training.data.store import SoundStore
@@ -206,4 +207,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

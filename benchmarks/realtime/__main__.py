@@ -6,7 +6,6 @@ with the knobs at rest and being turned so that every hop is edited. Writes repo
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -18,6 +17,8 @@ from benchmarks.realtime.measure import measure
 from benchmarks.realtime.subjects import SHIPPED, subjects
 from realtime.bundle import BundleError, Precision
 from realtime.hop.model import EngineError
+from training.console import run_command
+from training.data.options import Parser
 
 REPORT, QUICK_REPORT = Path("benchmarks/reports/realtime"), Path("build/realtime/quick-report")
 PAPER: tuple[Precision, ...] = ("fp32", "int8")
@@ -41,9 +42,7 @@ def run(out: Path, provider: str, *, quick: bool) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.realtime", description=(__doc__ or "").partition("\n\n")[2]
-    )
+    parser = Parser(prog="python -m benchmarks.realtime", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument(
         "--quick", action="store_true", help="a few seconds, one precision of the large model: to see whether it works"
     )
@@ -70,4 +69,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -26,6 +26,7 @@ from realtime.bundle import BundleError, Features, embedded_bundle, load_bundle
 from realtime.hop.model import EngineError
 from realtime.outputs.resynth.layout import layout_of
 from realtime.outputs.resynth.resynth import Resynth
+from training.console import run_command
 from training.data.manifest import DataError
 from training.data.options import Parser, number
 from training.evaluation.report import command_line, environment, write_report
@@ -185,4 +186,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,7 +7,6 @@ not kept. Ctrl-C ends it and everything it started; nothing is written then.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -26,7 +25,8 @@ from benchmarks.soak import report as soak_report
 from benchmarks.soak.hops import EndlessResult
 from benchmarks.soak.jack import PerformanceRecord, busy_core, perform, pin
 from realtime.bundle import Bundle, BundleError, embedded_bundle, load_bundle
-from training.data.options import number
+from training.console import run_command
+from training.data.options import Parser, number
 
 REPORT, QUICK_REPORT = Path("benchmarks/reports/soak"), Path("build/soak/quick-report")
 MINUTES, QUICK_MINUTES = 10.0, 0.3
@@ -83,7 +83,7 @@ def _say(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=(__doc__ or "").partition("\n\n")[2])
+    parser = Parser(prog="python -m benchmarks.soak", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--bundle", type=Path, help="model; default: the built-in one")
     parser.add_argument("--minutes", type=number(0, 10000), help=f"through JACK, 0 = not at all; default: {MINUTES:g}")
     parser.add_argument("--hops", type=number(0, 10**9, int), help=f"faster than real time, 0 = none; default: {HOPS}")
@@ -134,4 +134,4 @@ def _about(bundle: Bundle, minutes: float, hops: int, started: float, load: floa
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

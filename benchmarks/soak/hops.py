@@ -7,7 +7,6 @@ Python objects stay as many, and does the same sound give the same bits after a 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import hashlib
 import json
@@ -25,6 +24,8 @@ from benchmarks.soak.memory import private_kib
 from realtime.bundle import Bundle, embedded_bundle, load_bundle
 from realtime.knobs.bank import KnobBank
 from realtime.session import Session, SessionOptions
+from training.console import run_command
+from training.data.options import Parser
 
 PHRASE = Path(__file__).parents[1] / "demo/phrase.flac"
 # Knobs while the bits are compared: both ways out are heard.
@@ -239,9 +240,7 @@ def material(rate: int) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak.hops", description=(__doc__ or "").partition("\n\n")[0]
-    )
+    parser = Parser(prog="python -m benchmarks.soak.hops", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--hops", type=int, required=True)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--bundle", type=Path)
@@ -252,7 +251,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command(main)

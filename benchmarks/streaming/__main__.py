@@ -7,7 +7,6 @@ with the measurement, and within a distillation with the minute, that is missing
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -35,8 +34,9 @@ from export.systems import system_of
 from realtime.bundle import file_sha256
 from realtime.hop.model import EngineError
 from training.checkpoint import CheckpointError
+from training.console import run_command
 from training.data.manifest import DataError
-from training.data.options import number
+from training.data.options import Parser, number
 
 REPORT, QUICK_REPORT = Path("benchmarks/reports/streaming"), Path("build/streaming/quick-report")
 DISTIL_MINUTES, QUICK_MINUTES = 10.0, 0.2
@@ -101,9 +101,7 @@ def run(subjects: list[Subject], effort: Effort, work: Path, out: Path, *, cuda:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.streaming", description=(__doc__ or "").partition("\n\n")[2]
-    )
+    parser = Parser(prog="python -m benchmarks.streaming", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument(
         "--work",
         type=Path,
@@ -163,4 +161,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -36,6 +36,7 @@ def check(options: Options) -> None:
         With one sentence.
     """
     _check_numbers(options)
+    _check_working_directory(options)
     if options.list_devices or options.list_midi or options.list_knobs:
         return
     for path in (options.output, options.json, options.record, options.snapshots):
@@ -85,6 +86,19 @@ def _check_numbers(options: Options) -> None:
     for name in ("channels", "input_channel"):
         if (number := getattr(options, name)) is not None and number < 1:
             raise UsageError(f"--{name.replace('_', '-')} {number} must be at least 1")
+
+
+def _check_working_directory(options: Options) -> None:
+    """Without one, relative paths mean nothing, and whole ones still do."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        given = [found for value in vars(options).values() for found in (value if isinstance(value, list) else [value])]
+        for path in given:
+            if isinstance(path, Path) and not path.is_absolute():
+                raise UsageError(
+                    f"there is no {path}: the working directory was deleted; change to another, or give whole paths"
+                ) from None
 
 
 def _check_live(options: Options) -> None:

@@ -45,7 +45,7 @@ def prepare(
         With one sentence.
     """
     desk = Desk(bank)
-    map_path = options.map or find_map(Path.cwd())
+    map_path = options.map or find_map(working_directory())
     if map_path is not None and options.map is None:
         say(f"knob map: {map_path}")
     timbres = Timbres(desk, bundle.manifest, lambda: _heard(published), say)
@@ -73,6 +73,14 @@ def prepare(
         desk.set(name, value)
         desk.fixed.add(name)
     return PlayerSetup(desk, timbres, snapshots, load_map(map_path, desk), map_path)
+
+
+def working_directory() -> Path:
+    """Where the program was started; `.`, in which nothing is found, if that folder was deleted meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()
 
 
 def _heard(published: np.ndarray) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -29,16 +28,6 @@ def console() -> Console:
 def say(line: str) -> None:
     """One notice, at once also through a pipe."""
     print(line, flush=True)
-
-
-def silence_native_libraries() -> None:
-    """Keep the chatter of C libraries (ALSA, JACK) off the terminal; Python's own error stream stays."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    os.close(nothing)
-    sys.stderr = open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def show_devices(devices: Sequence[Device]) -> None:

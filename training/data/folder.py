@@ -13,11 +13,11 @@ is still longer into consecutive pieces, at note onsets where there are any. Pie
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from training.console import run_command
 from training.data.build.convert import Found, run_source
 from training.data.build.cutting import UNLABELLED, Cut, Cuts, SourceFile
 from training.data.build.recordings import Recording, audio_files
@@ -73,4 +73,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -9,13 +9,13 @@ explains the estimates is sought, and if there is none the file is left out and 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from training.console import run_command
 from training.data.build.convert import Found, run_source
 from training.data.build.cutting import Cut, Cuts, SourceFile
 from training.data.build.pitches import Alignment, align, estimate, in_order
@@ -180,4 +180,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

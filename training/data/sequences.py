@@ -7,10 +7,10 @@ audio-PPP.pitch.f32.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.console import run_command
 from training.data.build.gm import PROGRAMS
 from training.data.build.phrase_shard import PhraseRequest
 from training.data.build.rendering import render_command
@@ -77,4 +77,4 @@ def _request(options: argparse.Namespace, soundfont: str, sha256: str) -> Phrase
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

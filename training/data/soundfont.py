@@ -8,10 +8,10 @@ not on the number of processes or on interruptions.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.console import run_command
 from training.data.build.gm import HIGHEST_NOTE, LOWEST_NOTE, PERCUSSION
 from training.data.build.rendering import render_command
 from training.data.build.shard import Request
@@ -83,4 +83,4 @@ def _request(options: argparse.Namespace, soundfont: str, sha256: str) -> Reques
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
