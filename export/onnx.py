@@ -12,7 +12,7 @@ from export.pipeline import Options, export
 from export.quantize.quantize import parse_precision
 from realtime.bundle import BundleError
 from training.checkpoint import CheckpointError
-from training.console import run_command
+from training.console import run_command, typed
 from training.data.manifest import DataError
 from training.data.options import Parser
 from training.memory import keep_freed_memory
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{figures['hop_ms_median']:.3f} ms of {figures['hop_ms_budget']:.1f} ms per hop; "
         f"{figures['algorithmic_latency_ms']:g} ms of latency"
     )
-    print(f"play it with: python -m realtime.run --bundle {target} --device 0")
+    print(f"play it with: {typed('python', '-m', 'realtime.run', '--bundle', target, '--device', 0)}")
     return 0
 
 

@@ -276,7 +276,7 @@ def load_bundle(path: Path | str) -> Bundle:
     if not manifest_path.is_file():
         raise BundleError(f"{path} has no manifest.json, so it is not a bundle; {remedy}")
     try:
-        content = json.loads(manifest_path.read_text(encoding="utf-8"))
+        content = json.loads(manifest_path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise BundleError(
             f"{manifest_path} is not readable JSON ({_one_line(error)}); export the bundle again"

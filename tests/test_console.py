@@ -125,6 +125,13 @@ def test_what_an_encoding_lacks_is_spelt() -> None:
     assert of_the_others.spell(UnicodeEncodeError("utf-8", "a\udcff", 1, 2, ""))[0] == "\\udcff"
 
 
+def test_a_command_to_type_is_quoted() -> None:
+    assert of_the_others.typed("python", "-m", "x", Path("my song.bundle"), 0) in (
+        "python -m x 'my song.bundle' 0",
+        'python -m x "my song.bundle" 0',
+    )
+
+
 def run_nowhere(
     folder: Path, module: str, *arguments: object, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:

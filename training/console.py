@@ -13,6 +13,8 @@ import importlib.util
 import io
 import os
 import select
+import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -160,6 +162,12 @@ def _lasting(stream: TextIO | None, below: LastingStream) -> TextIO:
         line_buffering=getattr(stream, "line_buffering", False),
         write_through=getattr(stream, "write_through", False),
     )
+
+
+def typed(*words: object) -> str:
+    """A command's words as they are typed into a shell, quoted where they must be."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if sys.platform == "win32" else shlex.join(texts)
 
 
 def discard(descriptor: int) -> None:

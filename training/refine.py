@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_slim
-from training.console import run_command
+from training.console import run_command, typed
 from training.data.manifest import DataError
 from training.data.options import Parser, number
 from training.evaluation.measurement import read_matching
@@ -155,10 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"training.refine: {error}", file=sys.stderr)
         return 2
     print(f"{options.out}: {about['steps']} steps in {about['training_seconds']} s; the encoders are as they were")
-    print(
-        f"measure what it draws now with: python -m training.release {options.out} --data {options.data} --out "
-        f"{options.out} --keep-knobs"
-    )
+    again = ("training.release", options.out, "--data", options.data, "--out", options.out, "--keep-knobs")
+    print(f"measure what it draws now with: {typed('python', '-m', *again)}")
     return 0
 
 

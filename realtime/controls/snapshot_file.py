@@ -84,7 +84,7 @@ def read_snapshots(path: Path) -> dict[int, Snapshot]:
         With one sentence: which snapshot and key of which file, and what is wrong.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as editors on Windows write it
     except OSError as error:
         raise SnapshotError(f"cannot read the snapshots {path}: {error.strerror or error}") from None
     except ValueError as error:  # not UTF-8, not TOML

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
+MODEL_DIGITS = 3  # from here on, a number that no device has may be part of a name: "828" of "MOTU 828"
 Direction = Literal["input", "output"]
 
 
@@ -150,7 +151,9 @@ def _find(devices: Sequence[Device], wanted: str | None, direction: Direction, *
 
 def _matches(devices: Sequence[Device], wanted: str) -> list[Device]:
     if wanted.isdecimal():
-        return [device for device in devices if device.number == int(wanted)]
+        numbered = [device for device in devices if device.number == int(wanted)]
+        if numbered or len(wanted) < MODEL_DIGITS:
+            return numbered
     text = wanted.casefold()
     full = [device for device in devices if text == device.full_name.casefold()][:1]
     exact = [device for device in devices if text == device.name.casefold()]

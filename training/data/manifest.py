@@ -170,7 +170,7 @@ def rows_as_csv(sounds: Iterable[Sound]) -> str:
 def read_rows(path: Path) -> list[Sound]:
     """Rows of a manifest, in order; DataError names the first bad line."""
     try:
-        lines = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True))
+        lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({' '.join(str(error).split())}); {REMAKE} {path.parent}") from None
     if not lines or tuple(lines[0]) != COLUMNS:
@@ -266,7 +266,7 @@ def _read_about(directory: Path) -> dict[str, Any]:
         reason = "holds no dataset.json, so it is no finished data set" if directory.is_dir() else "does not exist"
         raise DataError(f"{directory} {reason}; make one with: python -m training.data.soundfont --out {directory}")
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not readable JSON ({' '.join(str(error).split())}); {REMAKE} {directory}") from None
     version = about.get("format_version") if isinstance(about, dict) else None

@@ -67,7 +67,7 @@ def _read(folder: Path, source: Path, split: str) -> list[Example]:
     """The notes of one examples.json, by name."""
     path = folder / "examples.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not readable JSON ({' '.join(str(error).split())}); fetch it again") from None
     if not isinstance(content, dict) or not content:

@@ -35,6 +35,19 @@ def test_what_another_bundle_knows_is_told_once_and_never_lost(new: Callable[[],
     assert kept[2].knobs == {"warmth": 1.0, "preset_b": "own 1"}
 
 
+def test_a_file_that_an_editor_began_with_a_byte_order_mark_is_read_and_written(
+    new: Callable[[], Board], path: Path
+) -> None:
+    write_snapshots(path, [Snapshot(number=9, knobs={"mix": 0.25})])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    board = new()
+    board.turn(snapshot=9)
+    assert board.values()["mix"] == 0.25
+    board.turn(snapshot_store=1)
+    board.snapshots.close()
+    assert set(read_snapshots(path)) == {1, 9}
+
+
 def test_a_file_changed_by_hand_while_playing_counts(new: Callable[[], Board], path: Path) -> None:
     board = new()
     write_snapshots(path, [Snapshot(number=9, knobs={"mix": 0.25})])

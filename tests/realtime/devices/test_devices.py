@@ -70,6 +70,20 @@ def test_what_cannot_be_meant_is_a_sentence_with_what_there_is(
         numbers(*wanted)
 
 
+def test_a_device_whose_name_is_a_number_is_chosen_by_it() -> None:
+    interfaces = [
+        device(0, "828", inputs=2, outputs=2),
+        device(1, "MOTU 1248", inputs=2, outputs=2),
+        device(2, "9 fingers", inputs=2, outputs=2),
+    ]
+    assert choose_pair(interfaces, "828", None, None)[0].number == 0
+    assert choose_pair(interfaces, "1248", None, None)[0].number == 1
+    many = [*interfaces, *(device(number, "other", inputs=2) for number in range(3, 829))]
+    assert choose_pair(many, None, "828", "0")[0].name == "other"  # numbers first
+    with pytest.raises(DeviceError, match="no sound device '9'"):  # a device that went away, not another one's name
+        choose_pair(interfaces, "9", None, None)
+
+
 def test_twins_are_told_apart_by_number_and_a_full_name_takes_the_first() -> None:
     twins = [device(i, "USB mic", "ALSA", inputs=1, outputs=1) for i in range(2)]
     with pytest.raises(DeviceError, match="could be several"):
