@@ -10,18 +10,15 @@ import onnxruntime as ort
 
 
 def main(model: str, source: str, target: str, *turns: str) -> None:
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    about = session.get_modelmeta().custom_metadata_map
+    about = (session := ort.InferenceSession(model, None, ["CPUExecutionProvider"])).get_modelmeta().custom_metadata_map
     rate, hop, latency = (int(about[key]) for key in ("sample_rate", "hop_samples", "latency_samples"))
     rows = [line.split("\t") for line in about["knobs"].split("\n")]  # name, lowest, highest, default, …
     place, knobs = {row[0]: i for i, row in enumerate(rows)}, np.array([[float(row[3]) for row in rows]], np.float32)
-    matches = [re.fullmatch(r"(.+)=(-?[\d.]+)@?([\d.]*)", turn) for turn in turns]
-    events = [match for match in matches if match and match[1] in place]
+    events = [m for turn in turns if (m := re.fullmatch(r"(.+)=(-?[\d.]+)@?([\d.]*)", turn)) and m[1] in place]
     if len(events) < len(turns):
         sys.exit(f"{' '.join(turns)}: write NAME=VALUE or NAME=VALUE@SECONDS; the knobs are {', '.join(place)}")
     with wave.open(source) as file:
-        p = file.getparams()
-        if (p.framerate, p.sampwidth) != (rate, 2):
+        if ((p := file.getparams()).framerate, p.sampwidth) != (rate, 2):
             sys.exit(f"{source}: {8 * p.sampwidth} bits at {p.framerate} Hz; {model} plays 16 bits at {rate} Hz")
         dry = np.frombuffer(file.readframes(p.nframes), "<i2").reshape(-1, p.nchannels).mean(1) / 32768
     hops = np.pad(dry, (0, latency + -(len(dry) + latency) % hop)).astype(np.float32).reshape(-1, 1, hop)
@@ -37,4 +34,7 @@ def main(model: str, source: str, target: str, *turns: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:]) if len(sys.argv) > 3 else sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:]) if len(sys.argv) > 3 else sys.exit(__doc__)
+    except Exception as error:  # a model that is none, a sound that is no WAV file, a folder that is not there, …
+        sys.exit(f"{' '.join(sys.argv[1:4])}: is not played ({type(error).__name__}: {' '.join(str(error).split())})")

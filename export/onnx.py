@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     keep_freed_memory()
     chosen = parser().parse_args(arguments)
-    target = chosen.output or Path(chosen.checkpoint.with_suffix(".bundle").name)
+    target = chosen.output or Path(f"{chosen.checkpoint.stem}.bundle")
     try:
         options = Options(
             parse_precision(chosen.precision),

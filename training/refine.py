@@ -19,7 +19,7 @@ from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, sa
 from training.console import run_command, typed
 from training.data.manifest import DataError
 from training.data.options import Parser, number
-from training.evaluation.measurement import read_matching
+from training.evaluation.measurement import known_to, read_matching
 from training.evaluation.report import command_line
 from training.following import Following
 from training.models.perturbation import PerturbationVAE
@@ -52,10 +52,11 @@ def refine(source: Path, data: Path, out: Path, course: RefinementPlan, *, comma
     """
     checkpoint = load_checkpoint(source)
     model = _refinable(checkpoint, source)
-    sounds = read_matching(data, checkpoint).select(split="train", **checkpoint.selection)
+    sounds = known_to(checkpoint, read_matching(data, checkpoint), "train")
     if len(sounds) < 2:
         raise DataError(
-            f"{data} has {len(sounds)} training sounds for this model; timbres are switched between at least 2"
+            f"{data} has {len(sounds)} training sounds for this model; timbres are switched between at "
+            "least 2, so make the data set from more sounds"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

@@ -18,7 +18,7 @@ from training.console import run_command
 from training.data.manifest import DataError, SoundSet, read_dataset, replace_file
 from training.data.options import Parser, number
 from training.evaluate import add_sizes, sizes
-from training.evaluation.measurement import about, measure, read_matching, subset
+from training.evaluation.measurement import about, known_to, measure, read_matching, subset
 from training.features import FeatureExtractor
 from training.knobs.knobs import measure_again, measure_knobs
 from training.knobs.pitch import playable
@@ -56,10 +56,10 @@ def release(
         raise CheckpointError(
             f"{source} carries no knobs, or not all, so they cannot be kept; release it without --keep-knobs"
         )
+    held_out = _held_out(checkpoint, data, train_sounds, seed)
     found = measure(
         checkpoint, data, split="test", train_sounds=train_sounds, test_sounds=test_sounds, seconds=seconds, seed=seed
     )
-    held_out = _held_out(checkpoint, data, train_sounds, seed)
     features = FeatureExtractor(checkpoint.features)
     asked = (checkpoint.model, features, found.train, held_out, seconds)
     knobs = (
@@ -109,7 +109,7 @@ def add_missing(
             "--add-missing"
         )
     train = subset(
-        read_matching(data, checkpoint).select(split="train", **checkpoint.selection),
+        known_to(checkpoint, read_matching(data, checkpoint), "train"),
         train_sounds,
         np.random.default_rng(seed),
     )
@@ -124,9 +124,13 @@ def add_missing(
 
 
 def _held_out(checkpoint: Checkpoint, data: Path, most: int, seed: int) -> SoundSet:
-    return subset(
-        read_dataset(data).select(split="validation", **checkpoint.selection), most, np.random.default_rng(seed)
-    )
+    sounds = known_to(checkpoint, read_dataset(data), "validation")
+    if not len(sounds):
+        raise DataError(
+            f"{data} has no validation sounds for this model, and its knobs are checked on some; make the data set "
+            "from more sounds, or with other shares (--split)"
+        )
+    return subset(sounds, most, np.random.default_rng(seed))
 
 
 def _pitch_card(knobs: dict[str, Any]) -> dict[str, object]:

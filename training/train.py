@@ -24,7 +24,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from training.checkpoint import CheckpointError, check_resumable
 from training.console import run_command
 from training.data.manifest import DataError, replace_file
-from training.data.sounds import sound_data
+from training.data.sounds import SoundData, sound_data
 from training.features import RecipeError
 from training.memory import keep_freed_memory
 from training.tasks.base import VAETask
@@ -94,10 +94,18 @@ class NeiroCLI(LightningCLI):
         return parser
 
     def before_fit(self) -> None:
-        """Refuse a checkpoint that a recipe names before Lightning reads its weights."""
+        """Refuse a checkpoint that a recipe names before Lightning reads its weights, and data that cannot be used
+        before anything is written.
+        """
         path = self.config.fit.ckpt_path
         if path and path not in ("last", "best"):
             check_resumable(path)
+        assert isinstance(self.model, VAETask)
+        assert isinstance(self.datamodule, SoundData)
+        self.model.check_data(self.datamodule.training_set())
+        self.datamodule.train_dataloader()
+        if self.trainer.limit_val_batches:
+            self.datamodule.val_dataloader()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,6 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except (DataError, CheckpointError, RecipeError, FileNotFoundError, MisconfigurationException) as error:
         return _complain(error)
+    except UnicodeDecodeError as error:
+        return _complain(DataError(f"a recipe is no text in UTF-8 ({error}); give --config a YAML file"))
     except ValueError as error:
         if not isinstance(error.__cause__, RecipeError):  # jsonargparse wraps what a model refuses
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def play_file(
     """
     desk = setup.desk
     try:
-        output_format(take.target)
+        _, subtype = output_format(take.target)
         audio = read_audio(take.source)
         rate = audio.sample_rate
         samples = audio.samples if take.seconds is None else audio.samples[: max(1, round(take.seconds * rate))]
@@ -84,12 +84,17 @@ def play_file(
         raise OfflineError(str(error)) from None
     except ValueError as error:  # a rate the session refuses
         raise OfflineError(f"{take.source}: {error}") from None
+    summary = session.summary(bundle.path.name)
+    beyond = summary.clipped_samples
+    if subtype == "FLOAT":
+        summary = replace(summary, clipped_samples=0)
     more: dict[str, object] = {
         **{f"latency_samples_{way}": samples for way, samples in session.latencies.items()},
         "latency_samples_taken_off": taken_off,
+        "samples_beyond_full_scale": beyond,
         **counted(session.meters),
         "midi_messages": setup.knob_map.applied,
         "midi_ignored": setup.knob_map.ignored,
         "knobs": knobs_of(desk),
     }
-    return RunReport(session.summary(bundle.path.name), more)
+    return RunReport(summary, more)

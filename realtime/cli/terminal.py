@@ -128,7 +128,7 @@ def show_summary(report: RunReport) -> None:
     for name, value in (
         _summary_lines(report.summary)
         + _guard_lines(report.more)
-        + (_live_lines(report.more) if live else _file_lines(report.more))
+        + (_live_lines(report.more) if live else _file_lines(report))
     ):
         table.add_row(name, value)
     console().print(table)
@@ -161,8 +161,13 @@ def _guard_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
     return [("kept whole", done)]
 
 
-def _file_lines(more: Mapping[str, object]) -> list[tuple[str, str]]:
-    return [("ways out", f"{_ways(more)}; {more['latency_samples_taken_off']} taken off"), _midi_line(more)]
+def _file_lines(report: RunReport) -> list[tuple[str, str]]:
+    more = report.more
+    lines = [("ways out", f"{_ways(more)}; {more['latency_samples_taken_off']} taken off"), _midi_line(more)]
+    if more["samples_beyond_full_scale"] and not report.summary.clipped_samples:
+        kept = f"{more['samples_beyond_full_scale']} samples, kept in the float file; a player cuts them off"
+        lines.insert(0, ("beyond full scale", kept))
+    return lines
 
 
 def _ways(more: Mapping[str, object]) -> str:

@@ -257,8 +257,13 @@ def test_a_host_of_forty_lines(live: Written, late: Written, phrase: np.ndarray,
     assert refused.returncode != 0
     assert "brightnes=2: write NAME=VALUE" in refused.stderr
     assert "odd_even" in refused.stderr
+    for wrong in ("none.onnx", str(live.file.parent), "in.wav"):
+        refused = _host(live, tmp_path, model=wrong)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert refused.stderr.startswith(f"{wrong} in.wav out.wav: is not played (")
 
 
-def _host(model: Written, folder: Path, *turns: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, str(HOST), str(model.file), "in.wav", "out.wav", *turns]
+def _host(written: Written, folder: Path, *turns: str, model: str | None = None) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, str(HOST), model or str(written.file), "in.wav", "out.wav", *turns]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=100, check=False)

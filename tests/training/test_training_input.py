@@ -103,4 +103,20 @@ def test_unusable_data_ends_in_a_sentence(
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("training.train: ")
     assert all(word in message for word in words), message
-    assert not list(tmp_path.glob("lightning_logs/*/checkpoints/*"))
+    assert not (tmp_path / "lightning_logs").exists()
+
+
+def test_data_are_refused_before_the_model_is_shown_and_nothing_is_left_behind(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = rewritten(tiny_data, tmp_path / "bare", _unlabelled)
+    for data, words, sentence in (
+        (tmp_path / "none", [], "none does not exist; make one with: python -m training.data.soundfont --out"),
+        (bare, ["--data.families=[piano]"], "it has unlabelled; choose among these with --data.families, or null"),
+        (tiny_data, ["--data.group=4", "--data.batch_size=6"], "make it a multiple of 4"),
+    ):
+        assert train(data, tmp_path / "runs", *words) == 2
+        said = capsys.readouterr()
+        assert sentence in said.err.strip().splitlines()[-1]
+        assert "Total params" not in said.out + said.err
+        assert not (tmp_path / "runs").exists()

@@ -35,6 +35,17 @@ class DataError(Exception):
     """A data set that cannot be used; the message says what to do."""
 
 
+class LabelError(DataError):
+    """A label that does not occur in a data set.
+
+    option : what selects by that kind of label: "families", "instruments" or "programs"
+    """
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 @dataclass(frozen=True)
 class Sound:
     """One row of the manifest."""
@@ -106,9 +117,10 @@ class SoundSet:
 
         Raises
         ------
+        LabelError
+            If a family, instrument or program does not occur in this set's labels.
         DataError
-            If a split, family, instrument or program does not occur in this set's labels, no instrument is left to
-            train on, or the shares of notes are none.
+            If there is no such split, no instrument is left to train on, or the shares of notes are none.
         """
         if split is not None and split not in SPLITS:
             raise DataError(f"there is no split {split!r}; choose from {', '.join(SPLITS)}")
@@ -154,7 +166,8 @@ class SoundSet:
         absent = [value for value in wanted if value not in present]
         if absent:
             listed = ", ".join(map(str, present[:20])) + (", …" if len(present) > 20 else "")
-            raise DataError(f"{self.directory} has no {column} {absent[0]!r}; it has {listed}")
+            option = "families" if column == "family" else f"{column}s"
+            raise LabelError(f"{self.directory} has no {column} {absent[0]!r}; it has {listed}", option)
         return np.isin(values, wanted)
 
 

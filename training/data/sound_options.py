@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.data.manifest import SoundSet
+from training.data.manifest import DataError, LabelError, SoundSet
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ class SoundSelection:
         DataError
             If a label does not occur, or no instrument is left to train on.
         """
-        return sounds.select(**self.conditions())
+        try:
+            return sounds.select(**self.conditions())
+        except LabelError as error:
+            raise DataError(f"{error}; choose among these with --data.{error.option}, or null for all") from None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from training.checkpoint import Checkpoint
 from training.data.build.cutting import UNLABELLED
-from training.data.manifest import DataError, SoundSet, read_dataset
+from training.data.manifest import DataError, LabelError, SoundSet, read_dataset
 from training.evaluation.figures import Figure, mean_of, nothing
 from training.evaluation.probes import K, LatentTable, device_of, encode_all, knn_correct, swap_changes
 from training.features import FeatureExtractor
@@ -65,6 +65,23 @@ def read_matching(data: Path, checkpoint: Checkpoint) -> SoundSet:
     return everything
 
 
+def known_to(checkpoint: Checkpoint, sounds: SoundSet, split: str | None = None) -> SoundSet:
+    """The sounds of the kind that a model was trained on: of its families, programs, … and, if given, of a split.
+
+    Raises
+    ------
+    DataError
+        With one sentence, also where a label of the model does not occur.
+    """
+    try:
+        return sounds.select(split=split, **checkpoint.selection)
+    except LabelError as error:
+        raise DataError(
+            f"{error}; the model was trained on such sounds alone, so take the data set that it was trained on, or "
+            "render one with these labels: python -m training.data.soundfont --out DIR"
+        ) from None
+
+
 def subset(sounds: SoundSet, count: int, rng: np.random.Generator) -> SoundSet:
     """At most `count` sounds, chosen at random, in their order."""
     return sounds if len(sounds) <= count else sounds.take(np.sort(rng.permutation(len(sounds))[:count]))
@@ -87,11 +104,12 @@ def measure(
             f"{seconds:g} s of every sound is less than the model's hop of {shortest:.3g} s; measure at least that much"
         )
     rng = np.random.default_rng(seed)
-    train = subset(everything.select(split="train", **checkpoint.selection), train_sounds, rng)
-    test = subset(everything.select(split=split, **checkpoint.selection), test_sounds, rng)
+    train = subset(known_to(checkpoint, everything, "train"), train_sounds, rng)
+    test = subset(known_to(checkpoint, everything, split), test_sounds, rng)
     if not len(train) or not len(test):
         raise DataError(
-            f"{data} has {len(train)} training and {len(test)} {split} sounds for this model; it needs some of both"
+            f"{data} has {len(train)} training and {len(test)} {split} sounds for this model; it needs some of both; "
+            "make the data set from more sounds, or with other shares (--split)"
         )
     features = FeatureExtractor(checkpoint.features).to(device_of(checkpoint.model))
     # Nobody asks how well the training sounds are reconstructed, and a decoder that must be told the pitch is slow.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training import plots
 from training.checkpoint import describe
-from training.data.contract import TrainingData
+from training.data.contract import TrainingData, TrainingSet
 from training.data.manifest import DataError
 from training.features import FeatureConfig, FeatureExtractor
 from training.models.latents import EncodingModel, Latents, noise_values, seeded_noise, shaped_noise
@@ -52,6 +52,7 @@ class VAETask(lightning.LightningModule, ABC):
         self.features = FeatureExtractor(features)
         self.learning_rate, self.decay_per_epoch, self.preview_epochs = learning_rate, decay_per_epoch, preview_epochs
         self.preview: Batch | None = None
+        self.checked: TrainingSet | None = None  # what `check_data` found suitable
         self.earlier_seconds, self.started = 0.0, time.monotonic()
 
     @abstractmethod
@@ -128,15 +129,32 @@ class VAETask(lightning.LightningModule, ABC):
             "(training.data.contract.TrainingData); train on a SoundData, or give it these methods"
         )
 
-    def on_fit_start(self) -> None:
-        """Refuse data of another rate; set what the GPU may round."""
-        self.started = time.monotonic()
-        data, rate = self.training_data(), self.features.config.sample_rate
-        if data is not None and (found := data.training_set()).sounds.sample_rate != rate:
+    def check_data(self, found: TrainingSet) -> None:
+        """Refuse data that this system cannot be trained on. The command line asks before anything is written.
+
+        Raises
+        ------
+        DataError
+            With one sentence.
+        """
+        self._refuse_unsuitable(found)
+        self.checked = found
+
+    def _refuse_unsuitable(self, found: TrainingSet) -> None:
+        """What `check_data` does; a system adds what it needs."""
+        rate = self.features.config.sample_rate
+        if found.sounds.sample_rate != rate:
             raise DataError(
                 f"{found.directory} is at {found.sounds.sample_rate} Hz, the recipe at {rate} Hz; "
                 f"make the data set at that rate, or set model.features.sample_rate"
             )
+
+    def on_fit_start(self) -> None:
+        """Refuse data that does not suit, if nobody asked before; set what the GPU may round."""
+        self.started = time.monotonic()
+        data = self.training_data()
+        if data is not None and (found := data.training_set()) is not self.checked:
+            self.check_data(found)
         torch.set_float32_matmul_precision(self.float32_matmul)
         torch.backends.cudnn.allow_tf32 = self.float32_matmul != "highest"  # cuDNN's recurrent layers round by default
 

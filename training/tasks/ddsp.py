@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.data.contract import TrainingSet
 from training.data.manifest import DataError, SoundSet
 from training.data.store import SoundStore
 from training.dsp.differentiable import noise_samples, render
@@ -78,13 +79,9 @@ class DDSPTask(VAETask):
     def about(self) -> dict[str, Any]:
         return {"frames": self.frames, "jitter_semitones": self.jitter_semitones}
 
-    def on_fit_start(self) -> None:
-        """Refuse sounds without pitch, which this model could only hiss."""
-        super().on_fit_start()
-        data = self.training_data()
-        if data is None:
-            return
-        found = data.training_set()
+    def _refuse_unsuitable(self, found: TrainingSet) -> None:
+        """Refuse sounds without pitch, too, which this model could only hiss."""
+        super()._refuse_unsuitable(found)
         if voiced_share(found.of_split("train")) < LEAST_VOICED:
             raise DataError(
                 f"{found.directory} has no pitched sound that a tracker is sure of, and this model plays pitches; give "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training.data.build.cutting import UNLABELLED
+from training.data.contract import TrainingSet
 from training.data.manifest import DataError
 from training.features import FeatureConfig
 from training.losses import contrastive_sums, exponential_nll, kl_to_standard_normal, masked_mean
@@ -72,12 +73,11 @@ class MetricTask(VAETask):
             "balanced_pairs": self.balanced_pairs,
         }
 
-    def setup(self, stage: str) -> None:
-        """Refuse data that cannot tell same from different."""
-        data = self.training_data()
-        if stage != "fit" or data is None or not (self.alpha or self.beta):
+    def _refuse_unsuitable(self, found: TrainingSet) -> None:
+        """Refuse data that cannot tell same from different, too."""
+        super()._refuse_unsuitable(found)
+        if not (self.alpha or self.beta):
             return
-        found = data.training_set()
         sounds = found.of_split("train")
         if self.alpha and found.phrases:
             raise DataError(

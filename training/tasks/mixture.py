@@ -106,6 +106,11 @@ class MixtureTask(VAETask):
             self._read_labels(data.training_set())
         self.build()
 
+    def _refuse_unsuitable(self, found: TrainingSet) -> None:
+        """Refuse data without the labels that the priors need, too."""
+        super()._refuse_unsuitable(found)
+        check_labels(found, self.config)
+
     def build(self) -> None:
         """Make the weights, if they are not there."""
         if "model" not in self._modules:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.evaluation import SMALL, cells_of, rows_of
-from training import evaluate, release
+from training import evaluate, refine, release
 from training.checkpoint import load_checkpoint, save_slim
 from training.data.build.cutting import UNLABELLED
 from training.data.manifest import Sound, read_rows, write_manifest
@@ -113,6 +113,31 @@ def test_missing_data_and_checkpoints_are_one_sentence(
     assert len(lines) == 5
     assert all("none" in line for line in lines)
     assert not (tmp_path / "x.pt").exists()
+
+
+def test_a_data_set_that_lacks_what_a_model_knows_is_told_with_a_way_out(
+    smoke_checkpoint: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another's recordings, without the labels that the model was trained on; and too few of them."""
+    narrow, out = tmp_path / "narrow.pt", tmp_path / "out.pt"
+    checkpoint = load_checkpoint(smoke_checkpoint)
+    info = checkpoint.info | {"selection": {"families": ["piano"]}}
+    save_slim(dataclasses.replace(checkpoint, info=info), narrow)
+    bare = relabelled(tiny_data, tmp_path / "bare", lambda row: dataclasses.replace(row, family="unlabelled"))
+    no_check = relabelled(
+        tiny_data, tmp_path / "few", lambda row: dataclasses.replace(row, split=row.split.replace("validation", "test"))
+    )
+    for command, words, sentence in (
+        (evaluate, [narrow, "--data", bare], "render one with these labels"),
+        (release, [narrow, "--data", bare, "--out", out], "render one with these labels"),
+        (refine, [narrow, "--data", bare, "--out", out], "render one with these labels"),
+        (release, [smoke_checkpoint, "--data", no_check, "--out", out], "no validation sounds for this model"),
+    ):
+        assert command.main(list(map(str, words))) == 2
+        told = capsys.readouterr().err.strip()
+        assert sentence in told
+        assert "\n" not in told
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from training.checkpoint import Checkpoint
 from training.data.build.cutting import UNLABELLED
 from training.data.manifest import DataError, SoundSet
 from training.evaluation.figures import FAILS, HOLDS, ZERO_INSIDE
-from training.evaluation.measurement import read_matching, subset
+from training.evaluation.measurement import known_to, read_matching, subset
 from training.evaluation.metric.figures import denseness_figure, distances_figure, tsne_figure
 from training.evaluation.metric.measures import FRAMES, SPACES, Row, basic_interval, measure
 from training.evaluation.report import save_picture, table
@@ -83,7 +83,7 @@ def evaluate_metric(
 def _sounds(checkpoint: Checkpoint, data: Path, seed: int, count: int) -> tuple[SoundSet, list[str]]:
     """Test sounds with both labels, and which of their instruments the model was trained on."""
     every = read_matching(data, checkpoint)
-    sounds = every.select(split="test", **checkpoint.selection)
+    sounds = known_to(checkpoint, every, "test")
     sounds = subset(
         sounds.take(np.isfinite(sounds.pitch) & (sounds.instrument != UNLABELLED)), count, np.random.default_rng(seed)
     )
@@ -91,9 +91,9 @@ def _sounds(checkpoint: Checkpoint, data: Path, seed: int, count: int) -> tuple[
         if len(np.unique(labels)) < 2:
             raise DataError(
                 f"{data} has labelled test sounds of {len(np.unique(labels))} {what} for this model, the evaluation "
-                "needs 2 or more"
+                "needs 2 or more; make the data set from more, or label them"
             )
-    trained = every.select(split="train", **checkpoint.selection)
+    trained = known_to(checkpoint, every, "train")
     return sounds, sorted({str(name) for name in sounds.instrument} & {str(name) for name in trained.instrument})
 
 

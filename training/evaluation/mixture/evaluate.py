@@ -17,7 +17,7 @@ from training.checkpoint import Checkpoint
 from training.data.build.cutting import UNLABELLED
 from training.data.manifest import DataError, SoundSet
 from training.evaluation.bootstrap import interval
-from training.evaluation.measurement import Measurement, measure, read_matching, subset
+from training.evaluation.measurement import Measurement, known_to, measure, read_matching, subset
 from training.evaluation.mixture.figures import spaces_picture, transfer_picture, traversal_picture, write_traversal
 from training.evaluation.mixture.measures import (
     ALPHAS,
@@ -85,7 +85,7 @@ def evaluate_mixture(
 def _evaluate(checkpoint: Checkpoint, data: Path, seed: int, test_sounds: int) -> Result:
     model = checkpoint.model
     assert isinstance(model, MixtureVAE)
-    everything = usable(read_matching(data, checkpoint).select(**checkpoint.selection), model)
+    everything = usable(known_to(checkpoint, read_matching(data, checkpoint)), model)
     rng = np.random.default_rng(seed)
     train, test = (
         subset(everything.take(everything.split == split), count, rng)
