@@ -55,6 +55,13 @@ def test_whatever_comes_in_what_goes_out_is_finite_and_below_full_scale(
     assert np.std(out[-5000:]) > 0.01, "and the sound is there again"
 
 
+def test_at_rest_a_sound_passes_bit_for_bit_down_to_what_counts_as_silence(bundle: Bundle) -> None:
+    """-600 dBFS; numbers near the smallest ones would take the processor a hundred times longer."""
+    for level, passes in ((0.5, True), (1e-29, True), (1e-31, False), (1e-42, False)):
+        sound = np.float32(level) * square(4000)
+        assert np.array_equal(play(session_of(bundle, {}), sound), sound if passes else np.zeros_like(sound))
+
+
 def test_a_decoder_that_answers_nonsense_fades_to_dry_in_resynth_too(tmp_path: Path, sound: np.ndarray) -> None:
     failing = load_bundle(make_bundle(tmp_path / "failing.bundle", failing=True))
     session = session_of(failing, {"resynth": 1.0})
