@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 import soundfile
 
 from realtime.files.atomic_file import replace_file
+from realtime.files.decode.reader import DecodeError, SoundReader
 
 SUBTYPES = ("FLOAT", "PCM_24")  # preferred, where the format has them; else the format's own default
 # Extensions that are not the format's name.
 FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".wave": "WAV", ".snd": "AU"}
 LARGEST_WAV_BYTES = 2**32 - 2**16
-UNKNOWN_LENGTH = 0x7FFFF000  # what programs that write into a pipe declare
 NEAR_FULL_SCALE = 0.99
 CLIPPED_SAMPLES = 8  # within flat tops of three samples and more; fewer can be the crest of a low note
 
@@ -40,7 +39,7 @@ class Audio:
 
 
 def read_audio(path: Path | str) -> Audio:
-    """Read a whole file.
+    """Read a whole file, to its real end; what is wrong with its header becomes a warning.
 
     Raises
     ------
@@ -55,23 +54,23 @@ def read_audio(path: Path | str) -> Audio:
     try:
         if path.stat().st_size == 0:
             raise AudioFileError(f"{path} is empty (0 bytes); record or export it again")
-        _refuse_cut_ogg(path)
-        with soundfile.SoundFile(str(path)) as file:
-            declared, rate, log = file.frames, file.samplerate, file.extra_info
-            samples = file.read(dtype="float32", always_2d=True)
+        with SoundReader(path) as reader:
+            blocks = list(reader.blocks())
+            samples = np.concatenate(blocks) if blocks else np.zeros((0, reader.channels), np.float32)
+            rate, cut_off, remarks = reader.sample_rate, reader.cut_off, reader.remarks
     except OSError as error:
         raise AudioFileError(f"cannot read {path}: {error.strerror or error}") from None
-    except soundfile.LibsndfileError as error:
-        raise AudioFileError(
-            f"{path} is not a sound file that can be read ({error.error_string.strip(' .')}); try WAV or FLAC"
-        ) from None
+    except DecodeError as error:
+        raise AudioFileError(f"{path} is not a sound file that can be read ({error}); try WAV or FLAC") from None
     except MemoryError:
         raise AudioFileError(f"{path} does not fit into memory; cut it into shorter files") from None
-    _refuse_truncated(path, declared, len(samples), log)
+    if cut_off:
+        raise AudioFileError(f"{path} is cut off: it {cut_off}; copy or export it again")
     if not len(samples):
         raise AudioFileError(f"{path} holds no sound (0 samples); record or export it again")
     samples, warnings = _cleaned(path, samples)
-    return Audio(samples, rate, warnings)
+    wrong = [f"{path}: {remark}; what is there was read to the end" for remark in remarks]
+    return Audio(samples, rate, (*wrong, *warnings))
 
 
 def write_audio(path: Path | str, samples: np.ndarray, sample_rate: int) -> tuple[str, ...]:
@@ -139,31 +138,6 @@ def _cleaned(path: Path, samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ..
             f"{path}: clipped, at least {cut_off} samples were cut off at full scale; record at a lower level"
         )
     return samples, tuple(warnings)
-
-
-def _refuse_truncated(path: Path, declared: int, found: int, log: str) -> None:
-    sizes = [(int(a), int(b)) for a, b in re.findall(r"(\d+) \(should be (\d+)\)", log)]
-    short = [(a, b) for a, b in sizes if b + 8 < a < UNKNOWN_LENGTH]
-    if short:
-        raise AudioFileError(
-            f"{path} is cut off: it declares {short[0][0]} bytes and holds {short[0][1]}; copy or export it again"
-        )
-    if found < declared:
-        raise AudioFileError(
-            f"{path} is cut off: it declares {declared} samples and holds {found}; copy or export it again"
-        )
-
-
-def _refuse_cut_ogg(path: Path) -> None:
-    """libsndfile takes a cut Ogg file for a shorter one; its last page then lacks the end mark (RFC 3533)."""
-    with path.open("rb") as file:
-        if file.read(4) != b"OggS":
-            return
-        file.seek(max(0, path.stat().st_size - 2**17))
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 6 or not page[5] & 4:
-        raise AudioFileError(f"{path} is cut off: its last page is not marked as the last; copy or export it again")
 
 
 def _replace(path: Path, content: memoryview) -> None:

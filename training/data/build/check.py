@@ -18,6 +18,7 @@ _PROBLEMS: dict[str, tuple[str, Callable[[Facts], bool]]] = {
     "clipped": ("clipped (runs of full-scale samples), used", lambda facts: facts.clipped),
     "offset": ("constant offset (DC), removed", lambda facts: facts.offset),
     "truncated": ("truncated, used as far as they go", lambda facts: facts.truncated),
+    "header": ("wrong in their headers, read to their ends", lambda facts: bool(facts.header)),
     "silent": ("silent, left out", lambda facts: facts.state == "silent"),
     "short": ("without a sound of 10 ms, left out", lambda facts: facts.state == "short"),
     "unreadable": ("unreadable, left out", lambda facts: facts.state == "unreadable"),
@@ -117,7 +118,7 @@ def _problem_lines(facts: Sequence[Facts]) -> list[str]:
     lines = []
     for key, (title, test) in _PROBLEMS.items():
         named = [
-            _named(each, each.remark if key == "remarked" else each.why if key == each.state else "")
+            _named(each, {"remarked": each.remark, "header": each.header, each.state: each.why}.get(key, ""))
             for each in facts
             if test(each)
         ]

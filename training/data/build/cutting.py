@@ -66,6 +66,7 @@ class Facts:
     clipped: bool = False
     offset: bool = False
     truncated: bool = False
+    header: str = ""  # what is wrong in it
     sounds: tuple[tuple[str, float | None, float], ...] = ()  # instrument, pitch, seconds
 
 
@@ -119,6 +120,7 @@ def examine(source: Path, file: SourceFile, sample_rate: int, samples: int) -> E
         recording.clipped,
         recording.offset,
         recording.truncated,
+        recording.header,
         tuple((row.instrument, row.pitch, row.length / sample_rate) for row in rows),
     )
     return Examined(facts, coded, rows)

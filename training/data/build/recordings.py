@@ -4,7 +4,6 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import numpy as np
 import soundfile
 import soxr
 
-BLOCK_FRAMES = 2**18
+from training.data.decode.reader import DecodeError, SoundReader
+
+LOWEST_RATE, HIGHEST_RATE = 1000, 768000  # Hz, of files that are believed
 CLIPPED_RUN = 4  # so many samples in a row at full scale are clipping; fewer can be the crest of a normalised wave
 DC_LIMIT = 0.005  # constant offset (full scale = 1) that is named and removed; it would pass for sound everywhere
 _DC_FRAME_SECONDS = 0.05
@@ -39,6 +40,7 @@ class Recording:
     clipped: bool
     offset: bool  # beyond `DC_LIMIT`
     truncated: bool  # it says that it is longer
+    header: str  # what is wrong in its header, "" if nothing
 
 
 def audio_suffixes() -> frozenset[str]:
@@ -75,28 +77,31 @@ def read_recording(path: Path, sample_rate: int | None) -> Recording:
     Raises
     ------
     RecordingError
-        If it cannot be opened, holds no samples, or samples that are not numbers.
+        If it cannot be opened, holds no samples or samples that are not numbers, or has a rate that no sound has.
     """
     try:
-        incomplete = _shorter_than_its_header(path)
-        with soundfile.SoundFile(path) as file:
-            return _read(file, sample_rate or file.samplerate, incomplete)
+        with SoundReader(path) as reader:
+            if not LOWEST_RATE <= reader.sample_rate <= HIGHEST_RATE:
+                possible = f"{LOWEST_RATE} … {HIGHEST_RATE} Hz are possible"
+                raise RecordingError(f"its header says {reader.sample_rate} Hz; {possible}")
+            return _read(reader, sample_rate or reader.sample_rate)
     except OSError as error:
         raise RecordingError(error.strerror or "cannot be read") from None
-    except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        reason = getattr(error, "error_string", "") or str(error)
-        raise RecordingError(" ".join(reason.split()).rstrip(".")) from None
+    except MemoryError:
+        raise RecordingError("it does not fit into memory") from None
+    except DecodeError as error:
+        raise RecordingError(str(error)) from None
 
 
-def _read(file: soundfile.SoundFile, sample_rate: int, incomplete: bool) -> Recording:
+def _read(reader: SoundReader, sample_rate: int) -> Recording:
     resampler = (
-        soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
-        if file.samplerate != sample_rate
+        soxr.ResampleStream(reader.sample_rate, sample_rate, 1, dtype="float32")
+        if reader.sample_rate != sample_rate
         else None
     )
-    limit = _FULL_SCALE.get(file.subtype, _OTHER_FULL_SCALE)
+    limit = _FULL_SCALE.get(reader.subtype, _OTHER_FULL_SCALE)
     parts, frames, clipped = [], 0, False
-    for block in _blocks(file):
+    for block in reader.blocks():
         frames += len(block)
         clipped = clipped or _clips(block, limit)
         mono = block.mean(axis=1)
@@ -112,12 +117,13 @@ def _read(file: soundfile.SoundFile, sample_rate: int, incomplete: bool) -> Reco
     return Recording(
         audio=audio - np.float32(offset),
         sample_rate=sample_rate,
-        source_rate=file.samplerate,
-        channels=file.channels,
-        seconds=frames / file.samplerate,
+        source_rate=reader.sample_rate,
+        channels=reader.channels,
+        seconds=frames / reader.sample_rate,
         clipped=clipped,
         offset=offset != 0,
-        truncated=incomplete or frames < file.frames,
+        truncated=bool(reader.cut_off),
+        header="; ".join(reader.remarks),
     )
 
 
@@ -132,33 +138,9 @@ def _offset(audio: np.ndarray, sample_rate: int) -> float:
     return float(np.median(means)) if np.abs(means).min() > DC_LIMIT else 0.0
 
 
-def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """What can be decoded; a file that breaks off in the middle ends there."""
-    while True:
-        try:
-            block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError:
-            return
-        if not len(block):
-            return
-        yield block
-
-
 def _clips(block: np.ndarray, limit: float) -> bool:
     """block : (frames, channels)"""
     full = np.abs(block) >= limit
     if len(full) < CLIPPED_RUN or not full.any():
         return False
     return bool(np.lib.stride_tricks.sliding_window_view(full, CLIPPED_RUN, axis=0).all(axis=-1).any())
-
-
-def _shorter_than_its_header(path: Path) -> bool:
-    """Whether a RIFF or FORM file says it is longer than it is. (libsndfile reads on without a word; 0 and all ones
-    mean unknown.)
-    """
-    with path.open("rb") as file:
-        header = file.read(8)
-    if header[:4] not in (b"RIFF", b"FORM") or len(header) < 8:
-        return False
-    size = int.from_bytes(header[4:], "little" if header[:1] == b"R" else "big")
-    return 0 < size < 2**32 - 1 and path.stat().st_size < size + 8

@@ -1,0 +1,1 @@
+"""Decoding sound files to their real end, whatever their headers count."""
