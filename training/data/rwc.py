@@ -19,7 +19,7 @@ from training.console import run_command
 from training.data.build.convert import Found, run_source
 from training.data.build.cutting import Cut, Cuts, SourceFile
 from training.data.build.pitches import Alignment, align, estimate, in_order
-from training.data.build.recordings import Recording, audio_files
+from training.data.build.recordings import Recording
 from training.data.build.rwc_table import (
     FILE_NAME,
     LIST_NAME,
@@ -32,7 +32,8 @@ from training.data.build.rwc_table import (
     with_range,
 )
 from training.data.build.segment import find_sounds, find_this_many
-from training.data.labels import counted, note_name
+from training.data.labels import as_text, counted, note_name
+from training.data.listing import list_files
 from training.data.manifest import DataError
 from training.data.options import Parser, source_parser
 
@@ -116,7 +117,8 @@ def _find(options: argparse.Namespace) -> Found:
     own = next(iter(sorted(source.rglob(LIST_NAME))), None)
     listed, given = read_list(own) if own else {}, read_ranges(options.ranges) if options.ranges else {}
     files, others = [], []
-    for name in audio_files(source)[0]:
+    listing = list_files(source)
+    for name in listing.audio:
         stem = PurePosixPath(name).stem.upper()
         match = FILE_NAME.fullmatch(stem)
         if match:
@@ -124,7 +126,7 @@ def _find(options: argparse.Namespace) -> Found:
             known = _labels(int(number), symbol, [listed.get(stem), given.get(symbol), given.get(stem)])
             files.append(_file(name, known, VELOCITIES[dynamics], symbol))
         else:
-            others.append(name)
+            others.append(as_text(name))
     if not files:
         raise DataError(
             f"{source} holds no file named like 011PFNOF.WAV; name the folder of the RWC instrument sounds with "
@@ -135,6 +137,7 @@ def _find(options: argparse.Namespace) -> Found:
         if others
         else []
     )
+    remarks += listing.remarks
     if own is None:
         remarks.append(f"{LIST_NAME} is not in the source, so ranges come from the built-in table")
     return Found("rwc", source, tuple(files), options.sample_rate, tuple(remarks))

@@ -15,7 +15,7 @@ import pytest
 
 from training.data.build import fluid
 from training.data.build.fluid import default_soundfont
-from training.data.manifest import read_dataset
+from training.data.manifest import DataError, read_dataset
 from training.data.soundfont import main
 
 COMMAND = [sys.executable, "-m", "training.data.soundfont"]
@@ -114,6 +114,55 @@ def _bad_soundfonts(folder: Path, good: Path) -> dict[str, tuple[Path, str]]:
         "hollow": (hollow, "is damaged (the lists INFO, sdta and pdta are not all there)"),
         "damaged": (odd, "is damaged (ibag"),
     }
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2)
+
+
+def _chunks(content: bytes) -> dict[bytes, bytes]:
+    """RIFF chunks by name, lists by their kind."""
+    found, place = {}, 0
+    while place + 8 <= len(content):
+        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        body = content[place + 8 : place + 8 + size]
+        found[body[:4] if name == b"LIST" else name] = body[4:] if name == b"LIST" else body
+        place += 8 + size + size % 2
+    return found
+
+
+@pytest.mark.parametrize("case", ["no preset modulators", "no modulators", "a list behind", "a chunk behind"])
+def test_a_soundfont_that_fluidsynth_loads_is_not_called_damaged(case: str, tmp_path: Path, soundfont: Path) -> None:
+    lists = _chunks(soundfont.read_bytes()[12:])
+    tables = _chunks(lists[b"pdta"])
+    if case.startswith("no"):
+        tables[b"pmod"] = b""
+    if case == "no modulators":
+        bags = tables[b"ibag"]
+        tables |= {b"imod": b"", b"ibag": b"".join(bags[i : i + 2] + bytes(2) for i in range(0, len(bags), 4))}
+    lists[b"pdta"] = b"".join(_chunk(*table) for table in tables.items())
+    body = b"sfbk" + b"".join(_chunk(b"LIST", name + content) for name, content in lists.items())
+    body += {"a list behind": _chunk(b"LIST", b"xtraabcdefgh"), "a chunk behind": _chunk(b"JUNK", bytes(20))}.get(
+        case, b""
+    )
+    (tmp_path / "x.sf2").write_bytes(_chunk(b"RIFF", body))
+    out = tmp_path / "out"
+    options = [*SMALL, "--programs", "40", "--notes", "60-63"]
+    assert main(["--soundfont", str(tmp_path / "x.sf2"), "--out", str(out), *options]) == 0
+    assert len(read_dataset(out)) == 4
+
+
+def test_modulators_that_are_used_and_missing_are_told(tmp_path: Path, soundfont: Path) -> None:
+    content = soundfont.read_bytes()
+    place = content.index(b"imod")
+    size = int.from_bytes(content[place + 4 : place + 8], "little")
+    changed = bytearray(content[: place + 4] + bytes(4) + content[place + 8 + size :])
+    pdta = changed.index(b"pdta") - 4
+    for at in (4, pdta):
+        changed[at : at + 4] = (int.from_bytes(changed[at : at + 4], "little") - size).to_bytes(4, "little")
+    (tmp_path / "x.sf2").write_bytes(changed)
+    with pytest.raises(DataError, match=r"is damaged .imod has 0 bytes"):
+        fluid.check_soundfont(tmp_path / "x.sf2")
 
 
 @pytest.mark.parametrize("case", ["missing", "a folder", "empty", "text", "truncated", "too long", "hollow", "damaged"])

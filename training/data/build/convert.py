@@ -18,6 +18,7 @@ from training.data.build.check import Account, account_of
 from training.data.build.cutting import Facts, SourceFile
 from training.data.build.jobs import cannot_write, claim, clear, run_jobs
 from training.data.build.parts import Job, is_finished, read_part, rows_file, work
+from training.data.labels import as_text
 from training.data.manifest import SPLITS, DataError, Sound, write_manifest
 from training.data.splits import deal
 
@@ -87,7 +88,7 @@ def convert(found: Found, options: argparse.Namespace) -> Account:
     out: Path = options.out
     request = {
         "source": found.source,
-        "folder": found.folder.resolve().name,
+        "folder": as_text(found.folder.resolve().name),
         "sample_rate": found.sample_rate,
         "seconds": options.seconds,
     }

@@ -10,6 +10,7 @@ import numpy as np
 from training.data.build.recordings import Recording, RecordingError, read_recording
 from training.data.build.segment import from_onset
 from training.data.build.shard import SILENT_DBFS, is_silent, trim
+from training.data.labels import as_text
 from training.data.manifest import Sound
 from training.units import amplitude_of
 
@@ -38,12 +39,17 @@ class Cuts:
 class SourceFile:
     """One file of a source and its labels. Here: one sound; sources with other files override `cut`."""
 
-    path: str  # relative to the source, with /
+    path: str  # relative to the source, with /, as the system has it
     instrument: str
     family: str
     pitch: float | None  # MIDI note
     velocity: int  # MIDI velocity, 0 if unknown
     split: str  # "" where the split is to be dealt
+
+    @property
+    def name(self) -> str:
+        """Its path as text, for manifest and account."""
+        return as_text(self.path)
 
     def cut(self, recording: Recording, samples: int) -> Cuts:
         """The sounds of this file, each possibly longer than `samples`; what is beyond is cut off later."""
@@ -86,11 +92,11 @@ def examine(source: Path, file: SourceFile, sample_rate: int, samples: int) -> E
     try:
         recording = read_recording(source / file.path, sample_rate)
     except RecordingError as error:
-        return Examined(Facts(file.path, "unreadable", str(error)), [], [])
+        return Examined(Facts(file.name, "unreadable", str(error)), [], [])
     result, found = _cut(file, recording, samples)
     coded, rows, offset = [], [], 0
     for number, (sound, gain_db, pitch) in enumerate(found, start=1):
-        name = file.path if len(found) == 1 else f"{file.path}#{number:03d}"
+        name = file.name if len(found) == 1 else f"{file.name}#{number:03d}"
         rows.append(
             Sound(
                 name,
@@ -110,7 +116,7 @@ def examine(source: Path, file: SourceFile, sample_rate: int, samples: int) -> E
         offset += len(sound)
     state, why = _state(recording, result, bool(coded))
     facts = Facts(
-        file.path,
+        file.name,
         state,
         why,
         result.remark,

@@ -21,6 +21,7 @@ BEND_SEMITONES, BEND_STEPS = 12, 8192  # reach of the pitch wheel up and down, a
 _BEND_RANGE = ((101, 0), (100, 0), (6, BEND_SEMITONES), (38, 0))  # registered parameter 0, then its value
 # bytes per record
 _TABLES = {"phdr": 38, "pbag": 4, "pmod": 10, "pgen": 4, "inst": 22, "ibag": 4, "imod": 10, "igen": 4, "shdr": 46}
+_BAGS = {"pmod": "pbag", "imod": "ibag"}  # tables that may be empty, and those that point into them
 _SYSTEM_PLACES = (
     "/usr/share/sounds/sf2",  # Debian, Ubuntu
     "/usr/share/soundfonts",  # Fedora, Arch
@@ -84,23 +85,31 @@ def _check_header(path: Path, file: BinaryIO) -> None:
 
 def _check_tables(path: Path, file: BinaryIO) -> None:
     """The three lists of a SoundFont 2 file, and in the last the nine tables, each a whole number of records (SoundFont
-    2.04, section 7).
+    2.04, section 7). Modulators may be missing where none is used: FluidSynth loads such files.
     """
-    lists = {}
+    lists = []
     for start, end, _ in _chunks(file, 12, path.stat().st_size):
         file.seek(start)
-        lists[file.read(4)] = start + 4, end
-    if tuple(lists) != (b"INFO", b"sdta", b"pdta"):
+        lists.append((file.read(4), start + 4, end))
+    if [name for name, _, _ in lists[:3]] != [b"INFO", b"sdta", b"pdta"]:  # FluidSynth passes over what follows them
         raise DataError(
             f"{path} is damaged (the lists INFO, sdta and pdta are not all there); fetch the SoundFont again"
         )
-    tables = {name: end - start for start, end, name in _chunks(file, *lists[b"pdta"])}
+    tables = {name: (start, end) for start, end, name in _chunks(file, *lists[2][1:])}
     for name, record_bytes in _TABLES.items():
-        if not tables.get(name) or tables[name] % record_bytes:
+        start, end = tables.get(name, (0, 0))
+        used = name not in _BAGS or _uses_modulators(file, tables.get(_BAGS[name], (0, 0)))
+        if (end - start) % record_bytes or (start == end and (used or name not in tables)):
             raise DataError(
-                f"{path} is damaged ({name} has {tables.get(name, 0)} bytes, not records of {record_bytes}); fetch "
+                f"{path} is damaged ({name} has {end - start} bytes, not records of {record_bytes}); fetch "
                 "the SoundFont again"
             )
+
+
+def _uses_modulators(file: BinaryIO, bags: tuple[int, int]) -> bool:
+    """Whether these bags have modulators: the last one, which ends them all, then begins beyond the first modulator."""
+    file.seek(max(bags[0], bags[1] - 2))
+    return file.read(2) != bytes(2)
 
 
 def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, str]]:

@@ -61,7 +61,7 @@ def is_finished(job: Job) -> bool:
         size = audio_file(job.out, job.number).stat().st_size
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return [each.path for each in facts] == [file.path for file in job.files] and size == 2 * sum(
+    return [each.path for each in facts] == [file.name for file in job.files] and size == 2 * sum(
         row.length for row in rows
     )
 

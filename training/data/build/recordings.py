@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
 from training.data.decode.reader import DecodeError, SoundReader
@@ -16,10 +15,10 @@ from training.data.decode.reader import DecodeError, SoundReader
 LOWEST_RATE, HIGHEST_RATE = 1000, 768000  # Hz, of files that are believed
 CLIPPED_RUN = 4  # so many samples in a row at full scale are clipping; fewer can be the crest of a normalised wave
 DC_LIMIT = 0.005  # constant offset (full scale = 1) that is named and removed; it would pass for sound everywhere
+CONSTANT = 2 * 10 ** (-80 / 20)  # a sound that moves less, from trough to crest, is none, whatever its offset
 _DC_FRAME_SECONDS = 0.05
 _FULL_SCALE = {"PCM_S8": 0.9921, "PCM_U8": 0.9921}  # the highest code of 8 bits is 127/128
 _OTHER_FULL_SCALE = 0.99996
-_MORE_SUFFIXES = {"aif", "aifc", "oga", "opus", "snd", "wave", "sf", "nist", "sph"}
 
 
 class RecordingError(Exception):
@@ -41,32 +40,6 @@ class Recording:
     offset: bool  # beyond `DC_LIMIT`
     truncated: bool  # it says that it is longer
     header: str  # what is wrong in its header, "" if nothing
-
-
-def audio_suffixes() -> frozenset[str]:
-    """File name endings of the formats libsndfile reads, with the dot, lower case. (Raw samples have no header: they
-    are not among them.)
-    """
-    return frozenset(f".{name.lower()}" for name in {*soundfile.available_formats(), *_MORE_SUFFIXES} - {"RAW"})
-
-
-def audio_files(source: Path) -> tuple[list[str], list[str]]:
-    """Every file under a folder, as paths relative to it with /, in order: those of audio formats, and the others.
-    Hidden ones are passed over.
-
-    A name that is not text (bytes of another encoding) cannot stand in a manifest; its file is among the others, with
-    the bytes escaped.
-    """
-    audio: list[str] = []
-    others: list[str] = []
-    suffixes = audio_suffixes()
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            name = relative.as_posix()
-            is_text = name.encode(errors="replace").decode() == name
-            (audio if is_text and path.suffix.lower() in suffixes else others).append(name if is_text else ascii(name))
-    return audio, others
 
 
 def read_recording(path: Path, sample_rate: int | None) -> Recording:
@@ -101,9 +74,11 @@ def _read(reader: SoundReader, sample_rate: int) -> Recording:
     )
     limit = _FULL_SCALE.get(reader.subtype, _OTHER_FULL_SCALE)
     parts, frames, clipped = [], 0, False
+    lowest, highest = np.full(reader.channels, np.inf), np.full(reader.channels, -np.inf)
     for block in reader.blocks():
         frames += len(block)
         clipped = clipped or _clips(block, limit)
+        lowest, highest = np.minimum(lowest, block.min(axis=0)), np.maximum(highest, block.max(axis=0))
         mono = block.mean(axis=1)
         parts.append(resampler.resample_chunk(mono) if resampler else mono)
     if not frames:
@@ -113,9 +88,13 @@ def _read(reader: SoundReader, sample_rate: int) -> Recording:
     audio = np.concatenate(parts)
     if not np.isfinite(audio).all():
         raise RecordingError("it holds samples that are not numbers")
-    offset = _offset(audio, sample_rate)
+    if (highest - lowest).max() < CONSTANT:  # here, since the ends of a constant become clicks when it is resampled
+        audio, offset = np.zeros_like(audio), float(lowest.mean())
+    else:
+        offset = _offset(audio, sample_rate)
+        audio = audio - np.float32(offset)
     return Recording(
-        audio=audio - np.float32(offset),
+        audio=audio,
         sample_rate=sample_rate,
         source_rate=reader.sample_rate,
         channels=reader.channels,
