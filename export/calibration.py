@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from torch import Tensor
 
 from training.checkpoint import Checkpoint
+from training.data.build.recordings import RecordingError, read_recording
+from training.data.listing import list_files
 from training.data.manifest import DataError, read_dataset
 from training.data.store import SoundStore
 
@@ -24,7 +25,6 @@ NOTE_SECONDS = 1.0  # the shipped set is a row of notes of this length
 MOST_BYTES = 1.2e9
 MOST_HELD_OUT = 150
 LEAST = 4  # sounds to fit on
-FORMATS = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".mp3"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ def calibration_sounds(
         )
     if (folder / "dataset.json").is_file():
         return _from_dataset(folder, rate, {}, seconds, limit)
-    files = (
-        sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS) if folder.is_dir() else [folder]
-    )
+    files = [folder / name for name in list_files(folder).audio] if folder.is_dir() else [folder]
     return _interleaved(
         _pieces((_read(path, rate) for path in files), round(seconds * rate), limit, folder), str(folder)
     )
@@ -95,14 +93,14 @@ def _from_dataset(folder: Path, rate: int, selection: dict[str, Any], seconds: f
 
 def _read(path: Path, rate: int) -> np.ndarray:
     try:
-        audio, found = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
+        recording = read_recording(path, None)
+    except RecordingError as error:
         raise DataError(
-            f"{path} is not a readable sound ({' '.join(str(error).split())}); name a folder of recordings with "
-            "--calibration"
+            f"{path} is not a readable sound ({error}); name a folder of recordings with --calibration"
         ) from None
-    mono = np.nan_to_num(audio.mean(1))
-    return mono if found == rate else soxr.resample(mono, found, rate)
+    if recording.sample_rate == rate:
+        return recording.audio
+    return soxr.resample(recording.audio, recording.sample_rate, rate)
 
 
 def _pieces(sounds: Iterable[np.ndarray], samples: int, limit: int, source: Path, least: int = LEAST) -> Tensor:
